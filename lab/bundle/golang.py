@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the Go programs of the bundle from pinned modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lab.bundle.steps import Step, digest, run
+from lab.bundle.table import HERE
+
+
+def steps(binaries: dict[str, Any]) -> dict[str, Step]:
+    """A step for each binary, by its name in the table (go:COMPONENT/NAME)."""
+    go_version = run(["go", "version"], env=_environment(cgo=False))
+    made = {}
+    for component, spec in binaries.items():
+        folder = HERE / "go" / component
+        for name, tool in spec["tools"].items():
+            package = "/".join(part for part in (spec["package"], tool["path"]) if part)
+            cgo = bool(spec.get("cgo"))
+            flags = " ".join(
+                ["-s -w"] + [f"-X {k}={v}" for k, v in sorted(spec.get("stamp", {}).items())]
+            )
+            key = digest(
+                go_version, folder / "go.mod", folder / "go.sum", package, flags, str(cgo)
+            )
+            made[f"go:{component}/{name}"] = Step(
+                name=f"go:{component}/{name}",
+                key=key,
+                seconds=tool["seconds"],
+                build=_builder(folder, package, name, flags, cgo),
+            )
+    return made
+
+
+def module_directory(component: str, module: str) -> Path:
+    """Where a component's module lies in Go's module cache."""
+    folder = HERE / "go" / component
+    run(["go", "mod", "download", module], cwd=folder, env=_environment(cgo=False))
+    listed = run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=folder, env=_environment(cgo=False)
+    )
+    return Path(listed.strip())
+
+
+def _environment(*, cgo: bool) -> dict[str, str]:
+    # GOTOOLCHAIN: the build uses the Go that is here and never fetches another.
+    return dict(os.environ) | {
+        "CGO_ENABLED": str(int(cgo)),
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly",
+    }
+
+
+def _builder(folder: Path, package: str, name: str, flags: str, cgo: bool) -> Any:
+    def build(out: Path) -> None:
+        run(
+            ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags]
+            + ["-o", out / name, package],
+            cwd=folder,
+            env=_environment(cgo=cgo),
+        )
+
+    return build

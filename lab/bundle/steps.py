@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cached build steps: each is keyed by its content, runs once, and leaves whole results only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.config import LabError
+
+
+def digest(*parts: str | bytes | Path) -> str:
+    """A short name for a step's inputs; a path stands for the file's bytes."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part
+        data = data.encode() if isinstance(data, str) else data
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()[:16]
+
+
+def run(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> str:
+    """Run a command and return what it printed.
+
+    Raises:
+        LabError: it failed; the message has the command and the end of its output.
+    """
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-25:])
+        words = " ".join(str(word) for word in command)
+        raise LabError(f"failed ({done.returncode}): {words}\n{tail}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Step:
+    """One result: `build` fills the folder it is given; `key` names the content of its inputs."""
+
+    name: str
+    key: str
+    seconds: int
+    build: Callable[[Path], None]
+    needs: tuple[str, ...] = ()
+
+    def output(self, cache: Path) -> Path:
+        """The folder of the finished result."""
+        return cache / "steps" / f"{self.name.replace('/', '_').replace(':', '-')}-{self.key}"
+
+
+class Runner:
+    """Runs the steps that are missing, a few at a time, and tells how far it is."""
+
+    def __init__(self, cache: Path, say: Callable[[str], None], workers: int = 2) -> None:
+        """`cache` is the folder of results and timings; `say` prints one line of progress."""
+        self.cache = cache
+        self.say = say
+        self.workers = workers
+        self._lock = threading.Lock()
+        self._timings_file = cache / "timings.json"
+        self._timings: dict[str, float] = {}
+        if self._timings_file.exists():
+            self._timings = json.loads(self._timings_file.read_text(encoding="utf-8"))
+
+    def _one(self, step: Step) -> float:
+        started = time.monotonic()
+        target = step.output(self.cache)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
+        try:
+            step.build(scratch)
+            scratch.chmod(0o755)
+            scratch.rename(target)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return time.monotonic() - started
+
+    def run(self, steps: Iterable[Step]) -> int:
+        """Build what is missing, in the order of needs; returns how many were built.
+
+        Raises:
+            LabError: a step failed; those already running are let finish, and are kept.
+        """
+        wanted = {step.name: step for step in steps}
+        done = {name for name, step in wanted.items() if step.output(self.cache).exists()}
+        todo = {name: step for name, step in wanted.items() if name not in done}
+        if not todo:
+            return 0
+        expected = {n: self._timings.get(n, float(s.seconds)) for n, s in todo.items()}
+        started, finished, count = time.monotonic(), 0.0, 0
+        self.say(
+            f"building {len(todo)} of {len(wanted)} parts, about"
+            f" {_clock(sum(expected.values()))} (the rest is cached)"
+        )
+        running: dict[Future[float], str] = {}
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self.workers) as pool:
+            while todo or running:
+                for name in [n for n, s in todo.items() if done.issuperset(s.needs)]:
+                    if failure is None and len(running) < self.workers:
+                        running[pool.submit(self._one, todo.pop(name))] = name
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    error = future.exception()
+                    if error is not None:
+                        failure = failure or error
+                        continue
+                    done.add(name)
+                    count += 1
+                    finished += expected[name]
+                    self._remember(name, future.result())
+                    left = max(sum(expected.values()) - finished, 0)
+                    self.say(
+                        f"[{count}/{len(expected)}] {name}: {future.result():.0f} s; elapsed"
+                        f" {_clock(time.monotonic() - started)}, about {_clock(left)} to go"
+                    )
+        if failure is not None:
+            raise failure
+        return count
+
+    def _remember(self, name: str, seconds: float) -> None:
+        with self._lock:
+            # A cached compile says nothing about the next cold one: remember only longer ones.
+            self._timings[name] = max(seconds, self._timings.get(name, 0.0))
+            self._timings_file.write_text(json.dumps(self._timings, indent=1), encoding="utf-8")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

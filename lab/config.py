@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the lab keeps things, and what its hosts are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+INGRESS_HOST = "speech.lab.test"
+
+
+class LabError(Exception):
+    """Something the person at the terminal can mend; the message says how."""
+
+
+def cache_dir() -> Path:
+    """Things that can be rebuilt: Go's outputs, packages, images, root file systems."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "baremetal-sonic"
+
+
+def state_dir() -> Path:
+    """Things that belong to a running lab: keys, addresses, certificates."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return Path(base) / "baremetal-sonic"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine of the lab; `octet` is the last part of its address."""
+
+    name: str
+    octet: int
+    groups: tuple[str, ...]
+    gpus: int = 0
+
+
+HOSTS = (
+    Host("cp1", 11, ("control_plane", "ingress")),
+    Host("gpu1", 21, ("gpu_workers",), gpus=2),
+    Host("gpu2", 22, ("gpu_workers",), gpus=4),
+)
+
+
+@dataclass
+class Lab:
+    """A lab's name and what was decided when it was created (kept in lab.json)."""
+
+    name: str
+    subnet: str = ""
+    api_key: str = ""
+    reference_tag: str = ""
+    package_key: str = ""
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", self.name):
+            raise LabError(
+                f"LAB={self.name!r} is not a lab's name: use a lower-case letter, then up to 19"
+                " letters, digits or dashes"
+            )
+
+    @property
+    def directory(self) -> Path:
+        """The lab's own folder of keys and state."""
+        return state_dir() / self.name
+
+    @property
+    def network(self) -> str:
+        """The podman network's name, and the prefix of every container and volume."""
+        return f"sonic-{self.name}"
+
+    @property
+    def label(self) -> str:
+        """The label that everything of this lab carries, and nothing else does."""
+        return f"baremetal.sonic.lab={self.name}"
+
+    def address(self, octet: int) -> str:
+        """An address in the lab's /24, for example 172.30.3.11."""
+        return f"{self.subnet.rsplit('.', 1)[0]}.{octet}"
+
+    @property
+    def registry_address(self) -> str:
+        """The site's registry serves on port 5000 here."""
+        return self.address(2)
+
+    @property
+    def files_address(self) -> str:
+        """The apt repository and the wheels are served on port 80 here."""
+        return self.address(3)
+
+    @property
+    def ingress_address(self) -> str:
+        """The first ingress host."""
+        return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
+
+    @property
+    def ssh_key(self) -> Path:
+        """The private key that opens every host of this lab."""
+        return self.directory / "id_ed25519"
+
+    @property
+    def ca_file(self) -> Path:
+        """The lab's own certificate authority."""
+        return self.directory / "ca.pem"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, fetched after the cluster is up."""
+        return self.directory / "kubeconfig"
+
+    def save(self) -> None:
+        """Write lab.json whole or not at all."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.directory / "lab.json.new"
+        data = asdict(self) | {
+            "registry_url": f"http://{self.registry_address}:5000",
+            "files_url": f"http://{self.files_address}",
+            "ingress_host": INGRESS_HOST,
+        }
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.directory / "lab.json")
+
+    @classmethod
+    def load(cls, name: str) -> Lab:
+        """The lab as it was saved, or a new one that has only its name."""
+        lab = cls(name)
+        try:
+            data = json.loads((lab.directory / "lab.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return lab
+        for key in ("subnet", "api_key", "reference_tag", "package_key", "hosts"):
+            setattr(lab, key, data[key])
+        return lab
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For ansible-playbook: which lab inventories/lab describes."""
+        return dict(os.environ) | {
+            "LAB_STATE": str(self.directory),
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+        }

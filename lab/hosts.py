@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's machines: podman containers that run systemd, and the site's artifact servers."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab.bundle.build import Bundle
+from lab.bundle.steps import run
+from lab.config import HOSTS, Host, Lab, LabError
+
+HOST_IMAGE = "localhost/baremetal-sonic-host"
+REGISTRY_CONFIG = """
+version: 0.1
+log: {level: warn}
+storage:
+  filesystem: {rootdirectory: /srv/registry}
+  maintenance: {readonly: {enabled: true}}
+http: {addr: ':5000'}
+"""
+
+
+def podman(*words: str | Path) -> str:
+    """Run podman on the machine's ordinary storage.
+
+    Raises:
+        LabError: with podman's own words.
+    """
+    return run(["podman", *words])
+
+
+def network_subnets() -> set[ipaddress.IPv4Network]:
+    """IPv4 networks that this machine has routes, addresses or podman networks for."""
+    words = run(["ip", "-4", "-j", "route", "show", "table", "all"])
+    found = set()
+    for route in json.loads(words or "[]"):
+        if route.get("dst") in (None, "default"):
+            continue
+        found.add(ipaddress.IPv4Network(route["dst"], strict=False))
+    names = podman("network", "ls", "--quiet").split()
+    if names:
+        for network in json.loads(podman("network", "inspect", *names)):
+            for subnet in network.get("subnets") or []:
+                candidate = ipaddress.ip_network(subnet["subnet"])
+                if isinstance(candidate, ipaddress.IPv4Network):
+                    found.add(candidate)
+    return {net for net in found if net.prefixlen > 0}
+
+
+def free_subnet() -> str:
+    """The first /24 in 172.30.0.0/16 that overlaps nothing here.
+
+    Raises:
+        LabError: all are taken.
+    """
+    taken = network_subnets()
+    for candidate in ipaddress.IPv4Network("172.30.0.0/16").subnets(new_prefix=24):
+        if not any(candidate.overlaps(other) for other in taken):
+            return str(candidate)
+    raise LabError("no free /24 in 172.30.0.0/16: remove a lab (make lab-down LAB=name)")
+
+
+def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
+    """Create or start whatever of the lab is not running; returns when SSH answers."""
+    _network(lab)
+    image = f"{HOST_IMAGE}:{bundle.host_image_key}"
+    if _missing("image", image):
+        say("importing the hosts' root file system")
+        podman("import", "--quiet", bundle.host_image, image)
+    keys = lab.directory / "authorized_keys"
+    if not lab.ssh_key.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", lab.label, "-f", lab.ssh_key])
+    shutil.copyfile(f"{lab.ssh_key}.pub", keys)
+    keys.chmod(0o600)
+    lab.hosts = {
+        host.name: {
+            "address": lab.address(host.octet),
+            "gpus": host.gpus,
+            "groups": list(host.groups),
+        }
+        for host in HOSTS
+    }
+    lab.package_key = (bundle.repository / "key.asc").read_text(encoding="utf-8")
+    lab.reference_tag = bundle.reference_tag
+    lab.save()
+    with ThreadPoolExecutor(5) as pool:
+        jobs = [pool.submit(_artifacts, lab, bundle, image)]
+        jobs += [pool.submit(_host, lab, host, image, keys) for host in HOSTS]
+        for job in jobs:
+            job.result()
+    say(f"hosts {', '.join(h.name for h in HOSTS)} are up on {lab.subnet}")
+
+
+def destroy(lab: Lab) -> list[str]:
+    """Remove the lab's containers, volumes, network and folder; returns what was removed."""
+    removed = []
+    selector = f"label={lab.label}"
+    containers = podman("ps", "--all", "--quiet", "--filter", selector).split()
+    if containers:
+        podman("rm", "--force", "--time", "5", "--volumes", *containers)
+        removed.append(f"{len(containers)} containers")
+    volumes = podman("volume", "ls", "--quiet", "--filter", selector).split()
+    if volumes:
+        podman("volume", "rm", "--force", *volumes)
+        removed.append(f"{len(volumes)} volumes")
+    networks = podman("network", "ls", "--quiet", "--filter", selector).split()
+    if networks:
+        podman("network", "rm", "--force", *networks)
+        removed.append("the network")
+    if lab.directory.exists():
+        shutil.rmtree(lab.directory)
+        removed.append("its keys and state")
+    others = podman("ps", "--all", "--quiet", "--filter", "label=baremetal.sonic.lab").split()
+    if not others:
+        images = podman("images", "--quiet", "--filter", f"reference={HOST_IMAGE}").split()
+        if images:
+            podman("rmi", "--force", *sorted(set(images)))
+            removed.append("the hosts' image")
+    return removed
+
+
+def running(lab: Lab) -> list[str]:
+    """Names of the lab's running containers."""
+    words = podman("ps", "--filter", f"label={lab.label}", "--format", "{{.Names}}")
+    return sorted(words.split())
+
+
+def _network(lab: Lab) -> None:
+    if not _missing("network", lab.network):
+        shown = json.loads(podman("network", "inspect", lab.network))[0]
+        if lab.label.split("=", 1)[0] not in (shown.get("labels") or {}):
+            raise LabError(
+                f"a podman network {lab.network} exists that no lab made: choose another LAB=name"
+            )
+        lab.subnet = shown["subnets"][0]["subnet"]
+        return
+    lab.subnet = lab.subnet or free_subnet()
+    podman("network", "create", "--label", lab.label, "--subnet", lab.subnet, lab.network)
+
+
+def _missing(kind: str, name: str) -> bool:
+    command = ["podman", kind, "exists", name]
+    return subprocess.run(command, check=False, capture_output=True).returncode != 0
+
+
+def _state(name: str) -> str:
+    if _missing("container", name):
+        return "missing"
+    return podman("container", "inspect", "--format", "{{.State.Status}}", name).strip()
+
+
+def _start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
+    """Make sure that the container runs; True if it was created now."""
+    state = _state(name)
+    if state == "running":
+        return False
+    if state == "missing":
+        podman(
+            "--runtime", "runc", "create", "--name", name, "--hostname",
+            name.removeprefix(f"{lab.network}-"), "--label", lab.label,
+            "--network", lab.network, "--ip", address, *options, *command,
+        )  # fmt: skip
+        return True
+    podman("start", name)
+    return False
+
+
+def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
+    config = lab.directory / "registry.yml"
+    config.write_text(REGISTRY_CONFIG, encoding="utf-8")
+    registry = f"{lab.network}-registry"
+    files = f"{lab.network}-files"
+    served = f"{bundle.repository}:{bundle.wheels}"
+    if _state(files) != "missing":
+        label = "{{index .Config.Labels \"baremetal.sonic.served\"}}"
+        if podman("container", "inspect", "--format", label, files).strip() != served:
+            podman("rm", "--force", "--time", "0", files)
+    if _start(
+        lab,
+        registry,
+        lab.registry_address,
+        ["-v", f"{bundle.registry_store}:/srv/registry:ro"]
+        + ["-v", f"{config}:/etc/registry.yml:ro"]
+        + ["-v", f"{bundle.registry_binary}:/usr/bin/registry:ro"],
+        [image, "/usr/bin/registry", "serve", "/etc/registry.yml"],
+    ):
+        podman("start", registry)
+    if _start(
+        lab,
+        files,
+        lab.files_address,
+        ["--label", f"baremetal.sonic.served={served}"]
+        + ["-v", f"{bundle.repository}:/srv/apt:ro", "-v", f"{bundle.wheels}:/srv/wheels:ro"],
+        [image, "python3", "-m", "http.server", "--directory", "/srv", "80"],
+    ):
+        podman("start", files)
+
+
+def _host(lab: Lab, host: Host, image: str, keys: Path) -> None:
+    name = f"{lab.network}-{host.name}"
+    options = ["--privileged", "--systemd=always", "--cgroupns=private"]
+    # Higher limits are refused where root lacks CAP_SYS_RESOURCE.
+    options += ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
+    options += ["-v", f"{keys}:/root/.ssh/authorized_keys:ro"]
+    # Overlay does not stack on overlay, so containerd and the kubelet get volumes.
+    for folder in ("containerd", "kubelet"):
+        volume = f"{name}-{folder}"
+        if _missing("volume", volume):
+            podman("volume", "create", "--label", lab.label, volume)
+        options += ["-v", f"{volume}:/var/lib/{folder}"]
+    if _start(lab, name, lab.address(host.octet), options, [image, "/sbin/init"]):
+        if host.gpus:
+            # The hardware that is plugged in: the mock driver reads it when it is installed.
+            with tempfile.TemporaryDirectory() as folder:
+                plugged = Path(folder) / "nvidia-mock"
+                plugged.mkdir()
+                (plugged / "gpus").write_text(f"{host.gpus}\n", encoding="utf-8")
+                podman("cp", plugged, f"{name}:/etc/")
+        podman("start", name)
+    _wait_for_ssh(lab, host)
+
+
+def _wait_for_ssh(lab: Lab, host: Host) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            [*ssh_command(lab, lab.address(host.octet)), "true"],
+            check=False, capture_output=True, text=True, env=os.environ,
+        )  # fmt: skip
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise LabError(f"{host.name} does not answer on SSH after 60 s: {done.stderr.strip()}")
+        time.sleep(0.3)
+
+
+def ssh_command(lab: Lab, address: str) -> list[str]:
+    """The words before a remote command."""
+    return [
+        "ssh", "-i", str(lab.ssh_key), "-o", "StrictHostKeyChecking=accept-new",
+        "-o", f"UserKnownHostsFile={lab.directory / 'known_hosts'}", "-o", "LogLevel=ERROR",
+        "-o", "ConnectTimeout=3", "-o", "BatchMode=yes", f"root@{address}",
+    ]  # fmt: skip

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that every module shares which waits for workloads."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """How to reach the cluster, how long to wait, and what to forgive for how long."""
+
+    DOCUMENTATION = r"""
+options:
+  kubeconfig:
+    description: Path, on the host that runs the module, of the kubeconfig to use.
+    type: path
+    required: true
+  context:
+    description: Context of the kubeconfig; its current one by default.
+    type: str
+  timeout:
+    description:
+      - Seconds to wait at most. A slow start is no failure before; the states listed below end
+        the wait earlier.
+    type: int
+    default: 600
+  image_pull_grace:
+    description:
+      - Seconds for which an image may fail to be pulled while the module looks on.
+      - The kubelet tries again by itself, so a registry that is only starting gets its chance.
+    type: int
+    default: 15
+  unschedulable_grace:
+    description:
+      - Seconds for which a pod may fit on no node while the module looks on.
+      - As long as a pod that holds the missing resource is terminating, the time does not count.
+    type: int
+    default: 15
+  error_grace:
+    description:
+      - Seconds for which any other state may last that does not mend itself. These are a missing
+        workload, a container that cannot be created (a missing Secret, ConfigMap or device), a
+        pod that its node refuses, and pods that the API server refuses to create (quota,
+        admission).
+    type: int
+    default: 10
+  crash_restarts:
+    description:
+      - A container that waits in back-off after at least so many restarts is in a crash loop,
+        which ends the wait. Fewer crashes are forgiven.
+    type: int
+    default: 3
+requirements:
+  - kubernetes (Python package) on the host that runs the module
+"""

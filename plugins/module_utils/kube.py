@@ -1,0 +1,159 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""A thin client for the Kubernetes API: plain dictionaries in and out.
+
+The `kubernetes` package reads the kubeconfig (certificates, tokens, exec plugins); the requests go
+through its urllib3, since the generated classes differ between its releases and cost time.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from .pods import Object
+
+KUBERNETES_IMPORT_ERROR: str | None = None
+try:
+    import urllib3
+    from kubernetes.client import Configuration
+    from kubernetes.config import load_kube_config
+    from kubernetes.config.config_exception import ConfigException
+except ImportError:
+    KUBERNETES_IMPORT_ERROR = traceback.format_exc()
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 30
+
+
+class KubeError(Exception):
+    """The API answered with an error, or not at all. status: HTTP status, 0 without an answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KubeApi(Protocol):
+    """What the waiter needs of the API."""
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """One object or list. Raises KubeError."""
+
+    def text(self, path: str, **query: str) -> str:
+        """The body of an endpoint that does not speak JSON (logs, proxied metrics)."""
+
+    def watch(self, path: str, timeout_s: int, **query: str) -> Iterator[dict[str, Any]]:
+        """Watch events until the server ends the stream. Raises KubeError."""
+
+
+class KubeClient:
+    """KubeApi over HTTPS with the credentials of a kubeconfig. Safe to use from threads."""
+
+    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+        """Raises KubeError when the kubeconfig cannot be read."""
+        self._configuration: Any = Configuration()
+        try:
+            load_kube_config(
+                config_file=kubeconfig,
+                context=context,
+                client_configuration=self._configuration,
+                persist_config=False,
+            )
+        except (ConfigException, OSError) as error:
+            raise KubeError(f"kubeconfig {kubeconfig} cannot be used: {error}") from error
+        self._server = str(self._configuration.host).rstrip("/")
+        pool: dict[str, Any] = {
+            "maxsize": 16,
+            "retries": False,
+            "cert_reqs": "CERT_REQUIRED" if self._configuration.verify_ssl else "CERT_NONE",
+            "ca_certs": self._configuration.ssl_ca_cert,
+            "cert_file": self._configuration.cert_file,
+            "key_file": self._configuration.key_file,
+        }
+        if getattr(self._configuration, "tls_server_name", None):
+            pool["server_hostname"] = self._configuration.tls_server_name
+        if self._configuration.proxy:
+            self._pool: Any = urllib3.ProxyManager(self._configuration.proxy, **pool)
+        else:
+            self._pool = urllib3.PoolManager(**pool)
+
+    def _open(self, path: str, query: Mapping[str, str], accept: str, read_s: float) -> Any:
+        headers = {"Accept": accept, "User-Agent": "baremetal.sonic"}
+        authorization = self._configuration.get_api_key_with_prefix("authorization")
+        if authorization:
+            headers["Authorization"] = authorization
+        url = self._server + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = self._pool.request(
+                "GET",
+                url,
+                headers=headers,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise KubeError(f"no answer from {self._server}: {error}") from error
+        if response.status >= 300:
+            body = response.data.decode("utf-8", "replace")
+            response.release_conn()
+            raise KubeError(_api_message(body) or f"HTTP {response.status}", response.status)
+        return response
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """One object or list. Raises KubeError."""
+        try:
+            found: dict[str, Any] = json.loads(
+                self._open(path, query, "application/json", READ_TIMEOUT_S).data
+            )
+        except (ValueError, urllib3.exceptions.HTTPError) as error:
+            raise KubeError(f"{path}: unreadable answer: {error}") from error
+        return found
+
+    def text(self, path: str, **query: str) -> str:
+        """The body of an endpoint that does not speak JSON. Raises KubeError."""
+        try:
+            data: bytes = self._open(path, query, "*/*", READ_TIMEOUT_S).data
+        except urllib3.exceptions.HTTPError as error:
+            raise KubeError(f"{path}: unreadable answer: {error}") from error
+        return data.decode("utf-8", "replace")
+
+    def watch(self, path: str, timeout_s: int, **query: str) -> Iterator[dict[str, Any]]:
+        """Watch events until the server ends the stream. Raises KubeError.
+
+        An ERROR event (an expired resourceVersion) is raised as a KubeError with its code.
+        """
+        query = {**query, "watch": "1", "timeoutSeconds": str(timeout_s)}
+        query["allowWatchBookmarks"] = "true"
+        response = self._open(path, query, "application/json", timeout_s + READ_TIMEOUT_S)
+        try:
+            for line in _lines(response.stream(None)):
+                event: dict[str, Any] = json.loads(line)
+                if event.get("type") == "ERROR":
+                    status = event.get("object") or {}
+                    raise KubeError(str(status.get("message")), int(status.get("code") or 0))
+                yield event
+        except (ValueError, urllib3.exceptions.HTTPError) as error:
+            raise KubeError(f"{path}: watch broke off: {error}") from error
+        finally:
+            response.close()
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines from a stream of byte chunks."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in whole if line.strip())
+
+
+def _api_message(body: str) -> str:
+    """The message of a metav1.Status body, or the start of any other body."""
+    try:
+        status: Object = json.loads(body)
+        return str(status.get("message") or "")
+    except (ValueError, AttributeError):
+        return body.strip()[:200]

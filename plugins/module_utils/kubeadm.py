@@ -1,0 +1,131 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the files that kubeadm leaves say about a host, and how to run kubeadm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+ETC = Path("/etc/kubernetes")
+ADMIN = ETC / "admin.conf"
+KUBELET_STATE = Path("/var/lib/kubelet")
+# Written when `kubeadm init` came to its end: from then on an API that does not answer is a
+# fault to look at, not an initialization to finish.
+INITIALIZED = ETC / ".baremetal-sonic-initialized"
+
+# What `kubeadm init` creates last (phase addon), so their presence means it was complete.
+LAST_OBJECTS = ("configmap/kubeadm-config", "daemonset.apps/kube-proxy", "deployment.apps/coredns")
+
+# Preflight checks that only say that an earlier, interrupted run left something behind.
+RESUME = (
+    "FileAvailable--etc-kubernetes-bootstrap-kubelet.conf",
+    "FileAvailable--etc-kubernetes-kubelet.conf",
+    "FileAvailable--etc-kubernetes-manifests-etcd.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-apiserver.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-controller-manager.yaml",
+    "FileAvailable--etc-kubernetes-manifests-kube-scheduler.yaml",
+    "FileAvailable--etc-kubernetes-pki-ca.crt",
+    "DirAvailable--etc-kubernetes-manifests",
+    "DirAvailable--var-lib-etcd",
+    "Port-10250",
+    "Port-10257",
+    "Port-10259",
+    "Port-2379",
+    "Port-2380",
+    "Port-6443",
+)
+
+
+class Runner(Protocol):
+    """AnsibleModule.run_command, as far as it is used here."""
+
+    def __call__(self, args: list[str]) -> tuple[int, str, str]:
+        """Run a command; returns exit code, stdout and stderr."""
+
+
+def joined(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
+    """Whether this host's kubelet has its own identity in a cluster.
+
+    kubeadm removes bootstrap-kubelet.conf when the kubelet's certificate has been issued.
+    """
+    return (
+        (etc / "kubelet.conf").exists()
+        and not (etc / "bootstrap-kubelet.conf").exists()
+        and (kubelet / "config.yaml").exists()
+        and (kubelet / "pki/kubelet-client-current.pem").exists()
+    )
+
+
+def started(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
+    """Whether an earlier run of kubeadm got far enough to leave something."""
+    left = [etc / "pki/ca.crt", etc / "bootstrap-kubelet.conf", etc / "kubelet.conf"]
+    return any(path.exists() for path in [*left, kubelet / "config.yaml"])
+
+
+def objects_present(output: str) -> bool:
+    """Whether `kubectl get -o name` listed everything that a complete init leaves."""
+    return set(LAST_OBJECTS) <= set(output.split())
+
+
+def command(action: str, config: Path, ignore: list[str], resume: bool) -> list[str]:
+    """The command line of `kubeadm init` or `kubeadm join`."""
+    ignored = sorted({*ignore, *(RESUME if resume else ())})
+    words = ["kubeadm", action, f"--config={config}"]
+    if ignored:
+        words.append(f"--ignore-preflight-errors={','.join(ignored)}")
+    if action == "init":
+        # The certificate key and the token that init prints are not used: tokens are made per join.
+        words.append("--skip-token-print")
+    return words
+
+
+def failure(output: str, lines: int = 30) -> str:
+    """The part of kubeadm's output that says what went wrong."""
+    wanted = [
+        line
+        for line in output.strip().splitlines()
+        if line.startswith(("error", "\t[ERROR", "[preflight] Some fatal"))
+    ]
+    return "\n".join(wanted or output.strip().splitlines()[-lines:])
+
+
+def token(run: Runner, minutes: int) -> dict[str, Any]:
+    """A new bootstrap token and what else a joining host must know of the cluster.
+
+    Returns:
+        token; ca_cert_hash (sha256:...), by which the joining host knows the right cluster.
+
+    Raises:
+        RuntimeError: kubeadm could not make one.
+    """
+    code, out, error = run(
+        ["kubeadm", "token", "create", f"--ttl={minutes}m", f"--kubeconfig={ADMIN}"]
+        + ["--print-join-command"]
+    )
+    if code:
+        raise RuntimeError(failure(error or out))
+    words = out.split()
+    return {
+        "token": words[words.index("--token") + 1],
+        "ca_cert_hash": words[words.index("--discovery-token-ca-cert-hash") + 1],
+    }
+
+
+def join_configuration(base: dict[str, Any], endpoint: str, secret: dict[str, Any]) -> str:
+    """The JoinConfiguration as JSON (which kubeadm reads, being YAML)."""
+    return json.dumps(
+        {
+            **base,
+            "apiVersion": "kubeadm.k8s.io/v1beta4",
+            "kind": "JoinConfiguration",
+            "discovery": {
+                "bootstrapToken": {
+                    "apiServerEndpoint": endpoint,
+                    "token": secret["token"],
+                    "caCertHashes": [secret["ca_cert_hash"]],
+                }
+            },
+        }
+    )

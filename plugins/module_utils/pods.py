@@ -1,0 +1,310 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a pod, read from the API's own words.
+
+Pure functions on the dictionaries that the Kubernetes API returns (core/v1 Pod and Node), so that
+every verdict can be tested from a recorded object. Nothing here waits or talks to a cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+Object = Mapping[str, Any]
+
+IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+CONFIG_REASONS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+    }
+)
+# Pods that the kubelet refused: their controller makes new ones for ever.
+REFUSED_REASONS = ("UnexpectedAdmissionError", "NodeAffinity", "OutOf", "Evicted")
+
+_INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9./_-]*[A-Za-z0-9])")
+_QUANTITY = re.compile(r"^([0-9.]+)([A-Za-z]*)$")
+_SUFFIXES = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    "k": Decimal(10) ** 3,
+    "M": Decimal(10) ** 6,
+    "G": Decimal(10) ** 9,
+    "T": Decimal(10) ** 12,
+    "Ki": Decimal(2) ** 10,
+    "Mi": Decimal(2) ** 20,
+    "Gi": Decimal(2) ** 30,
+    "Ti": Decimal(2) ** 40,
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One reason why a workload cannot become ready.
+
+    cause: image, crash, config, refused, unschedulable, quota, missing or paused.
+    message: the whole sentence, with the object's name in it.
+    pod, container: whose log tells more (crash only); empty otherwise.
+    resources: what the scheduler found too little of (unschedulable only).
+    """
+
+    cause: str
+    message: str
+    pod: str = ""
+    container: str = ""
+    resources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeUse:
+    """How much of one resource a node offers and who holds it."""
+
+    node: str
+    allocatable: int
+    used: int
+    schedulable: bool
+    holders: tuple[str, ...]
+
+
+def name_of(obj: Object) -> str:
+    """The object's name, empty when it has none."""
+    return str((obj.get("metadata") or {}).get("name", ""))
+
+
+def terminating(obj: Object) -> bool:
+    """Whether the object is being deleted."""
+    return bool((obj.get("metadata") or {}).get("deletionTimestamp"))
+
+
+def condition(obj: Object, kind: str) -> Object:
+    """The status condition of this type; empty when the object does not have it."""
+    for item in (obj.get("status") or {}).get("conditions") or []:
+        if item.get("type") == kind:
+            found: Object = item
+            return found
+    return {}
+
+
+def pod_ready(pod: Object) -> bool:
+    """Whether the pod serves: condition Ready is True and it is not being deleted."""
+    return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
+
+
+def matches(selector: Object | None, labels: Mapping[str, str]) -> bool:
+    """Whether labels satisfy a metav1.LabelSelector; an absent selector matches nothing."""
+    if not selector:
+        return False
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return False
+    for rule in selector.get("matchExpressions") or []:
+        label, values = labels.get(rule["key"]), rule.get("values") or []
+        holds = {
+            "In": label in values,
+            "NotIn": label not in values,
+            "Exists": label is not None,
+            "DoesNotExist": label is None,
+        }
+        if not holds.get(rule["operator"], False):
+            return False
+    return True
+
+
+def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
+    """Everything that keeps this pod from running, by the API's current words.
+
+    crash_restarts: a container in back-off that restarted at least so often is in a crash loop.
+    A pod that is being deleted has no troubles: its controller has already replaced it.
+    """
+    if terminating(pod):
+        return []
+    name = name_of(pod)
+    status = pod.get("status") or {}
+    troubles: list[Trouble] = []
+    if status.get("phase") == "Failed":
+        reason = str(status.get("reason") or "")
+        if reason.startswith(REFUSED_REASONS):
+            told = status.get("message") or "no message"
+            node = (pod.get("spec") or {}).get("nodeName", "?")
+            troubles.append(
+                Trouble("refused", f"pod {name} was refused by node {node}: {reason}: {told}")
+            )
+        return troubles
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        reason, told = scheduled.get("reason"), str(scheduled.get("message") or "no message")
+        if reason == "Unschedulable":
+            short = tuple(sorted(set(_INSUFFICIENT.findall(told))))
+            troubles.append(
+                Trouble("unschedulable", f"pod {name} fits on no node: {told}", resources=short)
+            )
+        elif reason == "SchedulingGated":
+            troubles.append(Trouble("unschedulable", f"pod {name} is held back: {told}"))
+    for container in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        trouble = _diagnose_container(name, container, crash_restarts)
+        if trouble:
+            troubles.append(trouble)
+    return troubles
+
+
+def _diagnose_container(pod: str, container: Object, crash_restarts: int) -> Trouble | None:
+    """The trouble of one entry of containerStatuses, if it has one."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, told = str(waiting.get("reason") or ""), str(waiting.get("message") or "no message")
+    who = str(container.get("name", "?"))
+    if reason in IMAGE_REASONS:
+        image = container.get("image") or "its image"
+        return Trouble("image", f"pod {pod} cannot pull {image}: {reason}: {told}")
+    if reason in CONFIG_REASONS:
+        return Trouble("config", f"pod {pod}, container {who}: {reason}: {told}")
+    if reason == "CrashLoopBackOff":
+        restarts = int(container.get("restartCount") or 0)
+        if restarts < crash_restarts:
+            return None
+        last = (container.get("lastState") or {}).get("terminated") or {}
+        return Trouble(
+            "crash",
+            f"pod {pod}, container {who} crashed {restarts} times, last with {_ending(last)}",
+            pod=pod,
+            container=who,
+        )
+    return None
+
+
+def _ending(terminated: Object) -> str:
+    """How a container ended, in words: exit code, signal, reason and termination message."""
+    parts = [f"exit code {terminated.get('exitCode', '?')}"]
+    if terminated.get("signal"):
+        parts.append(f"signal {terminated['signal']}")
+    if terminated.get("reason") and terminated["reason"] != "Error":
+        parts.append(str(terminated["reason"]))
+    text = ", ".join(parts)
+    told = str(terminated.get("message") or "").strip()
+    return f"{text}: {told}" if told else text
+
+
+def describe_pod(pod: Object) -> str:
+    """One line on what the pod is doing now, for summaries and timeouts."""
+    status = pod.get("status") or {}
+    node = (pod.get("spec") or {}).get("nodeName")
+    words = ["Terminating" if terminating(pod) else str(status.get("phase") or "Unknown")]
+    if pod_ready(pod):
+        words = ["Ready"]
+    if node:
+        words.append(f"on {node}")
+    restarts = 0
+    for container in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        restarts += int(container.get("restartCount") or 0)
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") and waiting["reason"] != "PodInitializing":
+            told = f" ({waiting['message']})" if waiting.get("message") else ""
+            words.append(f"{container.get('name')} {waiting['reason']}{told}")
+        elif (container.get("state") or {}).get("running") and not container.get("ready"):
+            started = container.get("started")
+            words.append(f"{container.get('name')} {'not ready' if started else 'starting'}")
+    if restarts:
+        words.append(f"{restarts} restarts")
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        words.append(str(scheduled.get("message") or scheduled.get("reason") or ""))
+    return ", ".join(word for word in words if word)
+
+
+def quantity(value: object) -> Decimal:
+    """A resource.Quantity as a number; the plain and the usual suffixed forms.
+
+    Raises ValueError for a text that is not a quantity.
+    """
+    found = _QUANTITY.match(str(value))
+    if not found or found.group(2) not in _SUFFIXES:
+        raise ValueError(f"not a Kubernetes quantity: {value!r}")
+    return Decimal(found.group(1)) * _SUFFIXES[found.group(2)]
+
+
+def asked(pod: Object, resource: str) -> int:
+    """How much of an extended resource a pod takes: its containers' sum, or an init container's."""
+    spec = pod.get("spec") or {}
+
+    def of(container: Object) -> int:
+        resources = container.get("resources") or {}
+        wanted = (resources.get("requests") or {}).get(
+            resource, (resources.get("limits") or {}).get(resource, 0)
+        )
+        return int(quantity(wanted))
+
+    running = sum(of(container) for container in spec.get("containers") or [])
+    return max([running, *(of(container) for container in spec.get("initContainers") or [])])
+
+
+def node_use(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> list[NodeUse]:
+    """Who holds this extended resource on each node that has any, sorted by node.
+
+    Pods that ended (Succeeded, Failed) hold nothing; pods being deleted still do.
+    """
+    held: dict[str, list[tuple[str, int]]] = {}
+    for pod in pods:
+        node = (pod.get("spec") or {}).get("nodeName")
+        if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            amount = asked(pod, resource)
+            if amount:
+                leaving = " (terminating)" if terminating(pod) else ""
+                held.setdefault(node, []).append((name_of(pod) + leaving, amount))
+    uses = []
+    for node_object in nodes:
+        name = name_of(node_object)
+        allocatable = int(
+            quantity((node_object.get("status") or {}).get("allocatable", {}).get(resource, 0))
+        )
+        holders = sorted(held.get(name, []))
+        if allocatable or holders:
+            uses.append(
+                NodeUse(
+                    node=name,
+                    allocatable=allocatable,
+                    used=sum(amount for _, amount in holders),
+                    schedulable=not (node_object.get("spec") or {}).get("unschedulable", False)
+                    and condition(node_object, "Ready").get("status") == "True",
+                    holders=tuple(holder for holder, _ in holders),
+                )
+            )
+    return sorted(uses, key=lambda use: use.node)
+
+
+def being_freed(uses: Iterable[NodeUse]) -> bool:
+    """Whether a pod that holds the resource is on its way out, so that waiting makes sense."""
+    return any(holder.endswith(" (terminating)") for use in uses for holder in use.holders)
+
+
+def describe_use(resource: str, uses: Iterable[NodeUse]) -> str:
+    """Which nodes offer the resource and how much of it is free, in one line."""
+    told = [
+        f"{use.node}: {max(use.allocatable - use.used, 0)} of {use.allocatable} free"
+        + ("" if use.schedulable else ", not schedulable")
+        + (f", held by {', '.join(use.holders)}" if use.holders else "")
+        for use in uses
+    ]
+    return f"{resource}: " + ("; ".join(told) if told else "no node offers any")

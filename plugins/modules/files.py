@@ -1,0 +1,218 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes a list of small text files in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: files
+short_description: Write a list of small text files in one call
+description:
+  - Makes each file have the given content, mode and owner; folders above it are made when missing.
+  - One call for all files of a step costs one round trip, where a loop costs one for each file.
+  - A file is replaced atomically, so that a reader or an interruption never sees half of one.
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+extends_documentation_fragment:
+  - baremetal.sonic.attributes
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      content:
+        description: The whole text. Required unless O(files[].state=absent).
+        type: str
+      mode:
+        description: Permission bits in octal.
+        type: str
+        default: "0644"
+      owner:
+        description: User that owns the file.
+        type: str
+        default: root
+      group:
+        description: Group that owns the file.
+        type: str
+        default: root
+      state:
+        description: Whether the file must be there.
+        type: str
+        choices: [present, absent]
+        default: present
+"""
+
+EXAMPLES = r"""
+- name: Configure the registry mirror
+  baremetal.sonic.files:
+    files:
+      - path: /etc/containerd/config.toml
+        content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
+      - path: /etc/containerd/certs.d/_default/hosts.toml
+        content: "{{ lookup('ansible.builtin.template', 'hosts.toml.j2') }}"
+  notify: Restart containerd
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Files that were written, removed or given other permissions (or would be, in check mode).
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/containerd/config.toml]
+"""
+
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class Target:
+    """One file: what is wanted, what is there, and how to get from there to what is wanted."""
+
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        """`wanted` is an item of the option `files`."""
+        self.path = Path(wanted["path"])
+        self.absent = wanted["state"] == "absent"
+        self.content: str = wanted["content"] or ""
+        self.mode = int(wanted["mode"], 8)
+        self.uid = pwd.getpwnam(wanted["owner"]).pw_uid
+        self.gid = grp.getgrnam(wanted["group"]).gr_gid
+
+    def current(self) -> tuple[str | None, str]:
+        """Text and permissions as they are; the text is None where there is no file."""
+        try:
+            shown = self.path.stat()
+            return self.path.read_text(encoding="utf-8", errors="replace"), _permissions(
+                stat.S_IMODE(shown.st_mode), shown.st_uid, shown.st_gid
+            )
+        except FileNotFoundError:
+            return None, ""
+
+    def wanted(self) -> tuple[str | None, str]:
+        """Text and permissions as they should be."""
+        if self.absent:
+            return None, ""
+        return self.content, _permissions(self.mode, self.uid, self.gid)
+
+    def write(self) -> None:
+        """Make it so."""
+        if self.absent:
+            self.path.unlink()
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(self.content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chown(temporary, self.uid, self.gid)
+            os.chmod(temporary, self.mode)
+            os.replace(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _permissions(mode: int, uid: int, gid: int) -> str:
+    return f"mode={mode:04o} uid={uid} gid={gid}"
+
+
+def problems(files: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the option `files`: all of it, each naming its file."""
+    found = []
+    seen = set()
+    for item in files:
+        path = item["path"]
+        if not path.startswith("/"):
+            found.append(f"{path}: not an absolute path")
+        if path in seen:
+            found.append(f"{path}: named twice")
+        seen.add(path)
+        if item["state"] == "present" and item["content"] is None:
+            found.append(f"{path}: content is missing (or say state: absent)")
+        try:
+            int(item["mode"], 8)
+        except ValueError:
+            found.append(f"{path}: mode {item['mode']!r} is not octal, as '0644' is")
+        for kind, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
+            try:
+                lookup(item[kind])
+            except KeyError:
+                found.append(f"{path}: this host has no {kind} {item[kind]!r}")
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str"},
+                    "mode": {"type": "str", "default": "0644"},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str", "default": "root"},
+                    "state": {
+                        "type": "str",
+                        "choices": ["present", "absent"],
+                        "default": "present",
+                    },
+                },
+            }
+        },
+        supports_check_mode=True,
+    )
+    files: list[dict[str, Any]] = module.params["files"]
+    wrong = problems(files)
+    if wrong:
+        module.fail_json(msg="; ".join(wrong))
+    changed_paths = []
+    diffs = []
+    for target in map(Target, files):
+        before, after = target.current(), target.wanted()
+        if before == after:
+            continue
+        changed_paths.append(str(target.path))
+        for kind, old, new in (
+            ("", before[0] or "", after[0] or ""),
+            (" (permissions)", before[1], after[1]),
+        ):
+            if old != new:
+                header = f"{target.path}{kind}"
+                diffs.append(
+                    {"before": old, "after": new, "before_header": header, "after_header": header}
+                )
+        if not module.check_mode:
+            try:
+                target.write()
+            except OSError as error:
+                module.fail_json(msg=f"{target.path}: {error.strerror}", changed=True)
+    result: dict[str, Any] = {"changed": bool(changed_paths), "changed_paths": changed_paths}
+    if module._diff:
+        result["diff"] = diffs
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

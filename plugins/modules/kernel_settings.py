@@ -1,0 +1,237 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loads kernel modules, sets kernel parameters and turns swap off: now and at every boot."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kernel_settings
+short_description: Kernel modules, kernel parameters and swap in one call
+description:
+  - Loads kernel modules, sets sysctl parameters and turns swap off, in the running kernel and for every boot.
+  - A module counts as loaded when the kernel lists it, has it built in, or already offers what O(modules[].provides) names;
+    so a host without loadable modules is right when its kernel has what is asked for.
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+extends_documentation_fragment:
+  - baremetal.sonic.attributes
+options:
+  name:
+    description: Name of the files below C(/etc/modules-load.d) and C(/etc/sysctl.d).
+    type: str
+    default: baremetal-sonic
+  modules:
+    description: Kernel modules.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The module's name.
+        type: str
+        required: true
+      provides:
+        description: A path, or a word of C(/proc/filesystems), that is there when the kernel has this.
+        type: str
+  sysctl:
+    description: Parameters by their dotted names.
+    type: dict
+    default: {}
+  swap:
+    description: Whether swap may be used; V(false) turns it off and comments it out of C(/etc/fstab).
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Prepare the kernel for Kubernetes
+  baremetal.sonic.kernel_settings:
+    modules:
+      - {name: overlay, provides: overlay}
+      - {name: br_netfilter, provides: /proc/sys/net/bridge}
+    sysctl:
+      net.ipv4.ip_forward: 1
+    swap: false
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed (or would be, in check mode), one line each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["net.ipv4.ip_forward: 0 -> 1"]
+"""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def without_swap(fstab: str) -> str:
+    """The text of /etc/fstab with its swap lines commented out."""
+    lines = []
+    for line in fstab.splitlines(keepends=True):
+        fields = line.split()
+        swap = len(fields) >= 3 and not fields[0].startswith("#") and fields[2] == "swap"
+        lines.append(f"# {line}" if swap else line)
+    return "".join(lines)
+
+
+def swap_in_use(proc_swaps: str) -> list[str]:
+    """Devices and files that /proc/swaps lists."""
+    return [line.split()[0] for line in proc_swaps.splitlines()[1:] if line.strip()]
+
+
+def same_value(current: str, wanted: str) -> bool:
+    """Whether two values of a parameter mean the same (the kernel prints lists with tabs)."""
+    return current.split() == wanted.split()
+
+
+def _read(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def module_present(name: str, provides: str | None) -> bool:
+    """Whether the running kernel has what the module brings."""
+    if provides and provides.startswith("/"):
+        if Path(provides).exists():
+            return True
+    elif provides and provides in (_read("/proc/filesystems") or "").split():
+        return True
+    wanted = name.replace("-", "_")
+    loaded = [line.split()[0] for line in (_read("/proc/modules") or "").splitlines()]
+    if wanted in loaded or Path("/sys/module", wanted).exists():
+        return True
+    builtin = _read(f"/lib/modules/{platform.release()}/modules.builtin") or ""
+    return any(
+        Path(line).name.split(".")[0].replace("-", "_") == wanted for line in builtin.splitlines()
+    )
+
+
+class Settings:
+    """Collects changes; applies each one at once unless it only checks."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """`module` brings options, check mode and commands."""
+        self.module = module
+        self.changes: list[str] = []
+        self.diffs: list[dict[str, str]] = []
+
+    def file(self, path: str, content: str) -> None:
+        """Make a configuration file have this content."""
+        before = _read(path) or ""
+        if before == content:
+            return
+        self.changes.append(f"{path} written")
+        self.diffs.append(
+            {"before": before, "after": content, "before_header": path, "after_header": path}
+        )
+        if not self.module.check_mode:
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.new")
+            temporary.write_text(content, encoding="utf-8")
+            temporary.chmod(0o644)
+            temporary.replace(target)
+
+    def load(self, modules: list[dict[str, Any]]) -> None:
+        """Load the modules that the kernel lacks."""
+        for item in modules:
+            if module_present(item["name"], item["provides"]):
+                continue
+            self.changes.append(f"module {item['name']} loaded")
+            if not self.module.check_mode:
+                code, _out, error = self.module.run_command(["modprobe", item["name"]])
+                if code:
+                    self.module.fail_json(
+                        msg=f"the kernel module {item['name']} cannot be loaded: {error.strip()};"
+                        f" install a kernel that has it ({platform.release()} runs)"
+                    )
+
+    def sysctl(self, wanted: dict[str, str]) -> None:
+        """Set the parameters of the running kernel."""
+        for name, value in wanted.items():
+            path = Path("/proc/sys", *name.split("."))
+            current = _read(path)
+            if current is None and self.module.check_mode:
+                continue  # a module that check mode did not load would bring it
+            if current is None:
+                self.module.fail_json(msg=f"sysctl {name}: this kernel has no such parameter")
+                return
+            if same_value(current, value):
+                continue
+            self.changes.append(f"{name}: {' '.join(current.split())} -> {value}")
+            if not self.module.check_mode:
+                try:
+                    path.write_text(value, encoding="utf-8")
+                except OSError as error:
+                    self.module.fail_json(
+                        msg=f"sysctl {name}={value}: the kernel refuses ({error})"
+                    )
+
+    def no_swap(self) -> None:
+        """Turn swap off, now and at boot."""
+        used = swap_in_use(_read("/proc/swaps") or "")
+        if used:
+            self.changes.append(f"swap off: {', '.join(used)}")
+            if not self.module.check_mode:
+                self.module.run_command(["swapoff", "--all"], check_rc=True)
+        fstab = _read("/etc/fstab")
+        if fstab is not None:
+            self.file("/etc/fstab", without_swap(fstab))
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "baremetal-sonic"},
+            "modules": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "provides": {"type": "str"},
+                },
+            },
+            "sysctl": {"type": "dict", "default": {}},
+            "swap": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options: dict[str, Any] = module.params
+    parameters = {name: str(value) for name, value in options["sysctl"].items()}
+    settings = Settings(module)
+    name = options["name"]
+    if options["modules"]:
+        settings.file(
+            f"/etc/modules-load.d/{name}.conf",
+            "".join(f"{item['name']}\n" for item in options["modules"]),
+        )
+        settings.load(options["modules"])
+    if parameters:
+        settings.file(
+            f"/etc/sysctl.d/99-{name}.conf",
+            "".join(f"{key} = {value}\n" for key, value in sorted(parameters.items())),
+        )
+        settings.sysctl(parameters)
+    if not options["swap"]:
+        settings.no_swap()
+    result: dict[str, Any] = {"changed": bool(settings.changes), "changes": settings.changes}
+    if module._diff:
+        result["diff"] = settings.diffs
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a host a Kubernetes node with kubeadm, or finishes what an interrupted run began."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_node
+short_description: Initialize a control plane, make a join token, or join a node, with kubeadm
+description:
+  - Brings a host to the wanted state and says what state it is in.
+  - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
+  - A control plane that was complete once is never initialized again; when its API does not answer, that is an error that says where to look.
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+extends_documentation_fragment:
+  - baremetal.sonic.attributes
+options:
+  state:
+    description:
+      - V(initialized) runs C(kubeadm init) where it has not been completed.
+      - V(token) makes a short-lived bootstrap token, on a control plane. It always makes a new one, so ask for it only when a host must join.
+      - V(joined) runs C(kubeadm join) where the host is not a node yet.
+      - V(queried) only tells whether the host is a node.
+    type: str
+    choices: [initialized, token, joined, queried]
+    required: true
+  config:
+    description:
+      - For O(state=initialized), the documents that kubeadm reads (InitConfiguration, ClusterConfiguration, KubeletConfiguration ...).
+      - For O(state=joined), one JoinConfiguration without its C(discovery).
+    type: list
+    elements: dict
+    default: []
+  endpoint:
+    description: Address and port of the API, for O(state=joined).
+    type: str
+  secret:
+    description: The RV(secret) that O(state=token) returned, for O(state=joined).
+    type: dict
+  ignore_preflight_errors:
+    description: Checks of kubeadm that may fail.
+    type: list
+    elements: str
+    default: []
+  token_minutes:
+    description: How long a token lives, in minutes.
+    type: int
+    default: 15
+  api_timeout:
+    description: How long to wait for the API of a complete control plane to answer (after a reboot, for example), in seconds.
+    type: int
+    default: 120
+"""
+
+EXAMPLES = r"""
+- name: Initialize the control plane
+  baremetal.sonic.kubeadm_node:
+    state: initialized
+    config: "{{ kubeadm_documents }}"
+
+- name: Make a token
+  baremetal.sonic.kubeadm_node:
+    state: token
+  delegate_to: cp1
+  register: kubeadm_token
+
+- name: Join
+  baremetal.sonic.kubeadm_node:
+    state: joined
+    endpoint: 192.0.2.11:6443
+    secret: "{{ kubeadm_token.secret }}"
+"""
+
+RETURN = r"""
+joined:
+  description: Whether the host is a node (after this call; in check mode, before it).
+  returned: always
+  type: bool
+secret:
+  description: A bootstrap token and the hash of the cluster's certificate authority.
+  returned: when O(state=token)
+  type: dict
+  contains:
+    token:
+      description: The token.
+      type: str
+    ca_cert_hash:
+      description: The hash, as C(sha256:...).
+      type: str
+"""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm
+
+
+class Node:
+    """This host, as kubeadm sees it."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """`module` brings options, check mode and commands."""
+        self.module = module
+        self.options: dict[str, Any] = module.params
+
+    def initialized(self) -> bool:
+        """Whether `kubeadm init` was completed here; waits for an API that is only starting."""
+        if not kubeadm.ADMIN.exists():
+            return False
+        deadline = time.monotonic() + self.options["api_timeout"]
+        complete_once = kubeadm.INITIALIZED.exists()
+        if not complete_once:
+            # The API of an interrupted init may never come up by itself: look once, then go on.
+            deadline = time.monotonic()
+        while True:
+            code, out, error = self.module.run_command(
+                ["kubectl", f"--kubeconfig={kubeadm.ADMIN}", "--namespace=kube-system"]
+                + ["--request-timeout=5s", "--ignore-not-found", "get", "--output=name"]
+                + [*kubeadm.LAST_OBJECTS]
+            )
+            if code == 0:
+                return kubeadm.objects_present(out) or complete_once
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(1)
+        if complete_once:
+            self.module.fail_json(
+                msg="this control plane is initialized, but its API has not answered for"
+                f" {self.options['api_timeout']} s: {error.strip().splitlines()[-1]}. Look at"
+                " 'journalctl -u kubelet' and 'crictl ps -a' on the host"
+            )
+        return False
+
+    def kubeadm(self, action: str, text: str) -> None:
+        """Run `kubeadm init` or `join` with a configuration that only root can read."""
+        handle, name = tempfile.mkstemp(dir="/run", prefix="kubeadm-", suffix=".yaml")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            code, out, error = self.module.run_command(
+                kubeadm.command(
+                    action,
+                    Path(name),
+                    self.options["ignore_preflight_errors"],
+                    resume=kubeadm.started(),
+                )
+            )
+        finally:
+            os.unlink(name)
+        if code:
+            self.module.fail_json(
+                msg=f"kubeadm {action} failed: {kubeadm.failure(error) or kubeadm.failure(out)}",
+                stdout=out,
+                stderr=error,
+            )
+
+    def initialize(self) -> dict[str, Any]:
+        """Bring the host to O(state=initialized)."""
+        if self.initialized():
+            if not self.module.check_mode and not kubeadm.INITIALIZED.exists():
+                kubeadm.INITIALIZED.touch(mode=0o600)
+            return {"changed": False, "joined": True}
+        if not self.module.check_mode:
+            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in self.options["config"]))
+            kubeadm.INITIALIZED.touch(mode=0o600)
+        return {"changed": True, "joined": not self.module.check_mode}
+
+    def token(self) -> dict[str, Any]:
+        """Make a token."""
+        if self.module.check_mode:
+            return {"changed": True, "joined": kubeadm.joined(), "secret": {}}
+        try:
+            secret = kubeadm.token(self.module.run_command, self.options["token_minutes"])
+        except RuntimeError as error:
+            self.module.fail_json(msg=f"no join token could be made: {error}")
+        return {"changed": True, "joined": kubeadm.joined(), "secret": secret}
+
+    def join(self) -> dict[str, Any]:
+        """Bring the host to O(state=joined)."""
+        if kubeadm.joined():
+            return {"changed": False, "joined": True}
+        if not self.module.check_mode:
+            base = self.options["config"][0] if self.options["config"] else {}
+            text = kubeadm.join_configuration(
+                base, self.options["endpoint"], self.options["secret"]
+            )
+            self.kubeadm("join", text)
+        return {"changed": True, "joined": not self.module.check_mode}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {
+                "type": "str",
+                "choices": ["initialized", "token", "joined", "queried"],
+                "required": True,
+            },
+            "config": {"type": "list", "elements": "dict", "default": []},
+            "endpoint": {"type": "str"},
+            "secret": {"type": "dict", "no_log": True},
+            "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
+            "token_minutes": {"type": "int", "default": 15, "no_log": False},
+            "api_timeout": {"type": "int", "default": 120},
+        },
+        required_if=[
+            ("state", "initialized", ["config"]),
+            ("state", "joined", ["endpoint", "secret"]),
+        ],
+        supports_check_mode=True,
+    )
+    node = Node(module)
+    actions = {"initialized": node.initialize, "token": node.token, "joined": node.join}
+    state = module.params["state"]
+    if state == "queried":
+        module.exit_json(changed=False, joined=kubeadm.joined())
+    module.exit_json(**actions[state]())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waits until speech workers report capacity, or says why they never will."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: worker_capacity
+short_description: Waits until speech workers report capacity, or says why they never will
+version_added: "0.1.0"
+author: baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Waits until the rollout of every named worker is complete and each of its ready pods reports
+    C(inferno_worker_capacity) above 0, that is, has its model loaded.
+  - The metrics are read from the pods through the API server, so nothing needs to be exposed.
+  - Fails at once, saying why, when a pod can never get there, as
+    M(baremetal.sonic.workloads_ready) does.
+  - Reads only.
+extends_documentation_fragment:
+  - baremetal.sonic.rollout
+attributes:
+  check_mode:
+    description: Can run in check mode.
+    support: full
+    details: Looks once, reports what it would wait for, and does not fail for what is missing.
+  diff_mode:
+    description: Shows what changed in diff mode.
+    support: none
+    details: Changes nothing.
+options:
+  namespace:
+    description: Namespace of the workers.
+    type: str
+    required: true
+  workers:
+    description: Names of the workers, which are Deployments.
+    type: list
+    elements: str
+    required: true
+  min_capacity:
+    description:
+      - Least capacity of each worker, summed over its ready pods, in streams at once.
+      - With V(0) a worker that is scaled to no pods passes.
+    type: int
+    default: 1
+  metrics_port:
+    description: Port on which the pods serve C(/metrics).
+    type: int
+    default: 8080
+  workloads:
+    description: Other workloads whose rollout is waited for in the same watch.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        required: true
+        choices: [DaemonSet, Deployment, StatefulSet]
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+seealso:
+  - module: baremetal.sonic.workloads_ready
+"""
+
+EXAMPLES = r"""
+- name: Wait until the worker can speak
+  baremetal.sonic.worker_capacity:
+    kubeconfig: /etc/kubernetes/admin.conf
+    namespace: cartesia
+    workers: [tts-worker]
+    timeout: 900
+"""
+
+RETURN = r"""
+elapsed_s:
+  description: Seconds that the wait took.
+  type: float
+  returned: always
+msg:
+  description: Why it failed; in check mode, what it would wait for.
+  type: str
+  returned: on failure, and in check mode when something is not ready
+workers:
+  description: For each worker's name, what it offers.
+  type: dict
+  returned: always
+  contains:
+    replicas:
+      description: Pods wanted.
+      type: int
+    ready:
+      description: Pods ready.
+      type: int
+    capacity:
+      description: Streams at once over all ready pods, by inferno_worker_capacity.
+      type: float
+    load:
+      description: Streams running over all ready pods, by inferno_worker_load.
+      type: float
+    pods:
+      description: For each ready pod, its capacity, load, and what was wrong with its metrics.
+      type: dict
+workloads:
+  description: The state of each workload at the end, as M(baremetal.sonic.workloads_ready) has it.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout import (
+    Target,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+    WORKLOAD_OPTIONS,
+    client_of,
+    finish,
+    run_wait,
+    targets_of,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
+    OPTIONS,
+    Graces,
+    Wait,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.worker_metrics import (
+    CapacityCheck,
+)
+
+
+def main() -> None:
+    """Runs the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **OPTIONS,
+            "namespace": {"type": "str", "required": True},
+            "workers": {"type": "list", "elements": "str", "required": True},
+            "min_capacity": {"type": "int", "default": 1},
+            "metrics_port": {"type": "int", "default": 8080},
+            "workloads": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": WORKLOAD_OPTIONS,
+            },
+        },
+        supports_check_mode=True,
+    )
+    namespace = module.params["namespace"]
+    workers = [Target("Deployment", namespace, name) for name in module.params["workers"]]
+    targets = list(dict.fromkeys([*targets_of(module.params["workloads"]), *workers]))
+    client = client_of(module, ", ".join(map(str, targets)), workers={}, workloads=[])
+    check = CapacityCheck(
+        client, workers, module.params["min_capacity"], module.params["metrics_port"]
+    )
+    wait = Wait(client, targets, Graces.of(module.params), module.params["timeout"], check=check)
+    outcome = run_wait(module, wait)
+    finish(module, outcome, workers=check.summary(outcome.assessments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waits until workloads have completed their rollout, or says why they never will."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: workloads_ready
+short_description: Waits until workloads have completed their rollout, or says why they never will
+version_added: "0.1.0"
+author: baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Waits, in one call and by watching, until every listed Deployment, DaemonSet and StatefulSet
+    runs only pods of its newest revision, all of them available.
+  - Fails at once, saying why, when a workload can never get there. That is when an image cannot
+    be pulled, a container crashes again and again (with its last log lines), no node has room
+    (with who holds the GPUs), a container cannot be created, the API server refuses its pods, or
+    the workload does not exist.
+  - Reads only.
+extends_documentation_fragment:
+  - baremetal.sonic.rollout
+attributes:
+  check_mode:
+    description: Can run in check mode.
+    support: full
+    details: Looks once, reports what it would wait for, and does not fail for what is missing.
+  diff_mode:
+    description: Shows what changed in diff mode.
+    support: none
+    details: Changes nothing.
+options:
+  workloads:
+    description: The workloads to wait for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        required: true
+        choices: [DaemonSet, Deployment, StatefulSet]
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+  node_resources:
+    description: Also waits until nodes offer at least so much of an extended resource.
+    type: dict
+    suboptions:
+      resource:
+        description: Name of the resource, for example V(nvidia.com/gpu).
+        type: str
+        required: true
+      nodes:
+        description: For each node's name, the least count.
+        type: dict
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Wait for the device plugin and the GPUs it announces
+  baremetal.sonic.workloads_ready:
+    kubeconfig: /etc/kubernetes/admin.conf
+    workloads:
+      - kind: DaemonSet
+        namespace: kube-system
+        name: nvidia-device-plugin
+    node_resources:
+      resource: nvidia.com/gpu
+      nodes:
+        gpu1: 2
+        gpu2: 4
+    timeout: 120
+"""
+
+RETURN = r"""
+elapsed_s:
+  description: Seconds that the wait took.
+  type: float
+  returned: always
+msg:
+  description: Why it failed; in check mode, what it would wait for.
+  type: str
+  returned: on failure, and in check mode when something is not ready
+workloads:
+  description: The state of each workload at the end.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    kind:
+      description: Kind of the workload.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    exists:
+      description: Whether it exists.
+      type: bool
+    complete:
+      description: Whether its rollout is complete.
+      type: bool
+    message:
+      description: How far it is, in words.
+      type: str
+    desired:
+      description: Pods wanted.
+      type: int
+    ready:
+      description: Pods ready.
+      type: int
+    pods:
+      description: For each of its pods, what it is doing, in words.
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+    WORKLOAD_OPTIONS,
+    client_of,
+    finish,
+    run_wait,
+    targets_of,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
+    OPTIONS,
+    Graces,
+    NodeResources,
+    Wait,
+)
+
+
+def main() -> None:
+    """Runs the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **OPTIONS,
+            "workloads": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": WORKLOAD_OPTIONS,
+            },
+            "node_resources": {
+                "type": "dict",
+                "options": {
+                    "resource": {"type": "str", "required": True},
+                    "nodes": {"type": "dict", "required": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    targets = targets_of(module.params["workloads"])
+    node_resources = None
+    if module.params["node_resources"]:
+        wanted = module.params["node_resources"]
+        try:
+            nodes = {str(node): int(count) for node, count in wanted["nodes"].items()}
+        except (TypeError, ValueError):
+            module.fail_json(msg="node_resources.nodes: every node needs a whole number")
+            raise
+        node_resources = NodeResources(wanted["resource"], nodes)
+    client = client_of(module, ", ".join(map(str, targets)) or "nodes", workloads=[])
+    wait = Wait(
+        client,
+        targets,
+        Graces.of(module.params),
+        module.params["timeout"],
+        node_resources=node_resources,
+    )
+    finish(module, run_wait(module, wait))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the API server: ``python3 -m sonic_reference.api``; README.md lists its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+
+import httpx
+
+from sonic_reference import messaging, service
+from sonic_reference.api.app import Health, create_app
+from sonic_reference.api.authorization import Authorizer
+from sonic_reference.api.dispatch import Dispatcher
+from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.settings import Environment
+
+log = logging.getLogger(__name__)
+
+
+async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
+    """Serve until stopped, then finish what is in progress."""
+    environment = Environment(variables)
+    host, metrics_port = service.common_settings(environment, 8080)
+    port = environment.integer("SONIC_PORT", 5000, 1, 65535)
+    nats_url = environment.url("NATS_URL", ("nats", "tls"))
+    proxy_url = environment.url("LICENSE_PROXY_URL", ("http", "https"))
+    models = environment.names("SONIC_MODELS", "sonic-reference")
+    queue_timeout_s = environment.number("SONIC_QUEUE_TIMEOUT", 2.0, 0.0, 3600.0)
+    queue_limit = environment.integer("SONIC_QUEUE_LIMIT", 64, 0, 100_000)
+    stream_timeout_s = environment.number("SONIC_STREAM_TIMEOUT", 5.0, 2.0, 300.0)
+    max_body_bytes = environment.integer("SONIC_MAX_BODY_BYTES", 262_144, 1024, 900_000)
+    ttl_s = environment.number("SONIC_AUTHORIZATION_TTL", 10.0, 0.0, 3600.0)
+    grace_s = environment.number("SONIC_AUTHORIZATION_GRACE", 300.0, 0.0, 86400.0)
+    shutdown_delay_s = environment.number("SONIC_SHUTDOWN_DELAY", 3.0, 0.0, 300.0)
+    drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
+    environment.check()
+
+    metrics = ApiMetrics()
+    pod = messaging.member_id(socket.gethostname())
+    dispatcher = Dispatcher(
+        metrics,
+        pod=pod,
+        models=models,
+        queue_timeout_s=queue_timeout_s,
+        queue_limit=queue_limit,
+        stream_timeout_s=stream_timeout_s,
+    )
+    health = Health(dispatcher)
+    async with httpx.AsyncClient(base_url=proxy_url, timeout=2.0, trust_env=False) as proxy:
+        authorizer = Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s)
+        app = create_app(health, authorizer, metrics, max_body_bytes)
+        public = service.Listener(app, host, port)
+        private = service.Listener(
+            service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port
+        )
+        await private.start()
+        await public.start()
+        stopping = asyncio.create_task(stop.wait())
+        connecting = asyncio.create_task(messaging.connect(nats_url, f"api {pod}"))
+        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if connecting.done():
+            await dispatcher.start(await connecting)
+            await stopping
+        health.draining = True
+        if connecting.done():
+            log.info("draining: no new requests in %g s", shutdown_delay_s)
+            # Whoever routes requests here must first have seen that this pod is not ready any more.
+            await asyncio.sleep(shutdown_delay_s)
+        await public.stop(drain_timeout_s)
+        await dispatcher.stop()
+        if connecting.done():
+            await messaging.close(connecting.result())
+        else:
+            connecting.cancel()
+        await private.stop(1)
+        log.info("drained")
+
+
+if __name__ == "__main__":
+    sys.exit(service.run("api", main))

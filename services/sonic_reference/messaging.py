@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection to NATS, which comes back by itself for as long as the service lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+log = logging.getLogger(__name__)
+
+
+def member_id(host: str) -> str:
+    """Return a name for this process that no other has, with a readable start."""
+    readable = "".join(c if c.isalnum() or c == "-" else "-" for c in host)
+    return f"{readable}-{secrets.token_hex(4)}"
+
+
+async def connect(url: str, name: str) -> Client:
+    """Connect, for as long as it takes; several servers are separated by commas."""
+    client = Client()
+    told: list[str] = []
+
+    async def failed(error: Exception) -> None:
+        text = f"{type(error).__name__} {error}".strip()
+        # While NATS is away the same error comes several times a second.
+        if told[-1:] != [text]:
+            told[:] = [text]
+            log.warning("nats: %s", text)
+
+    async def lost() -> None:
+        log.warning("nats: connection lost")
+
+    async def back() -> None:
+        told.clear()
+        log.info("nats: connected again")
+
+    while True:
+        try:
+            await client.connect(
+                servers=url.split(","),
+                name=name,
+                connect_timeout=2,
+                reconnect_time_wait=1,
+                max_reconnect_attempts=-1,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                error_cb=failed,
+                disconnected_cb=lost,
+                reconnected_cb=back,
+            )
+        except (OSError, NatsError, TimeoutError) as error:
+            await failed(error)
+            await asyncio.sleep(0.5)
+            continue
+        told.clear()
+        log.info("nats: connected")
+        return client
+
+
+async def close(client: Client) -> None:
+    """Send what is still to be sent, and leave; a server that is away is not waited for."""
+    try:
+        async with asyncio.timeout(5):
+            await client.drain()
+    except (NatsError, TimeoutError) as error:
+        log.warning("nats: left without a farewell: %s", type(error).__name__)
+        await client.close()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What API pods and workers say to each other over NATS; docs/nats-protocol.md explains it."""
+
+from __future__ import annotations
+
+import string
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PREFIX = "sonic.v1"
+# Seconds. No stream is silent for longer than two beats, either way, while both sides live.
+BEAT_S = 1.0
+# A worker ends a job whose API pod has been silent for that long.
+ORPHAN_S = 10.0
+ANNOUNCE_S = 1.0
+# A worker that has not announced itself for that long is gone.
+ROSTER_TTL_S = 3.5
+# Bytes of audio that a worker may be ahead of what the API pod has handed to its client.
+WINDOW_BYTES = 1024 * 1024
+# Bytes of audio in one message, well below NATS's default max_payload of 1 MiB.
+CHUNK_BYTES = 128 * 1024
+
+ROLL_CALL = f"{PREFIX}.rollcall"
+WORKERS = f"{PREFIX}.workers"
+REPLIES = f"{PREFIX}.replies"
+CONTROL = f"{PREFIX}.control"
+
+Container = Literal["raw", "wav", "mp3"]
+Encoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
+_MEDIA_TYPES: dict[Container, str] = {"raw": "audio/pcm", "wav": "audio/wav", "mp3": "audio/mpeg"}
+
+
+class Message(BaseModel):
+    """Base of all payloads: immutable, and tolerant of fields that a newer side adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OutputFormat(Message):
+    """How the audio is sent; bit_rate (bit/s) counts for mp3 only, encoding for the others."""
+
+    container: Container
+    encoding: Encoding = "pcm_s16le"
+    sample_rate: int = Field(ge=8000, le=48000)
+    bit_rate: int = 128000
+
+    @property
+    def media_type(self) -> str:
+        """The HTTP content type of such audio."""
+        return _MEDIA_TYPES[self.container]
+
+
+class SpeechJob(Message):
+    """One utterance to speak.
+
+    Speed and volume are factors of the voice's own; language is a BCP 47 tag.
+    """
+
+    request_id: str
+    operation: Literal["tts"] = "tts"
+    model_id: str
+    transcript: str
+    voice_id: str
+    language: str = "en"
+    output_format: OutputFormat
+    speed: float = 1.0
+    volume: float = 1.0
+    emotion: str | None = None
+    pronunciation_dict_id: str | None = None
+
+
+class Announcement(Message):
+    """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called."""
+
+    worker: str
+    operation: str
+    model: str
+    capacity: int
+    load: int
+    draining: bool = False
+
+
+class Accepted(Message):
+    """The first event of a job: which worker took it."""
+
+    worker: str
+
+
+class Finished(Message):
+    """The last event of a job: how many bytes were sent, so that a loss shows."""
+
+    sent: int
+
+
+def token(name: str) -> str:
+    """Return a name as one token of a subject; other characters than [A-Za-z0-9_-] become =XX."""
+    return "".join(
+        c if c in _PLAIN else "".join(f"={byte:02X}" for byte in c.encode()) for c in name
+    )
+
+
+def job_subject(operation: str, model: str) -> str:
+    """Return the subject on which jobs of one offering are published."""
+    return f"{PREFIX}.jobs.{token(operation)}.{token(model)}"
+
+
+def job_queue(operation: str, model: str) -> str:
+    """Return the queue group of one offering's workers."""
+    return f"{token(operation)}.{token(model)}"

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all three services share: signals, logs, HTTP servers, and the metrics port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator, Mapping
+
+import uvicorn
+import uvloop
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from sonic_reference.settings import Environment, SettingsError
+
+log = logging.getLogger(__name__)
+
+Main = Callable[[Mapping[str, str], asyncio.Event], Awaitable[None]]
+
+
+class Server(uvicorn.Server):
+    """An HTTP server inside a service that handles its signals itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+
+class Listener:
+    """An HTTP application on a port, from :meth:`start` to :meth:`stop`."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._server = Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                http="httptools",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                # Longer than an ingress keeps an idle connection, so that the ingress closes first.
+                timeout_keep_alive=90,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port cannot be had."""
+        bound = socket.create_server(self._address, backlog=1024)
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+        log.info("listening on %s:%d", *bound.getsockname()[:2])
+
+    async def stop(self, timeout_s: float) -> None:
+        """Take no new connections, let requests in progress finish for that long, then cut them."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        _, late = await asyncio.wait({self._task}, timeout=timeout_s)
+        if late:
+            log.warning("requests still in progress after %g s are cut", timeout_s)
+            self._server.force_exit = True
+        await self._task
+
+
+def metrics_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> Starlette:
+    """Return the application on the metrics port: /metrics, /ready (200 or 503) and /live."""
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def readiness(_request: Request) -> Response:
+        is_ready = ready()
+        return PlainTextResponse("ready" if is_ready else "not ready", 200 if is_ready else 503)
+
+    async def live(_request: Request) -> Response:
+        return PlainTextResponse("live")
+
+    return Starlette(
+        routes=[Route("/metrics", metrics), Route("/ready", readiness), Route("/live", live)]
+    )
+
+
+def run(name: str, main: Main) -> int:
+    """Run a service until SIGTERM or SIGINT sets the event it is given; returns the exit status.
+
+    0 after an orderly end, 1 when the service failed, 2 when its settings are wrong.
+    """
+    logging.basicConfig(
+        level=os.environ.get("SONIC_LOG_LEVEL", "INFO").upper(),
+        format=f"%(asctime)s %(levelname)s {name} %(message)s",
+        stream=sys.stderr,
+    )
+    # One line for each call to the license proxy would say nothing new.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(os.environ, stop)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return 2
+    except OSError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def common_settings(environment: Environment, port: int) -> tuple[str, int]:
+    """Return the address to listen on and the metrics port, which all services name alike."""
+    host = environment.text("SONIC_HOST", "0.0.0.0")
+    return host, environment.integer("SONIC_METRICS_PORT", port, 1, 65535)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One speaking process around libespeak-ng; the worker holds one per parallel stream.
+
+The library keeps its state in globals, so parallel streams need processes. Run as a script with the
+standard library only, so that it starts fast and stays small.
+
+Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch"}``; an empty line asks
+for the utterance in progress to end early. Standard output: frames of a type byte, a 32-bit
+big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A`` audio (16-bit
+little-endian mono), ``E`` end of the utterance, ``X`` refused (why, UTF-8). The process ends when
+standard input does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import struct
+import sys
+
+LIBRARY = "libespeak-ng.so.1"
+BUFFER_MS = 100
+# From espeak-ng's speak_lib.h.
+AUDIO_OUTPUT_SYNCHRONOUS = 2
+CHARS_UTF8 = 1
+PARAMETER_RATE = 1
+PARAMETER_PITCH = 3
+POS_CHARACTER = 1
+EE_OK = 0
+
+SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+def send(kind: bytes, content: bytes = b"") -> None:
+    """Write one frame; blocks while the worker does not read, which holds synthesis back."""
+    left = memoryview(kind + struct.pack(">I", len(content)) + content)
+    while left:
+        left = left[os.write(1, left) :]
+
+
+def asked_to_stop() -> bool:
+    """Whether something waits on standard input: a wish for an early end, or its end."""
+    return bool(select.select([0], [], [], 0)[0])
+
+
+def on_audio(samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
+    """Take the next samples from the library; returns 1 to end the utterance."""
+    if asked_to_stop():
+        return 1
+    if samples and count > 0:
+        send(b"A", ctypes.string_at(samples, count * 2))
+    return 0
+
+
+def main() -> int:
+    """Speak what standard input asks for, until it ends."""
+    library = ctypes.CDLL(LIBRARY)
+    rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, BUFFER_MS, None, 0)
+    if rate <= 0:
+        send(b"X", b"libespeak-ng did not start: is espeak-ng-data installed?")
+        return 1
+    callback = SynthCallback(on_audio)
+    library.espeak_SetSynthCallback(callback)
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+        ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+    ]  # fmt: skip
+    send(b"R", struct.pack(">I", rate))
+    for line in sys.stdin.buffer:
+        if not line.strip():
+            continue
+        job = json.loads(line)
+        if library.espeak_SetVoiceByName(job["voice"].encode()) != EE_OK:
+            send(b"X", f"espeak-ng has no voice {job['voice']}".encode())
+            continue
+        library.espeak_SetParameter(PARAMETER_RATE, job["rate"], 0)
+        library.espeak_SetParameter(PARAMETER_PITCH, job["pitch"], 0)
+        text = job["text"].encode()
+        spoken = library.espeak_Synth(
+            text, len(text) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
+        )
+        if spoken == EE_OK:
+            send(b"E")
+        else:
+            send(b"X", f"espeak-ng failed with status {spoken}".encode())
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(0)

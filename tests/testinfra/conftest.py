@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests know of the lab: what ``python -m lab info`` prints, and a way into each host."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from kubernetes import client, config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def lab_info() -> dict[str, Any]:
+    """Return the lab's description. Raises CalledProcessError when there is no lab."""
+    command = [sys.executable, "-m", "lab", "info"]
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    described: dict[str, Any] = json.loads(result.stdout)
+    return described
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each host (``node``), or once for each with GPUs (``gpu_node``)."""
+    hosts = lab_info()["hosts"]
+    if "node" in metafunc.fixturenames:
+        metafunc.parametrize("node", sorted(hosts))
+    if "gpu_node" in metafunc.fixturenames:
+        names = sorted(name for name, host in hosts.items() if "gpu_workers" in host["groups"])
+        assert names, "the lab has no host in gpu_workers"
+        metafunc.parametrize("gpu_node", names)
+
+
+@pytest.fixture(scope="session")
+def info() -> dict[str, Any]:
+    """The lab's description."""
+    return lab_info()
+
+
+@cache
+def connect(name: str) -> Any:
+    """Return testinfra's handle on a host, by SSH with the lab's key."""
+    described = lab_info()
+    return testinfra.get_host(
+        f"ssh://root@{described['hosts'][name]['address']}",
+        ssh_identity_file=described["ssh_key"],
+        ssh_extra_args="-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        " -o LogLevel=ERROR",
+    )
+
+
+@pytest.fixture
+def machine(node: str) -> Any:
+    """A host of the lab."""
+    return connect(node)
+
+
+@pytest.fixture
+def gpu_machine(gpu_node: str) -> Any:
+    """A host of the lab that has GPUs."""
+    return connect(gpu_node)
+
+
+@pytest.fixture(scope="session")
+def api(info: dict[str, Any]) -> Iterator[client.ApiClient]:
+    """A client of the cluster's API, as the administrator, from outside."""
+    with config.new_client_from_config(config_file=info["kubeconfig"]) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def core(api: client.ApiClient) -> client.CoreV1Api:
+    """The core API: nodes, pods, services."""
+    return client.CoreV1Api(api)
+
+
+@pytest.fixture(scope="session")
+def apps(api: client.ApiClient) -> client.AppsV1Api:
+    """The API of workloads: Deployments, StatefulSets, DaemonSets."""
+    return client.AppsV1Api(api)

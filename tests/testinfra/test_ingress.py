@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way in, from outside: redirect, TLS, the certificate, keys, and speech."""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import urllib3
+
+SPEECH = {
+    "model_id": "sonic-reference",
+    "transcript": "The lab speaks.",
+    "language": "en",
+    "voice": {"mode": "id", "id": "en-us"},
+    "output_format": {"container": "wav", "encoding": "pcm_s16le", "sample_rate": 22050},
+}
+VERSION = "2026-03-01"
+
+
+@pytest.fixture(scope="module")
+def host(info: dict[str, Any]) -> str:
+    """The name that the certificate is for."""
+    name = urlsplit(info["ingress_url"]).hostname
+    assert name
+    return str(name)
+
+
+@pytest.fixture(scope="module")
+def https(info: dict[str, Any], host: str) -> Iterator[urllib3.HTTPSConnectionPool]:
+    """Connections to the ingress host by its name, that trust the lab's authority only."""
+    with urllib3.HTTPSConnectionPool(
+        info["ingress_address"],
+        443,
+        ca_certs=info["ca_file"],
+        cert_reqs="CERT_REQUIRED",
+        server_hostname=host,
+        assert_hostname=host,
+        headers={"Host": host, "Cartesia-Version": VERSION},
+        timeout=30,
+        retries=False,
+    ) as pool:
+        yield pool
+
+
+def speak(
+    https: urllib3.HTTPSConnectionPool, key: dict[str, str], **changes: Any
+) -> urllib3.BaseHTTPResponse:
+    """Ask for speech with these headers for a key, and return the answer."""
+    headers = dict(https.headers) | {"Content-Type": "application/json"} | key
+    return https.request("POST", "/tts/bytes", body=json.dumps(SPEECH | changes), headers=headers)
+
+
+def handshake(info: dict[str, Any], host: str, version: ssl.TLSVersion) -> str | None:
+    """Return the protocol that the ingress speaks with a client that knows only ``version``.
+
+    Raises OSError when it refuses.
+    """
+    context = ssl.create_default_context(cafile=info["ca_file"])
+    # Without this the client itself would refuse old protocols, whatever the server does.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    with (
+        socket.create_connection((info["ingress_address"], 443), 10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        return secure.version()
+
+
+def samples(wav: bytes) -> array.array[int]:
+    """Return the samples of a 16-bit WAV file whose lengths may be open, as a stream's are."""
+    assert wav[:4] == b"RIFF"
+    assert wav[8:12] == b"WAVE"
+    start = wav.index(b"data") + 8
+    body = wav[start:]
+    return array.array("h", body[: len(body) - len(body) % 2])
+
+
+def test_http_is_redirected(info: dict[str, Any], host: str) -> None:
+    with urllib3.HTTPConnectionPool(info["ingress_address"], 80, timeout=10, retries=False) as pool:
+        answer = pool.request("GET", "/status", headers={"Host": host}, redirect=False)
+    assert answer.status in {301, 308}
+    assert answer.headers["Location"] == f"https://{host}/status"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_tls_is_refused(info: dict[str, Any], host: str, version: ssl.TLSVersion) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        handshake(info, host, version)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]
+)
+def test_current_tls_is_accepted(
+    info: dict[str, Any], host: str, version: ssl.TLSVersion, name: str
+) -> None:
+    assert handshake(info, host, version) == name
+
+
+def test_certificate_is_not_for_other_names(info: dict[str, Any]) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(info, "other.lab.test", ssl.TLSVersion.TLSv1_3)
+
+
+def test_status_needs_no_key(https: urllib3.HTTPSConnectionPool) -> None:
+    assert https.request("GET", "/status").status == 200
+
+
+@pytest.mark.parametrize("header", ["X-API-Key", "Authorization"])
+def test_text_becomes_speech(
+    https: urllib3.HTTPSConnectionPool, info: dict[str, Any], header: str
+) -> None:
+    value = info["api_key"] if header == "X-API-Key" else f"Bearer {info['api_key']}"
+    answer = speak(https, {header: value})
+    assert answer.status == 200, answer.data[:500]
+    assert answer.headers["Content-Type"].startswith("audio/")
+    heard = samples(answer.data)
+    assert len(heard) > 22050 // 2, "less than half a second"
+    assert max(map(abs, heard)) > 1000, "silence"
+
+
+def test_longer_text_makes_longer_speech(
+    https: urllib3.HTTPSConnectionPool, info: dict[str, Any]
+) -> None:
+    key = {"X-API-Key": info["api_key"]}
+    short = samples(speak(https, key, transcript="Yes.").data)
+    long = samples(
+        speak(https, key, transcript="Yes, and this goes on for quite a while longer.").data
+    )
+    assert len(long) > 2 * len(short)
+
+
+@pytest.mark.parametrize("key", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}])
+def test_no_speech_without_the_key(https: urllib3.HTTPSConnectionPool, key: dict[str, str]) -> None:
+    answer = speak(https, key)
+    assert answer.status == 401
+    error = answer.json()
+    assert error.keys() >= {"error_code", "title", "message", "request_id"}
+    assert all(
+        isinstance(error[name], str) and error[name] for name in ("error_code", "title", "message")
+    )
+
+
+def test_bad_request_is_told_so(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
+    answer = speak(https, {"X-API-Key": info["api_key"]}, output_format={"container": "tape"})
+    assert answer.status == 400
+    assert answer.json().keys() >= {"error_code", "title", "message", "request_id"}
+
+
+def test_metrics_stay_inside(https: urllib3.HTTPSConnectionPool) -> None:
+    assert https.request("GET", "/metrics").status == 404

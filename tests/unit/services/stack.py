@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference services as processes on loopback, with a real NATS server between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+
+SERVICES = Path(__file__).resolve().parents[3] / "services"
+KEY = "sk_test_0123456789"
+DEADLINE_S = 20.0
+
+
+def find_nats_server() -> str | None:
+    """Return the NATS server's binary from NATS_SERVER or the search path."""
+    return os.environ.get("NATS_SERVER") or shutil.which("nats-server")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Wait for a condition; fails with what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Stack:
+    """A NATS server, a license proxy, an API pod, and workers as needed."""
+
+    def __init__(self, folder: Path, nats_server: str) -> None:
+        self._folder = folder
+        self._nats_server = nats_server
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._nats_port = free_port()
+        self._proxy_port = free_port()
+        self.api_port = free_port()
+        self.api_metrics_port = free_port()
+        self.worker_ports: dict[str, int] = {}
+
+    @property
+    def url(self) -> str:
+        """The API's URL."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    def start_nats(self) -> None:
+        """Start the NATS server."""
+        self._start(
+            "nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {}
+        )
+
+    def start_proxy(self) -> None:
+        """Start the license proxy."""
+        self._service(
+            "license_proxy",
+            "license_proxy",
+            {"CARTESIA_API_KEY": KEY, "SONIC_PORT": str(self._proxy_port)},
+        )
+
+    def start_api(self, **more: str) -> None:
+        """Start the API pod."""
+        settings = {
+            "LICENSE_PROXY_URL": f"http://127.0.0.1:{self._proxy_port}",
+            "SONIC_PORT": str(self.api_port),
+            "SONIC_METRICS_PORT": str(self.api_metrics_port),
+            "SONIC_QUEUE_TIMEOUT": "0.5",
+            "SONIC_STREAM_TIMEOUT": "2",
+            "SONIC_SHUTDOWN_DELAY": "0",
+        }
+        self._service("api", "api", settings | more)
+
+    def start_worker(self, name: str = "worker", **more: str) -> None:
+        """Start a worker; several have names of their own."""
+        self.worker_ports[name] = free_port()
+        settings = {
+            "SONIC_MODEL": "sonic-reference",
+            "SONIC_BATCH_SIZE": "2",
+            "SONIC_METRICS_PORT": str(self.worker_ports[name]),
+        }
+        self._service(name, "worker", settings | more)
+
+    def wait_api(self) -> None:
+        """Wait until the API is ready."""
+        until(lambda: self.status(f"{self.url}/status") == 200, "the API is ready")
+
+    def wait_worker(self, name: str = "worker") -> None:
+        """Wait until a worker takes jobs."""
+        until(
+            lambda: self.worker_metric("inferno_worker_capacity", name) > 0, f"{name} has capacity"
+        )
+
+    def status(self, url: str) -> int:
+        """Return the status of a GET, 0 while nobody listens."""
+        try:
+            return httpx.get(url, timeout=5, trust_env=False).status_code
+        except httpx.TransportError:
+            return 0
+
+    def metric(self, port: int, name: str) -> float:
+        """Return the sum of a metric's series, -1 while there are none."""
+        try:
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        except httpx.TransportError:
+            return -1
+        values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values)) if values else -1
+
+    def worker_metric(self, metric: str, name: str = "worker") -> float:
+        """Return a worker's metric."""
+        return self.metric(self.worker_ports[name], metric)
+
+    def api_metric(self, metric: str) -> float:
+        """Return a metric of the API."""
+        return self.metric(self.api_metrics_port, metric)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process."""
+        self.processes[name].send_signal(number)
+
+    def ended(self, name: str, timeout_s: float = DEADLINE_S) -> int:
+        """Wait for a process's end; returns its exit status."""
+        return self.processes[name].wait(timeout_s)
+
+    def log(self, name: str) -> str:
+        """Return what a process has said."""
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8")
+
+    def stop(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+            process.wait()
+
+    def _service(self, name: str, module: str, settings: Mapping[str, str]) -> None:
+        common = {
+            "PYTHONPATH": str(SERVICES),
+            "SONIC_HOST": "127.0.0.1",
+            "NATS_URL": f"nats://127.0.0.1:{self._nats_port}",
+        }
+        command = [sys.executable, "-m", f"sonic_reference.{module}"]
+        self._start(name, command, common | dict(settings))
+
+    def _start(self, name: str, command: list[str], settings: Mapping[str, str]) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **settings}
+            )
