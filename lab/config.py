@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Lab:
     api_key: str = ""
     reference_tag: str = ""
     package_key: str = ""
+    packages_folder: str = ""
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,7 +121,8 @@ class Lab:
         temporary = self.directory / "lab.json.new"
         data = asdict(self) | {
             "registry_url": f"http://{self.registry_address}:5000",
-            "files_url": f"http://{self.files_address}",
+            "packages_url": f"http://{self.files_address}/{self.packages_folder}",
+            "wheels_url": f"http://{self.files_address}/wheels/",
             "ingress_host": INGRESS_HOST,
         }
         temporary.touch(mode=0o600)
@@ -135,8 +137,8 @@ class Lab:
             data = json.loads((lab.directory / "lab.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return lab
-        for key in ("subnet", "api_key", "reference_tag", "package_key", "hosts"):
-            setattr(lab, key, data[key])
+        for entry in fields(cls):
+            setattr(lab, entry.name, data[entry.name])
         return lab
 
     @property

@@ -90,6 +90,8 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
         for host in HOSTS
     }
     lab.package_key = (bundle.repository / "key.asc").read_text(encoding="utf-8")
+    # The folder is named by its content: apt sees a new address when a package changes.
+    lab.packages_folder = bundle.repository.name
     lab.reference_tag = bundle.reference_tag
     lab.save()
     with ThreadPoolExecutor(5) as pool:
@@ -199,7 +201,8 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         files,
         lab.files_address,
         ["--label", f"baremetal.sonic.served={served}"]
-        + ["-v", f"{bundle.repository}:/srv/apt:ro", "-v", f"{bundle.wheels}:/srv/wheels:ro"],
+        + ["-v", f"{bundle.repository}:/srv/{bundle.repository.name}:ro"]
+        + ["-v", f"{bundle.wheels}:/srv/wheels:ro"],
         [image, "python3", "-m", "http.server", "--directory", "/srv", "80"],
     ):
         podman("start", files)

@@ -131,6 +131,9 @@ class Encoder:
     def _pass(self, samples: Samples, last: bool) -> bytes:
         if self._resampler:
             samples = self._resampler.resample_chunk(samples, last=last)
+        if not samples.size and not last:
+            # A header alone would pass for the first audio.
+            return b""
         if self._mp3:
             return bytes(self._mp3.encode(_to_int16(samples).tobytes())) if samples.size else b""
         head, self._head = self._head, b""

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import ctypes.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from stack import Stack, find_nats_server  # noqa: E402
+from tests.unit.services.stack import Stack, find_nats_server
 
 
 @pytest.fixture(scope="session")

@@ -62,9 +62,7 @@ class Stack:
 
     def start_nats(self) -> None:
         """Start the NATS server."""
-        self._start(
-            "nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {}
-        )
+        self._start("nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {})
 
     def start_proxy(self) -> None:
         """Start the license proxy."""

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from stack import KEY, Stack, until
+
+from tests.unit.services.stack import KEY, Stack, until
 
 TEXT = "The quick brown fox jumps over the lazy dog. Then it sleeps for a while."
 # Speaking this takes minutes of audio; a paced worker is busy with it for as long as a test needs.
@@ -177,9 +178,7 @@ def test_a_request_in_line_gets_the_stream_that_becomes_free(bare_stack: Stack) 
     stack.wait_api()
     stack.wait_worker()
     answers: list[int] = []
-    with httpx.Client(
-        base_url=stack.url, headers=headers(), timeout=30, trust_env=False
-    ) as client:
+    with httpx.Client(base_url=stack.url, headers=headers(), timeout=30, trust_env=False) as client:
 
         def ask() -> None:
             answers.append(client.post("/tts/bytes", json=body("Yes.")).status_code)
@@ -195,23 +194,14 @@ def test_a_request_in_line_gets_the_stream_that_becomes_free(bare_stack: Stack) 
     assert stack.api_metric("api_queue_size") == 0
 
 
-def test_no_worker_means_503_and_shows_in_the_metric(
-    stack: Stack, client: httpx.Client
-) -> None:
-    seen: list[float] = []
-    watcher = threading.Thread(
-        target=lambda: until(
-            lambda: bool(
-                stack.api_metric("api_unserviceable_requests_size") == 1 and not seen.append(1)  # type: ignore[func-returns-value]
-            ),
-            "an unserviceable request shows",
-        )
-    )
-    watcher.start()
-    answer = client.post("/tts/bytes", json=body())
-    watcher.join()
-    assert (answer.status_code, answer.json()["error_code"]) == (503, "no_worker")
-    assert seen == [1]
+def test_no_worker_means_503_and_shows_in_the_metric(stack: Stack, client: httpx.Client) -> None:
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(client.post("/tts/bytes", json=body())))
+    asking.start()
+    until(lambda: stack.api_metric("api_unserviceable_requests_size") == 1, "it shows")
+    asking.join()
+    assert (answers[0].status_code, answers[0].json()["error_code"]) == (503, "no_worker")
+    assert stack.api_metric("api_unserviceable_requests_size") == 0
 
 
 def test_a_killed_worker_cuts_the_answer_and_another_takes_over(
@@ -303,9 +293,7 @@ def test_nats_may_come_late_and_come_back(bare_stack: Stack) -> None:
     stack.start_nats()
     stack.wait_api()
     stack.wait_worker()
-    with httpx.Client(
-        base_url=stack.url, headers=headers(), timeout=20, trust_env=False
-    ) as client:
+    with httpx.Client(base_url=stack.url, headers=headers(), timeout=20, trust_env=False) as client:
         assert client.post("/tts/bytes", json=body()).status_code == 200
         stack.signal("nats", signal.SIGKILL)
         stack.ended("nats")
@@ -313,9 +301,7 @@ def test_nats_may_come_late_and_come_back(bare_stack: Stack) -> None:
         assert client.post("/tts/bytes", json=body()).json()["error_code"] == "bus_unavailable"
         stack.start_nats()
         stack.wait_api()
-        until(
-            lambda: client.post("/tts/bytes", json=body()).status_code == 200, "speech is back"
-        )
+        until(lambda: client.post("/tts/bytes", json=body()).status_code == 200, "speech is back")
 
 
 def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
@@ -330,9 +316,9 @@ def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
 def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:
     stack.start_worker()
     stack.wait_worker()
-    children = f"/proc/{stack.processes['worker'].pid}/task/{stack.processes['worker'].pid}/children"
-    with open(children, encoding="ascii") as listed:
-        pids = [int(pid) for pid in listed.read().split()]
-    assert len(pids) == 2
+    pid = stack.processes["worker"].pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    assert len(children) == 2
     stack.signal("worker", signal.SIGKILL)
-    until(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids), "they are gone", 3)
+    left = [Path(f"/proc/{child}/exe") for child in children]
+    until(lambda: not any(one.exists() for one in left), "they are gone", 3)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures what the project promises, on a running lab, in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from lab import hosts
+from lab.config import REPOSITORY, Lab, LabError
+
+PLAYBOOKS = ("hosts", "cluster", "platform", "stack", "verify", "site")
+RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+).*?skipped=(?P<skipped>\d+)"
+)
+
+
+def recap(output: str) -> dict[str, tuple[int, int, int]]:
+    """Per host: results that were ok, changed and skipped, from Ansible's play recap."""
+    found = {}
+    for line in output.splitlines():
+        match = RECAP.match(line)
+        if match:
+            found[match["host"]] = (
+                int(match["ok"]), int(match["changed"]), int(match["skipped"]),
+            )  # fmt: skip
+    return found
+
+
+def run(lab: Lab) -> None:
+    """Run each playbook with nothing to change, and weigh the lab.
+
+    Raises:
+        LabError: no lab runs, or a playbook fails.
+    """
+    if not hosts.running(lab):
+        raise LabError(f"no lab {lab.name} is running: make lab LAB={lab.name}")
+    rows = []
+    for name in PLAYBOOKS:
+        started = time.monotonic()
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml"],
+            cwd=REPOSITORY, env=lab.environment | {"ANSIBLE_NOCOLOR": "1"},
+            check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if done.returncode:
+            raise LabError(f"{name}.yml failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+        rows.append((name, time.monotonic() - started, recap(done.stdout)))
+    print(f"{'no-change run':<16}{'seconds':>8}  results per host (ok + skipped), changed")
+    for name, seconds, results in rows:
+        cells = ", ".join(
+            f"{host} {ok}+{skipped}{f', CHANGED {changed}' if changed else ''}"
+            for host, (ok, changed, skipped) in results.items()
+        )
+        print(f"{name + '.yml':<16}{seconds:>8.1f}  {cells}")
+    memory = {name: memory_mib(name) for name in hosts.running(lab)}
+    for name, mib in memory.items():
+        print(f"memory {name:<28}{mib:>8.0f} MiB")
+    print(f"memory of the whole lab{sum(memory.values()):>20.0f} MiB")
+    timings = Path(os.environ.get("LAB_TIMINGS", lab.directory / "timings.json"))
+    timings.write_text(json.dumps({name: seconds for name, seconds, _ in rows}), encoding="utf-8")
+
+
+def memory_mib(container: str) -> float:
+    """Memory that a container's processes hold: the sum of their proportional shares, in MiB."""
+    pids = hosts.podman("top", container, "hpid").split()[1:]
+    total = 0
+    for pid in pids:
+        try:
+            text = Path("/proc", pid, "smaps_rollup").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+        total += int(match[1]) if match else 0
+    return total / 1024

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person wants to see of a running lab."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from lab.bundle.steps import run
+from lab.config import HOSTS, INGRESS_HOST, Lab
+from lab.hosts import ssh_command
+from plugins.module_utils.speech import SpeechRequest, speak
+
+TRANSCRIPT = "Hello from bare metal. This sentence came through your own ingress."
+
+
+def info(lab: Lab) -> dict[str, Any]:
+    """Addresses, keys and files of a lab, for people and programs."""
+    return {
+        "ingress_url": f"https://{INGRESS_HOST}",
+        "ingress_address": lab.ingress_address,
+        "ca_file": str(lab.ca_file),
+        "api_key": lab.api_key,
+        "kubeconfig": str(lab.kubeconfig),
+        "prometheus_url": None,
+        "ssh_key": str(lab.ssh_key),
+        "subnet": lab.subnet,
+        "hosts": lab.hosts,
+    }
+
+
+def on_leader(lab: Lab, *words: str) -> str:
+    """Run a command on the control plane and return what it printed."""
+    return run([*ssh_command(lab, lab.address(HOSTS[0].octet)), shlex.join(words)])
+
+
+def fetch_kubeconfig(lab: Lab) -> None:
+    """Keep the administrator's kubeconfig beside the lab's keys."""
+    text = on_leader(lab, "cat", "/etc/kubernetes/admin.conf")
+    lab.kubeconfig.touch(mode=0o600)
+    lab.kubeconfig.write_text(text, encoding="utf-8")
+
+
+def summary(lab: Lab, say: Callable[[str], None]) -> None:
+    """The cluster's state, a sentence spoken, and what to try next."""
+    kubectl = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"]
+    columns = "NAME:.metadata.name,VERSION:.status.nodeInfo.kubeletVersion,"
+    columns += "GPUS:.status.allocatable.nvidia\\.com/gpu,READY:.status.conditions[-1].status"
+    print()
+    print(on_leader(lab, *kubectl, "get", "nodes", "-o", f"custom-columns={columns}"))
+    pods = on_leader(lab, *kubectl, "get", "pods", "-A", "-o", "wide", "--no-headers")
+    for line in pods.splitlines():
+        cells = re.split(r"\s{2,}", line)
+        if cells[0] in ("cartesia", "ingress") or not re.match(r"(Running|Completed)", cells[3]):
+            print("  ".join(cells[:4] + cells[6:7]))
+    path = lab.directory / "speech.wav"
+    spoken = speak(
+        SpeechRequest(
+            url=f"https://{INGRESS_HOST}",
+            address=lab.ingress_address,
+            ca_file=str(lab.ca_file),
+            api_key=lab.api_key,
+            transcript=TRANSCRIPT,
+        )
+    )
+    path.write_bytes(spoken.audio)
+    print()
+    say(
+        f"speech: {path}, {spoken.duration_s:.2f} s of audio, first byte after"
+        f" {spoken.ttfb_ms:.0f} ms"
+    )
+    print(
+        f"\nTry next:\n  curl --cacert {lab.ca_file} --resolve {INGRESS_HOST}:443:{lab.ingress_address}"
+        f" \\\n    https://{INGRESS_HOST}/tts/bytes -H 'X-API-Key: {lab.api_key}'"
+        " -H 'Cartesia-Version: 2025-04-16' \\\n    -H 'Content-Type: application/json' -d"
+        """ '{"model_id": "sonic-reference", "transcript": "It is alive.",\n"""
+        """    "voice": {"mode": "id", "id": "en-us"}, "output_format": {"container": "wav","""
+        """ "encoding": "pcm_s16le", "sample_rate": 24000}}' > alive.wav\n"""
+        f"  KUBECONFIG={lab.kubeconfig} kubectl get pods -A\n"
+    )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from sonic_reference import protocol
+from sonic_reference.api.roster import Roster
+from sonic_reference.errors import ApiError
+from sonic_reference.protocol import Announcement
+from sonic_reference.settings import Environment, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("sonic-3", "sonic.v1.jobs.tts.sonic-3"),
+        ("sonic-3.5", "sonic.v1.jobs.tts.sonic-3=2E5"),
+        ("a b>*", "sonic.v1.jobs.tts.a=20b=3E=2A"),
+        ("é", "sonic.v1.jobs.tts.=C3=A9"),
+    ],
+)
+def test_any_model_name_is_one_token(name: str, subject: str) -> None:
+    assert protocol.job_subject("tts", name) == subject
+
+
+def test_errors_travel() -> None:
+    came = ApiError.decode(ApiError(400, "c", "t", "m").encode())
+    assert (came.status, came.code, came.title, came.message) == (400, "c", "t", "m")
+    for broken in (b"", b"[]", b"{}", b'{"status": "x"}'):
+        assert ApiError.decode(broken).status == 500
+
+
+def said(worker: str, **more: object) -> Announcement:
+    fields = {"worker": worker, "operation": "tts", "model": "m", "capacity": 2, "load": 0}
+    return Announcement.model_validate(fields | more)
+
+
+def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    roster = Roster(("default", "m"))
+    assert not roster.served("tts", "m")
+    roster.note(said("a"))
+    roster.note(said("b", load=2))
+    assert roster.served("tts", "m")
+    assert not roster.served("stt", "m")
+    roster.note(said("a", draining=True))
+    assert [one.worker for one in roster.present()] == ["b"]
+    later = time.monotonic() + protocol.ROSTER_TTL_S + 1
+    monkeypatch.setattr("sonic_reference.api.roster.time.monotonic", lambda: later)
+    assert not roster.served("tts", "m")
+
+
+def test_model_names_resolve() -> None:
+    roster = Roster(("default", "m"))
+    assert roster.resolve("tts", "m") == "m"
+    assert roster.resolve("tts", "sonic-3.5") == "default"
+    roster.note(said("a", model="sonic-3.5"))
+    assert roster.resolve("tts", "sonic-3.5") == "sonic-3.5"
+    with pytest.raises(ApiError) as caught:
+        roster.resolve("tts", "ink")
+    assert caught.value.status == 404
+
+
+def test_a_change_wakes_all_that_wait_for_it() -> None:
+    async def run() -> float:
+        roster = Roster(("m",))
+        began = time.monotonic()
+        waiting = [asyncio.create_task(roster.change(5)) for _ in range(3)]
+        await asyncio.sleep(0)
+        roster.note(said("a"))
+        await asyncio.gather(*waiting)
+        return time.monotonic() - began
+
+    assert asyncio.run(run()) < 1
+
+
+def test_settings_are_read_and_all_problems_named() -> None:
+    good = Environment({"A": "3", "B": "", "C": "yes", "D": " x , y ", "E": "nats://n:4222/"})
+    assert good.integer("A", 1, 1, 5) == 3
+    assert good.number("B", 0.5, 0, 1) == 0.5
+    assert good.switch("C", False)
+    assert good.names("D", "z") == ("x", "y")
+    assert good.url("E", ("nats",)) == "nats://n:4222"
+    good.check()
+    bad = Environment({"A": "9", "B": "inf", "C": "maybe", "E": "http://n"})
+    bad.integer("A", 1, 1, 5)
+    bad.number("B", 0.5, 0, 1)
+    bad.switch("C", False)
+    bad.url("E", ("nats",))
+    bad.text("F")
+    with pytest.raises(SettingsError) as caught:
+        bad.check()
+    assert [line.split("=")[0].split()[0] for line in str(caught.value).splitlines()] == [
+        "A", "B", "C", "E", "F"
+    ]  # fmt: skip
