@@ -47,7 +47,7 @@ docs: bootstrap ## Write docs/reference/ from the roles' and the modules' specs
 
 changelog: bootstrap ## Write CHANGELOG.rst for galaxy.yml's version from changelogs/fragments/
 	@$(activate) && cd .lab/collections/ansible_collections/baremetal/sonic && \
-	    exec antsibull-changelog release --update-existing --reload-plugins
+	    exec antsibull-changelog release --update-existing --reload-plugins --refresh-plugins
 
 lock: bootstrap ## Write requirements/lab.txt from lab.in
 	@$(activate) && exec python -m tools.lock_requirements

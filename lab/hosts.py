@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -169,7 +168,10 @@ def _start(lab: Lab, name: str, address: str, options: list[str], command: list[
         podman(
             "--runtime", "runc", "create", "--name", name, "--hostname",
             name.removeprefix(f"{lab.network}-"), "--label", lab.label,
-            "--network", lab.network, "--ip", address, *options, *command,
+            "--network", lab.network, "--ip", address,
+            # Higher limits are refused where root lacks CAP_SYS_RESOURCE.
+            "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000",
+            *options, *command,
         )  # fmt: skip
         return True
     podman("start", name)
@@ -211,8 +213,6 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
 def _host(lab: Lab, host: Host, image: str, keys: Path) -> None:
     name = f"{lab.network}-{host.name}"
     options = ["--privileged", "--systemd=always", "--cgroupns=private"]
-    # Higher limits are refused where root lacks CAP_SYS_RESOURCE.
-    options += ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
     options += ["-v", f"{keys}:/root/.ssh/authorized_keys:ro"]
     # Overlay does not stack on overlay, so containerd and the kubelet get volumes.
     for folder in ("containerd", "kubelet"):
@@ -237,7 +237,7 @@ def _wait_for_ssh(lab: Lab, host: Host) -> None:
     while True:
         done = subprocess.run(
             [*ssh_command(lab, lab.address(host.octet)), "true"],
-            check=False, capture_output=True, text=True, env=os.environ,
+            check=False, capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode == 0:
             return

@@ -261,7 +261,7 @@ def unit() -> Outcome:
     """Run the unit tests."""
     report = STATE / "report" / "unit.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", f"--junitxml={report}", "tests/unit"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
     status = loud(*command, more={"NATS_SERVER": str(nats_server())})
     return counted(report, status)
 

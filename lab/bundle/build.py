@@ -19,9 +19,19 @@ from lab.driver import package as driver
 # that Kubernetes' packages depend on (a mirror of Debian is not part of the bundle).
 HOST_PACKAGES = """
     ca-certificates conntrack curl dbus ethtool gnupg ipset iproute2 iptables iputils-ping kmod
-    libseccomp2 openssh-server procps python3 python3-apt python3-venv sudo systemd systemd-sysv
+    libseccomp2 openssh-server procps python3 python3-apt python3-packaging
+    python3-venv sudo systemd systemd-sysv
     udev util-linux
 """.split()
+
+# Every host makes its own identity at its first boot, as an installed machine has its own.
+HOST_HOOKS = (
+    "rm -f $1/etc/ssh/ssh_host_*",
+    ": > $1/etc/machine-id",
+    "mkdir -p $1/etc/systemd/system/ssh.service.d",
+    r"printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n'"
+    " > $1/etc/systemd/system/ssh.service.d/host-keys.conf",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ def build(say: Callable[[str], None]) -> Bundle:
         store = ImageStore(cache)
         binaries = golang.steps(spec["binaries"])
         debian = debian_step("debian", ["ca-certificates"])
-        host = debian_step("host", HOST_PACKAGES, seconds=60)
+        host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
         pythons = store.python_steps(debian)
         services = wheels.services_step(REPOSITORY / "services/requirements.txt")
         client = wheels.client_step(table.versions()["kubernetes_python"])

@@ -23,18 +23,21 @@ from lab.config import REPOSITORY, LabError
 DEBIAN_RELEASE = "bookworm"
 
 
-def debian_step(name: str, packages: list[str], seconds: int = 40) -> Step:
-    """A root file system of Debian as rootfs.tar."""
+def debian_step(
+    name: str, packages: list[str], hooks: tuple[str, ...] = (), seconds: int = 40
+) -> Step:
+    """A root file system of Debian as rootfs.tar; `hooks` are run with it as $1."""
 
     def build(out: Path) -> None:
         run(
             ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"]
             + ["--aptopt=Acquire::Languages none"]
             + ["--customize-hook=rm -rf $1/var/cache/apt/*.bin $1/usr/share/doc/*"]
+            + [f"--customize-hook={hook}" for hook in hooks]
             + [DEBIAN_RELEASE, out / "rootfs.tar"]
         )
 
-    return Step(name=name, key=digest(*packages), seconds=seconds, build=build)
+    return Step(name=name, key=digest(*packages, *hooks), seconds=seconds, build=build)
 
 
 class ImageStore:

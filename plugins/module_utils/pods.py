@@ -150,7 +150,8 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
         return troubles
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        reason, told = scheduled.get("reason"), str(scheduled.get("message") or "no message")
+        reason = str(scheduled.get("reason") or "")
+        told = str(scheduled.get("message") or "no message")
         if reason == "Unschedulable":
             short = tuple(sorted(set(_INSUFFICIENT.findall(told))))
             troubles.append(

@@ -123,9 +123,9 @@ class Node:
             deadline = time.monotonic()
         while True:
             code, out, error = self.module.run_command(
-                ["kubectl", f"--kubeconfig={kubeadm.ADMIN}", "--namespace=kube-system"]
-                + ["--request-timeout=5s", "--ignore-not-found", "get", "--output=name"]
-                + [*kubeadm.LAST_OBJECTS]
+                ["kubectl", "get", *kubeadm.LAST_OBJECTS, f"--kubeconfig={kubeadm.ADMIN}"]
+                + ["--namespace=kube-system", "--output=name"]
+                + ["--ignore-not-found", "--request-timeout=5s"]
             )
             if code == 0:
                 return kubeadm.objects_present(out) or complete_once

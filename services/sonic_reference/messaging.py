@@ -64,7 +64,7 @@ async def connect(url: str, name: str) -> Client:
 async def close(client: Client) -> None:
     """Send what is still to be sent, and leave; a server that is away is not waited for."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(2 if client.is_connected else 0):
             await client.drain()
     except (NatsError, TimeoutError) as error:
         log.warning("nats: left without a farewell: %s", type(error).__name__)

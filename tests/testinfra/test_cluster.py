@@ -116,8 +116,8 @@ def test_worker_asks_for_one_gpu_and_gets_it(core: client.CoreV1Api) -> None:
     for pod in workers:
         container = pod.spec.containers[0]
         assert container.resources.limits["nvidia.com/gpu"] == "1"
-        devices = run_in(core, STACK, pod.metadata.name, "ls /dev").split()
-        assert len([name for name in devices if name.removeprefix("nvidia").isdigit()]) == 1
+        devices = run_in(core, STACK, pod.metadata.name, "ls -d /dev/nvidia*").split()
+        assert len([path for path in devices if path.removeprefix("/dev/nvidia").isdigit()]) == 1
 
 
 def test_worker_waits_for_its_model(core: client.CoreV1Api) -> None:

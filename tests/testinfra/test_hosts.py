@@ -87,8 +87,8 @@ def test_containerd_has_cdi_and_its_imports(machine: Any) -> None:
 
 
 def test_runtime_answers(machine: Any) -> None:
-    answer = machine.check_output("crictl version")
-    assert f"RuntimeVersion:  v{VERSIONS['containerd']}" in answer
+    answer = machine.check_output("crictl version").split()
+    assert answer[answer.index("RuntimeVersion:") + 1] == f"v{VERSIONS['containerd']}"
 
 
 def test_only_expected_ports_are_open(machine: Any, node: str, info: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from sonic_reference.protocol import SpeechJob
 log = logging.getLogger(__name__)
 
 # A worker says at once whether it takes a job. One that has not in this time is not there any more.
-ACCEPT_TIMEOUT_S = 1.0
+ACCEPT_TIMEOUT_S = 0.5
 # Between two offers while nothing is heard of the workers.
 OFFER_PAUSE_S = 0.1
 TICK_S = 0.25

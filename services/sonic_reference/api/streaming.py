@@ -44,7 +44,7 @@ class SpeechResponse(Response):
         self.status_code = 200
         self.background = None
         self.body = b""
-        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self.init_headers({"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._speech = speech
         self._first = first

@@ -25,6 +25,9 @@ from sonic_reference.worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
+# The server confirms at once; it may also have gone in this moment.
+DOOR_TIMEOUT_S = 2.0
+
 
 @dataclass
 class Running:
@@ -240,7 +243,7 @@ class Worker:
             wanted = not self._draining and len(self._running) < self._capacity
             if wanted == (self._door is not None):
                 return
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, TimeoutError):
                 if self._door is None:
                     self._door = await self._client.subscribe(
                         protocol.job_subject(self._operation, self._model),
@@ -249,8 +252,12 @@ class Worker:
                     )
                 else:
                     door, self._door = self._door, None
+                    if not self._client.is_connected:
+                        await door.unsubscribe()
+                        return
                     # What the server sent before it knew still comes, and is answered with "busy".
-                    await door.drain()  # type: ignore[no-untyped-call]
+                    async with asyncio.timeout(DOOR_TIMEOUT_S):
+                        await door.drain()  # type: ignore[no-untyped-call]
         await self._announce()
 
     async def _announce(self) -> None:

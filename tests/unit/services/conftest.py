@@ -19,14 +19,36 @@ def espeak() -> None:
         pytest.skip("libespeak-ng is not installed: apt-get install espeak-ng")
 
 
-@pytest.fixture
-def bare_stack(tmp_path: Path, espeak: None) -> Iterator[Stack]:
-    """A stack of which nothing runs yet."""
-    nats_server = find_nats_server()
-    if not nats_server:
+@pytest.fixture(scope="session")
+def nats_server(espeak: None) -> str:
+    """The NATS server's binary; skips where there is none."""
+    found = find_nats_server()
+    if not found:
         pytest.skip("no nats-server: set NATS_SERVER to its path, or put it on the search path")
+    return found
+
+
+@pytest.fixture
+def bare_stack(tmp_path: Path, nats_server: str) -> Iterator[Stack]:
+    """A stack of which nothing runs yet."""
     stack = Stack(tmp_path, nats_server)
     try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def quiet_stack(tmp_path_factory: pytest.TempPathFactory, nats_server: str) -> Iterator[Stack]:
+    """A whole stack for tests that only ask it something."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), nats_server)
+    try:
+        stack.start_nats()
+        stack.start_proxy()
+        stack.start_api()
+        stack.start_worker()
+        stack.wait_api()
+        stack.wait_worker()
         yield stack
     finally:
         stack.stop()
