@@ -77,6 +77,8 @@ def info(lab: Lab) -> None:
     """Print the lab's addresses as JSON."""
     if not hosts.running(lab):
         raise LabError(f"no lab {lab.name} is running: make lab LAB={lab.name}")
+    if not lab.kubeconfig.exists():
+        show.fetch_kubeconfig(lab)
     print(json.dumps(show.info(lab), indent=2))
 
 

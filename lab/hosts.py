@@ -185,7 +185,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
     files = f"{lab.network}-files"
     served = f"{bundle.repository}:{bundle.wheels}"
     if _state(files) != "missing":
-        label = "{{index .Config.Labels \"baremetal.sonic.served\"}}"
+        label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
             podman("rm", "--force", "--time", "0", files)
     if _start(

@@ -54,7 +54,9 @@ def check(lab: Lab, subnet: str | None) -> None:
         )
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    needed = LAB_DISK_GIB + (0 if (cache / "bundle/registry/seeded.json").exists() else BUNDLE_DISK_GIB)
+    needed = LAB_DISK_GIB + (
+        0 if (cache / "bundle/registry/seeded.json").exists() else BUNDLE_DISK_GIB
+    )
     free = shutil.disk_usage(cache).free
     if free < needed * GIB:
         problems.append(
@@ -79,5 +81,7 @@ def subnet_problems(text: str, lab: Lab) -> list[str]:
         return []
     taken = sorted(str(net) for net in hosts.network_subnets() if net.overlaps(wanted))
     if taken:
-        return [f"LAB_SUBNET={text} is taken by {', '.join(taken)}: choose another, or leave it out"]
+        return [
+            f"LAB_SUBNET={text} is taken by {', '.join(taken)}: choose another, or leave it out"
+        ]
     return []

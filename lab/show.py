@@ -15,6 +15,17 @@ from plugins.module_utils.speech import SpeechRequest, speak
 
 TRANSCRIPT = "Hello from bare metal. This sentence came through your own ingress."
 
+TRY_NEXT = """
+Try next:
+  curl --cacert {lab.ca_file} --resolve {resolve} https://{host}/tts/bytes \\
+    -H 'X-API-Key: {lab.api_key}' -H 'Cartesia-Version: 2026-03-01' \\
+    -H 'Content-Type: application/json' -o alive.wav -d '
+      {{"model_id": "sonic-reference", "transcript": "It is alive.",
+       "voice": {{"mode": "id", "id": "en-us"}},
+       "output_format": {{"container": "wav", "encoding": "pcm_s16le", "sample_rate": 24000}}}}'
+  KUBECONFIG={lab.kubeconfig} kubectl get pods -A
+"""
+
 
 def info(lab: Lab) -> dict[str, Any]:
     """Addresses, keys and files of a lab, for people and programs."""
@@ -72,11 +83,7 @@ def summary(lab: Lab, say: Callable[[str], None]) -> None:
         f" {spoken.ttfb_ms:.0f} ms"
     )
     print(
-        f"\nTry next:\n  curl --cacert {lab.ca_file} --resolve {INGRESS_HOST}:443:{lab.ingress_address}"
-        f" \\\n    https://{INGRESS_HOST}/tts/bytes -H 'X-API-Key: {lab.api_key}'"
-        " -H 'Cartesia-Version: 2025-04-16' \\\n    -H 'Content-Type: application/json' -d"
-        """ '{"model_id": "sonic-reference", "transcript": "It is alive.",\n"""
-        """    "voice": {"mode": "id", "id": "en-us"}, "output_format": {"container": "wav","""
-        """ "encoding": "pcm_s16le", "sample_rate": 24000}}' > alive.wav\n"""
-        f"  KUBECONFIG={lab.kubeconfig} kubectl get pods -A\n"
+        TRY_NEXT.format(
+            lab=lab, host=INGRESS_HOST, resolve=f"{INGRESS_HOST}:443:{lab.ingress_address}"
+        )
     )

@@ -25,12 +25,12 @@ HOST_PACKAGES = """
 """.split()
 
 # Every host makes its own identity at its first boot, as an installed machine has its own.
+HOST_KEYS = "/etc/systemd/system/ssh.service.d/host-keys.conf"
 HOST_HOOKS = (
     "rm -f $1/etc/ssh/ssh_host_*",
     ": > $1/etc/machine-id",
     "mkdir -p $1/etc/systemd/system/ssh.service.d",
-    r"printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n'"
-    " > $1/etc/systemd/system/ssh.service.d/host-keys.conf",
+    r"printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n' > $1" + HOST_KEYS,
 )
 
 
@@ -101,9 +101,7 @@ def _driver_step() -> Step:
     def build_driver(out: Path) -> None:
         driver.build_package(out)
 
-    return Step(
-        name="deb:nvidia-driver-mock", key=digest(*sources), seconds=3, build=build_driver
-    )
+    return Step(name="deb:nvidia-driver-mock", key=digest(*sources), seconds=3, build=build_driver)
 
 
 @contextmanager

@@ -23,9 +23,7 @@ def steps(binaries: dict[str, Any]) -> dict[str, Step]:
             flags = " ".join(
                 ["-s -w"] + [f"-X {k}={v}" for k, v in sorted(spec.get("stamp", {}).items())]
             )
-            key = digest(
-                go_version, folder / "go.mod", folder / "go.sum", package, flags, str(cgo)
-            )
+            key = digest(go_version, folder / "go.mod", folder / "go.sum", package, flags, str(cgo))
             made[f"go:{component}/{name}"] = Step(
                 name=f"go:{component}/{name}",
                 key=key,

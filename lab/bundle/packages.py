@@ -24,9 +24,7 @@ fi
 """
 
 
-def steps(
-    packages: dict[str, Any], sources: dict[str, Step], cache: Path
-) -> dict[str, Step]:
+def steps(packages: dict[str, Any], sources: dict[str, Step], cache: Path) -> dict[str, Step]:
     """A step for each package; `sources` are the binaries' steps."""
     made = {}
     for name, spec in packages.items():

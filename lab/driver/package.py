@@ -8,11 +8,10 @@ own device plugin, container toolkit and CDI to run unchanged above it.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
+
+from lab.bundle.steps import run
 
 HERE = Path(__file__).resolve().parent
 NAME = "nvidia-driver-mock"
@@ -36,26 +35,23 @@ Description: mock of NVIDIA's driver, for rehearsals on hosts without GPUs
 """
 
 COMPILE = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC"]
-
-
-class BuildError(Exception):
-    """A tool failed; the message has the command and what it printed."""
+REPRODUCIBLE = dict(os.environ) | {"SOURCE_DATE_EPOCH": "0", "LC_ALL": "C"}
 
 
 def build_package(out_dir: Path) -> Path:
     """Build the package into a folder and return its path; the same sources give the same bytes.
 
     Raises:
-        BuildError: gcc or dpkg-deb is missing or failed.
+        LabError: gcc or dpkg-deb failed.
     """
     deb = out_dir / f"{NAME}_{PACKAGE_VERSION}_amd64.deb"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         root.chmod(0o755)
-        build_libraries(root / LIBRARIES)
+        library = build_libraries(root / LIBRARIES)
         program = root / "usr/bin/nvidia-smi"
         program.parent.mkdir(parents=True)
-        _run([*COMPILE, "-o", program, HERE / "mock_smi.c", _library(root, "libnvidia-ml")])
+        run([*COMPILE, "-o", program, HERE / "mock_smi.c", library], env=REPRODUCIBLE)
         _put("plug-in", root / "usr/lib/nvidia-driver-mock/plug-in", 0o755)
         units = root / "usr/lib/systemd/system"
         _put("nvidia-mock.service", units / "nvidia-mock.service")
@@ -69,7 +65,8 @@ def build_package(out_dir: Path) -> Path:
         for path in root.rglob("*"):
             if path.is_dir():
                 path.chmod(0o755)
-        _run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", root, deb])
+        options = ["--root-owner-group", "-Zgzip", "-z6"]
+        run(["dpkg-deb", *options, "--build", root, deb], env=REPRODUCIBLE)
     return deb
 
 
@@ -77,7 +74,7 @@ def build_libraries(target: Path) -> Path:
     """Compile both libraries into a folder and return the path of the mock NVML.
 
     Raises:
-        BuildError: gcc is missing or failed.
+        LabError: gcc failed.
     """
     target.mkdir(parents=True, exist_ok=True)
     for stem, soname, source in (
@@ -87,14 +84,10 @@ def build_libraries(target: Path) -> Path:
         library = target / f"{stem}.so.{DRIVER_VERSION}"
         version = f'-DMOCK_VERSION="{DRIVER_VERSION}"'
         options = ["-shared", "-fvisibility=hidden", f"-Wl,-soname,{soname}", version]
-        _run([*COMPILE, *options, "-o", library, HERE / source])
+        run([*COMPILE, *options, "-o", library, HERE / source], env=REPRODUCIBLE)
         library.chmod(0o644)
         (target / soname).symlink_to(library.name)
     return target / f"libnvidia-ml.so.{DRIVER_VERSION}"
-
-
-def _library(root: Path, stem: str) -> Path:
-    return root / LIBRARIES / f"{stem}.so.{DRIVER_VERSION}"
 
 
 def _put(name: str, target: Path, mode: int = 0o644) -> None:
@@ -102,20 +95,3 @@ def _put(name: str, target: Path, mode: int = 0o644) -> None:
     text = (HERE / name).read_text(encoding="utf-8")
     target.write_text(text.replace("@VERSION@", DRIVER_VERSION), encoding="utf-8")
     target.chmod(mode)
-
-
-def _run(command: Sequence[str | Path]) -> None:
-    words = [str(word) for word in command]
-    if shutil.which(words[0]) is None:
-        raise BuildError(f"{words[0]} is missing: apt-get install gcc libc6-dev dpkg-dev")
-    done = subprocess.run(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=dict(os.environ) | {"SOURCE_DATE_EPOCH": "0", "LC_ALL": "C"},
-    )
-    if done.returncode:
-        raise BuildError(f"failed ({done.returncode}): {' '.join(words)}\n{done.stdout.strip()}")

@@ -83,9 +83,9 @@ class KubeClient:
 
     def _open(self, path: str, query: Mapping[str, str], accept: str, read_s: float) -> Any:
         headers = {"Accept": accept, "User-Agent": "baremetal.sonic"}
-        authorization = self._configuration.get_api_key_with_prefix("authorization")
-        if authorization:
-            headers["Authorization"] = authorization
+        for setting in self._configuration.auth_settings().values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
         url = self._server + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._pool.request(

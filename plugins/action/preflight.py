@@ -1,0 +1,125 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gathers everything that is wrong with an inventory and its hosts into one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.baremetal.sonic.plugins.filter.site_leaders import DEFAULT_SITE
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller, once for all hosts of a play."""
+
+    _requires_connection = False
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Judge the play's hosts, site by site."""
+        super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(
+            {
+                "roles": {"type": "list", "elements": "str", "required": True},
+                "report": {"type": "str", "required": True},
+            }
+        )
+        variables = task_vars or {}
+        hosts: list[str] = list(variables["ansible_play_hosts_all"])
+        sites: dict[str, list[str]] = {}
+        for host in hosts:
+            name = str(variables["hostvars"][host].get("site_name", DEFAULT_SITE))
+            sites.setdefault(name, []).append(host)
+        problems = []
+        for name, members in sites.items():
+            found = self._hosts(members, options["report"], variables)
+            found += self._site(members, options["roles"], variables)
+            prefix = f"site {name}: " if len(sites) > 1 else ""
+            problems += [f"{prefix}{line}" for line in found]
+        if problems:
+            listed = "\n".join(f"  {n}. {line}" for n, line in enumerate(problems, start=1))
+            return {
+                "failed": True,
+                "problems": problems,
+                "msg": f"{len(problems)} to mend before anything is changed:\n{listed}",
+            }
+        return {"changed": False, "problems": []}
+
+    def _hosts(self, members: list[str], report: str, variables: dict[str, Any]) -> list[str]:
+        found = []
+        machine_ids = {}
+        for host in members:
+            said = variables["hostvars"][host].get(report)
+            if said is None or "problems" not in said:
+                found.append(f"{host}: cannot be reached or has no Python; see the error above")
+                continue
+            found += [f"{host}: {line}" for line in said["problems"]]
+            machine_ids[host] = said["machine_id"]
+        return found + preflight.shared_machine_ids(machine_ids)
+
+    def _site(self, members: list[str], roles: list[str], variables: dict[str, Any]) -> list[str]:
+        groups = variables["groups"]
+        leaders = [host for host in groups.get("control_plane", []) if host in members]
+        found = []
+        if not leaders:
+            found.append("the group control_plane has no host of this site: name at least one")
+        workers = [host for host in groups.get("gpu_workers", []) if host in members]
+        if not workers:
+            found.append("the group gpu_workers has no host of this site: name at least one")
+        if not any(host in members for host in groups.get("ingress", [])):
+            found.append("the group ingress has no host of this site: name who serves 80 and 443")
+        values: dict[str, Any] = {}
+        for role in roles:
+            found += self._role(role, variables["hostvars"][(leaders or members)[0]], values)
+        if all(values.get(name) for name in CERTIFICATE):
+            found += preflight.certificate_problems(*(values[name] for name in CERTIFICATE))
+        gpus = {
+            host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
+        }
+        counts = {host: None if count is None else int(count) for host, count in gpus.items()}
+        return found + preflight.gpu_problems(values.get("workers_list") or [], counts)
+
+    def _role(self, role: str, hostvars: Any, values: dict[str, Any]) -> list[str]:
+        """Check a role's variables against its own argument_specs; defaults count as right."""
+        text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
+        options = yaml.safe_load(text)["argument_specs"]["main"].get("options") or {}
+        given: dict[str, Any] = {}
+        found = []
+        unreadable = set()
+        for name in options:
+            try:
+                if name in hostvars:
+                    given[name] = hostvars[name]
+            except AnsibleError as error:
+                unreadable.add(name)
+                found.append(f"{name} cannot be evaluated: {error.message.splitlines()[0]}")
+        spec = {
+            name: _without_defaults(option)
+            for name, option in options.items()
+            if name not in unreadable
+        }
+        result = ArgumentSpecValidator(spec).validate(given)
+        values.update({name: given[name] for name in given if given[name] is not None})
+        found += [f"role {role}: {message}" for message in result.error_messages]
+        return found
+
+
+CERTIFICATE = ("ingress_certificate", "ingress_certificate_key", "ingress_host")
+
+
+def _without_defaults(option: dict[str, Any]) -> dict[str, Any]:
+    """The option as a validator needs it: a default may be a template, which has no type yet."""
+    kept = {key: value for key, value in option.items() if key not in ("default", "description")}
+    if "options" in kept:
+        kept["options"] = {k: _without_defaults(v) for k, v in kept["options"].items()}
+    return kept

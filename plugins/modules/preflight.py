@@ -1,0 +1,48 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name, which does the work on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Tell everything that is wrong with an inventory and its hosts, at once
+description:
+  - Judges every site of a play before anything is changed, and fails once, with all problems numbered.
+  - Checks groups, the variables of roles against the roles' own argument specs, the ingress certificate against its key and host,
+    the GPUs that workers ask for against those of the inventory, hosts that share a machine-id, and what M(baremetal.sonic.host_check) found.
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+extends_documentation_fragment:
+  - baremetal.sonic.attributes.reads
+options:
+  roles:
+    description: Roles of this collection whose variables are checked.
+    type: list
+    elements: str
+    required: true
+  report:
+    description: Name of the variable in which each host's result of M(baremetal.sonic.host_check) is registered.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Judge
+  baremetal.sonic.preflight:
+    roles: [ingress, license_proxy, api, workers]
+    report: preflight_host
+  run_once: true
+"""
+
+RETURN = r"""
+problems:
+  description: Everything that is wrong, one line each.
+  returned: always
+  type: list
+  elements: str
+  sample: ["gpu1: port 10250 is taken: stop what listens there"]
+"""
