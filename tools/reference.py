@@ -85,7 +85,7 @@ def options(
 
 def role_page(role: Path) -> str:
     """Return the page of the role in this folder."""
-    entry = load(role / "meta" / "argument_specs.yml").get("argument_specs", {}).get("main", {})
+    [entry] = load(role / "meta" / "argument_specs.yml")["argument_specs"].values()
     defaults = load(role / "defaults" / "main.yml")
     parts = [NOTE, f"# Role {NAME}.{role.name}\n", text(entry.get("short_description")) + "\n"]
     described = text(entry.get("description"))
@@ -176,7 +176,7 @@ def pages() -> dict[Path, str]:
     roles = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
     for role in roles:
         made[PAGES / "roles" / f"{role.name}.md"] = role_page(role)
-        entry = load(role / "meta" / "argument_specs.yml").get("argument_specs", {}).get("main", {})
+        [entry] = load(role / "meta" / "argument_specs.yml")["argument_specs"].values()
         lines.append(
             f"- [{role.name}](roles/{role.name}.md): {text(entry.get('short_description'))}"
         )

@@ -77,14 +77,16 @@ def build_libraries(target: Path) -> Path:
         LabError: gcc failed.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for stem, soname, source in (
-        ("libnvidia-ml", "libnvidia-ml.so.1", "mock_nvml.c"),
-        ("libcuda", "libcuda.so.1", "mock_cuda.c"),
+    for stem, names in (
+        ("libnvidia-ml", ["mock_nvml.c", "mock_events.c"]),
+        ("libcuda", ["mock_cuda.c"]),
     ):
+        soname = f"{stem}.so.1"
         library = target / f"{stem}.so.{DRIVER_VERSION}"
+        sources = [HERE / name for name in names]
         version = f'-DMOCK_VERSION="{DRIVER_VERSION}"'
         options = ["-shared", "-fvisibility=hidden", f"-Wl,-soname,{soname}", version]
-        run([*COMPILE, *options, "-o", library, HERE / source], env=REPRODUCIBLE)
+        run([*COMPILE, *options, "-o", library, *sources], env=REPRODUCIBLE)
         library.chmod(0o644)
         (target / soname).symlink_to(library.name)
     return target / f"libnvidia-ml.so.{DRIVER_VERSION}"

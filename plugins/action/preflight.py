@@ -92,7 +92,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _role(self, role: str, hostvars: Any, values: dict[str, Any]) -> list[str]:
         """Check a role's variables against its own argument_specs; defaults count as right."""
         text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
-        options = yaml.safe_load(text)["argument_specs"]["main"].get("options") or {}
+        [entry] = yaml.safe_load(text)["argument_specs"].values()
+        options = entry.get("options") or {}
         given: dict[str, Any] = {}
         found = []
         unreadable = set()

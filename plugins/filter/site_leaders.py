@@ -29,9 +29,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Speak to every site's API, once for each site
-  hosts: "{{ groups | baremetal.sonic.site_leaders(hostvars) }}"
-  tasks: []
+- name: Name the host that speaks to this site's API
+  ansible.builtin.set_fact:
+    leader: "{{ (groups | baremetal.sonic.site_leaders(hostvars, 'berlin'))[0] }}"
 """
 
 RETURN = r"""

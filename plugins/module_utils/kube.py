@@ -74,6 +74,9 @@ class KubeClient:
             "cert_file": self._configuration.cert_file,
             "key_file": self._configuration.key_file,
         }
+        if not self._configuration.verify_ssl:
+            # The kubeconfig says so; a warning a request would not change it.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if getattr(self._configuration, "tls_server_name", None):
             pool["server_hostname"] = self._configuration.tls_server_name
         if self._configuration.proxy:

@@ -295,11 +295,11 @@ def _fill(report: Report, nvml: Nvml) -> None:
 def explain(error: NvmlError, host: Host) -> Cause:
     """Say why the library failed."""
     if error.code == VERSION_MISMATCH:
-        loaded = host.module_version or "another version"
+        loaded = host.module_version or "of another version"
         return Cause(
             "version_mismatch",
-            f"the running kernel has the driver {loaded}, and the installed library is of a newer"
-            " one or an older one: reboot the host",
+            f"the running kernel has the driver {loaded}, and the installed library does not"
+            " belong to it: reboot the host",
             reboot_helps=True,
         )
     if error.code in (NO_PERMISSION, OPERATING_SYSTEM):
@@ -367,7 +367,7 @@ def count_trouble(report: Report, expected: int, host_name: str, host: Host) -> 
     return (
         f"{host_name} has {found} GPUs that can be used, {expected} are expected{seen}: see the"
         " kernel's log for NVRM and Xid messages and check that every GPU is seated and powered,"
-        " or correct the expected number"
+        " or correct the expected number (nvidia_driver_gpu_count in the inventory)"
     )
 
 

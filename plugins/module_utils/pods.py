@@ -41,6 +41,7 @@ CONFIG_REASONS = frozenset(
 REFUSED_REASONS = ("UnexpectedAdmissionError", "NodeAffinity", "OutOf", "Evicted")
 
 _INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9./_-]*[A-Za-z0-9])")
+_PREEMPTION = re.compile(r"(?: no new claims to deallocate,)? preemption: ")
 _QUANTITY = re.compile(r"^([0-9.]+)([A-Za-z]*)$")
 _SUFFIXES = {
     "": Decimal(1),
@@ -153,6 +154,8 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
         reason = str(scheduled.get("reason") or "")
         told = str(scheduled.get("message") or "no message")
         if reason == "Unschedulable":
+            # What follows are thoughts about preemption, which the stack does not use.
+            told = _PREEMPTION.split(told)[0]
             short = tuple(sorted(set(_INSUFFICIENT.findall(told))))
             troubles.append(
                 Trouble("unschedulable", f"pod {name} fits on no node: {told}", resources=short)

@@ -193,7 +193,7 @@ def assess(
     Only pods of the newest revision are diagnosed: what ails an old one no longer matters.
     """
     if workload is None:
-        trouble = Trouble("missing", f"{target} does not exist")
+        trouble = Trouble("missing", "it does not exist")
         return Assessment(target, Progress(False, "does not exist"), False, (trouble,))
     progress = PREDICATES[target.kind](workload)
     replicaset = _newest_replicaset(workload, replicasets) if target.kind == "Deployment" else None
@@ -201,20 +201,20 @@ def assess(
     troubles: list[Trouble] = []
     if not progress.done:
         if (workload.get("spec") or {}).get("paused"):
-            troubles.append(Trouble("paused", f"{target} is paused: nothing rolls it out"))
-        troubles += _create_failures(target, [workload, *([replicaset] if replicaset else [])])
+            troubles.append(Trouble("paused", "it is paused, so nothing rolls it out"))
+        troubles += _create_failures([workload, *([replicaset] if replicaset else [])])
         for pod in newest:
             troubles += diagnose_pod(pod, crash_restarts)
     return Assessment(target, progress, True, tuple(troubles), tuple(mine))
 
 
-def _create_failures(target: Target, objects: Iterable[Object]) -> list[Trouble]:
+def _create_failures(objects: Iterable[Object]) -> list[Trouble]:
     """Pods that the API server refuses to create (quota, admission), once."""
     for obj in objects:
         failure = condition(obj, "ReplicaFailure")
         if failure.get("status") == "True":
             told = failure.get("message") or failure.get("reason") or "no message"
-            return [Trouble("quota", f"{target}: its pods cannot be created: {told}")]
+            return [Trouble("quota", f"its pods cannot be created: {told}")]
     return []
 
 

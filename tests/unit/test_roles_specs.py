@@ -44,9 +44,12 @@ def load(path: Path) -> Any:
 
 
 def spec(role: Path) -> dict[str, Any]:
-    """Return the argument spec of a role's main entry point."""
-    main: dict[str, Any] = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]
-    return main
+    """Return the argument spec of a role's one entry point."""
+    entries: dict[str, Any] = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+    [(name, entry)] = entries.items()
+    assert name == ("variables" if role.name == "site" else "main")
+    checked: dict[str, Any] = entry
+    return checked
 
 
 def undescribed(named: dict[str, dict[str, Any]], where: str = "") -> Iterator[str]:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.baremetal.sonic.plugins.module_utils import rollout
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+CASES: dict[str, Any] = yaml.safe_load((FIXTURES / "workloads.yml").read_text(encoding="utf-8"))
+PODS: dict[str, Any] = yaml.safe_load((FIXTURES / "pods.yml").read_text(encoding="utf-8"))
+WORKER = rollout.Target("Deployment", "cartesia", "tts-worker")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_progress(name: str) -> None:
+    case = CASES[name]
+    progress = rollout.PREDICATES[case["kind"]](case["object"])
+    assert progress.done is case["done"]
+    assert case.get("says", "") in progress.message
+
+
+def replicaset(uid: str, revision: str) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": uid,
+            "uid": uid,
+            "annotations": {rollout.REVISION: revision},
+            "ownerReferences": [{"uid": "d-1", "controller": True}],
+        }
+    }
+
+
+def owned(name: str, uid: str) -> dict[str, Any]:
+    pod: dict[str, Any] = copy.deepcopy(PODS[name])
+    pod["metadata"]["ownerReferences"] = [{"uid": uid, "controller": True}]
+    return pod
+
+
+SETS = [replicaset("rs-1", "1"), replicaset("rs-2", "2")]
+
+
+def assess(workload: Any, pods: list[Any], sets: list[Any] = SETS) -> rollout.Assessment:
+    return rollout.assess(WORKER, workload, pods, sets, crash_restarts=3)
+
+
+def test_missing_workload() -> None:
+    assessment = assess(None, [])
+    assert not assessment.exists
+    assert [trouble.cause for trouble in assessment.troubles] == ["missing"]
+    assert assessment.summary()["message"] == "does not exist"
+
+
+def test_troubles_of_the_newest_revision_only() -> None:
+    loading = CASES["deployment_loading"]["object"]
+    assert assess(loading, [owned("image_back_off", "rs-1")]).troubles == ()
+    assessment = assess(loading, [owned("image_back_off", "rs-2"), owned("loading", "rs-2")])
+    assert [trouble.cause for trouble in assessment.troubles] == ["image"]
+    assert assessment.summary()["pods"].keys() == {  # type: ignore[attr-defined]
+        "tts-worker-7d9f-bbbbb",
+        "tts-worker-7d9f-ccccc",
+    }
+
+
+def test_pods_of_others_do_not_count() -> None:
+    other = owned("crash_loop", "rs-2")
+    assert assess(CASES["deployment_loading"]["object"], [other]).pods == ()
+
+
+def test_complete_workload_has_no_troubles() -> None:
+    done = CASES["deployment_done"]["object"]
+    assert assess(done, [owned("image_back_off", "rs-2")]).troubles == ()
+
+
+def test_paused() -> None:
+    paused = copy.deepcopy(CASES["deployment_loading"]["object"])
+    paused["spec"]["paused"] = True
+    assert [trouble.cause for trouble in assess(paused, []).troubles] == ["paused"]
+
+
+@pytest.mark.parametrize("where", ["deployment", "replicaset"])
+def test_pods_that_cannot_be_created(where: str) -> None:
+    workload = copy.deepcopy(CASES["deployment_loading"]["object"])
+    sets = copy.deepcopy(SETS)
+    failing = workload if where == "deployment" else sets[1]
+    failing.setdefault("status", {})["conditions"] = [
+        {
+            "type": "ReplicaFailure",
+            "status": "True",
+            "reason": "FailedCreate",
+            "message": 'pods "tts-worker-x" is forbidden: exceeded quota: q',
+        }
+    ]
+    (trouble,) = assess(workload, [], sets).troubles
+    assert trouble.cause == "quota"
+    assert "exceeded quota: q" in trouble.message
+
+
+def test_statefulset_diagnoses_the_update_revision() -> None:
+    target = rollout.Target("StatefulSet", "cartesia", "nats")
+    workload = copy.deepcopy(CASES["statefulset_updating"]["object"])
+    workload["spec"]["selector"] = {"matchLabels": {"app.kubernetes.io/name": "license-proxy"}}
+    pods = [owned("crash_loop", "s-1"), owned("no_secret", "s-1")]
+    pods[0]["metadata"]["labels"]["controller-revision-hash"] = "a"
+    pods[1]["metadata"]["labels"]["controller-revision-hash"] = "b"
+    assessment = rollout.assess(target, workload, pods, [], crash_restarts=3)
+    assert [trouble.cause for trouble in assessment.troubles] == ["config"]
+    assert len(assessment.pods) == 2
+
+
+def test_ready_pods() -> None:
+    assessment = assess(
+        CASES["deployment_done"]["object"],
+        [owned("ready", "rs-2"), owned("loading", "rs-2"), owned("leaving", "rs-2")],
+    )
+    assert [pod["metadata"]["name"] for pod in rollout.ready_pods(assessment)] == [
+        "tts-worker-7d9f-aaaaa"
+    ]
