@@ -67,11 +67,13 @@ def run(lab: Lab) -> None:
 
 def memory_mib(container: str) -> float:
     """Memory that a container's processes hold: the sum of their proportional shares, in MiB."""
-    pids = hosts.podman("top", container, "hpid").split()[1:]
+    mark = f"libpod-{hosts.podman('container', 'inspect', '--format', '{{.Id}}', container).strip()}"
     total = 0
-    for pid in pids:
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            text = Path("/proc", pid, "smaps_rollup").read_text(encoding="utf-8")
+            if mark not in (process / "cgroup").read_text(encoding="utf-8"):
+                continue
+            text = (process / "smaps_rollup").read_text(encoding="utf-8")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)

@@ -27,6 +27,20 @@ storage:
 http: {addr: ':5000'}
 """
 
+# Where control groups are of version 1, podman lays the machine's own systemd hierarchy (root /../..
+# as seen from inside) over the container's: all hosts would share one tree of units, and a unit
+# stopped on one host would kill the processes of that name on the others. Without that layer each
+# host sees only its own part.
+INIT = """
+tree=/sys/fs/cgroup/systemd
+if awk -v tree=$tree '$5 == tree && $4 != "/" {found = 1} END {exit !found}' /proc/self/mountinfo
+then
+    if mountpoint -q $tree/release_agent; then umount $tree/release_agent; fi
+    umount $tree
+fi
+exec /sbin/init
+"""
+
 
 def podman(*words: str | Path) -> str:
     """Run podman on the machine's ordinary storage.
@@ -120,11 +134,10 @@ def destroy(lab: Lab) -> list[str]:
     if lab.directory.exists():
         shutil.rmtree(lab.directory)
         removed.append("its keys and state")
-    others = podman("ps", "--all", "--quiet", "--filter", "label=baremetal.sonic.lab").split()
-    if not others:
-        images = podman("images", "--quiet", "--filter", f"reference={HOST_IMAGE}").split()
-        if images:
-            podman("rmi", "--force", *sorted(set(images)))
+    for image in set(podman("images", "--quiet", "--filter", f"reference={HOST_IMAGE}").split()):
+        # Another lab's hosts, or anybody's container, may still be made of it.
+        if not podman("ps", "--all", "--quiet", "--filter", f"ancestor={image}").split():
+            podman("rmi", image)
             removed.append("the hosts' image")
     return removed
 
@@ -220,7 +233,7 @@ def _host(lab: Lab, host: Host, image: str, keys: Path) -> None:
         if _missing("volume", volume):
             podman("volume", "create", "--label", lab.label, volume)
         options += ["-v", f"{volume}:/var/lib/{folder}"]
-    if _start(lab, name, lab.address(host.octet), options, [image, "/sbin/init"]):
+    if _start(lab, name, lab.address(host.octet), options, [image, "sh", "-ec", INIT]):
         if host.gpus:
             # The hardware that is plugged in: the mock driver reads it when it is installed.
             with tempfile.TemporaryDirectory() as folder:

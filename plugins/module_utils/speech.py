@@ -17,7 +17,7 @@ import ssl
 import sys
 import time
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ class SpeechRequest:
     """
 
     url: str
-    api_key: str
+    api_key: str = field(repr=False)
     transcript: str = "The quick brown fox jumps over the lazy dog."
     model_id: str = "sonic-reference"
     voice_id: str = VOICE_ID
@@ -66,7 +66,7 @@ class Speech:
     connect_ms is what the connection with its TLS handshake took before.
     """
 
-    audio: bytes
+    audio: bytes = field(repr=False)
     status: int
     duration_s: float
     rms: float
@@ -103,7 +103,6 @@ def speak(request: SpeechRequest) -> Speech:
     except (OSError, http.client.HTTPException) as error:
         raise SpeechError(f"{request.url}: the connection failed: {_said(error)}") from error
     finally:
-        tls = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
         connection.close()
     ended = time.monotonic()
     duration, rms = measure_wav(content)
@@ -115,7 +114,7 @@ def speak(request: SpeechRequest) -> Speech:
         ttfb_ms=round((first_at - connected) * 1000, 1),
         connect_ms=round((connected - started) * 1000, 1),
         total_ms=round((ended - started) * 1000, 1),
-        tls_version=tls or "",
+        tls_version=connection.tls_version,
     )
 
 
@@ -151,6 +150,7 @@ class _HTTPSConnection(http.client.HTTPSConnection):
 
     def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext, timeout: float):
         super().__init__(host, port, timeout=timeout, context=context)
+        self.tls_version = ""
         self._address = address
         self._tls = context
 
@@ -159,13 +159,15 @@ class _HTTPSConnection(http.client.HTTPSConnection):
         plain = socket.create_connection((self._address, self.port), self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+            wrapped = self._tls.wrap_socket(plain, server_hostname=self.host)
         except BaseException:
             plain.close()
             raise
+        self.sock = wrapped
+        self.tls_version = wrapped.version() or ""
 
 
-def _connect(request: SpeechRequest) -> http.client.HTTPSConnection:
+def _connect(request: SpeechRequest) -> _HTTPSConnection:
     parts = urlsplit(request.url)
     if parts.scheme != "https" or not parts.hostname:
         raise SpeechError(f"{request.url}: not an https:// URL with a host")

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
+
+EVENTS = [
+    {"type": "ADDED", "object": {"metadata": {"uid": "1", "resourceVersion": "2"}}},
+    {"type": "MODIFIED", "object": {"metadata": {"uid": "1", "resourceVersion": "3"}}},
+]
+GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """An API server as far as the client can tell."""
+
+    protocol_version = "HTTP/1.1"
+    seen: list[tuple[str, str | None]]
+
+    def do_GET(self) -> None:
+        self.seen.append((self.path, self.headers["Authorization"]))
+        path = self.path.partition("?")[0]
+        if path == "/watch":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            text = "".join(json.dumps(event) + "\n" for event in [*EVENTS, GONE]).encode()
+            # Chunks that do not end where lines end.
+            for start in range(0, len(text), 50):
+                part = text[start : start + 50]
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        status, body = {
+            "/object": (200, b'{"kind": "Pod"}'),
+            "/text": (200, "a metric 1 \u00b5".encode()),
+            "/denied": (403, b'{"kind": "Status", "message": "pods is forbidden"}'),
+            "/proxy": (503, b"no endpoints"),
+            "/broken": (200, b"<html>"),
+        }[path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def kubeconfig(folder: Path, server: str) -> str:
+    path = folder / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+                "users": [{"name": "u", "user": {"token": "secret-token"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    return str(path)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[KubeClient]:
+    Handler.seen = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield KubeClient(kubeconfig(tmp_path, f"http://127.0.0.1:{server.server_address[1]}"))
+    server.shutdown()
+    server.server_close()
+
+
+def test_get_with_the_token_of_the_kubeconfig(client: KubeClient) -> None:
+    assert client.get("/object", labelSelector="a=b c") == {"kind": "Pod"}
+    assert Handler.seen == [("/object?labelSelector=a%3Db+c", "Bearer secret-token")]
+
+
+def test_text(client: KubeClient) -> None:
+    assert client.text("/text") == "a metric 1 \u00b5"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [("/denied", 403, "pods is forbidden"), ("/proxy", 503, "no endpoints")],
+)
+def test_errors_carry_the_servers_words(
+    client: KubeClient, path: str, status: int, says: str
+) -> None:
+    with pytest.raises(KubeError, match=says) as caught:
+        client.get(path)
+    assert caught.value.status == status
+
+
+def test_answer_that_is_not_json(client: KubeClient) -> None:
+    with pytest.raises(KubeError, match="/broken: unreadable answer"):
+        client.get("/broken")
+
+
+def test_watch_ends_with_the_servers_error(client: KubeClient) -> None:
+    watched: list[dict[str, Any]] = []
+
+    def follow() -> None:
+        for event in client.watch("/watch", 5, resourceVersion="1"):
+            watched.append(event)
+
+    with pytest.raises(KubeError, match="too old resource version") as caught:
+        follow()
+    assert caught.value.status == 410
+    assert watched == EVENTS
+    assert "watch=1" in Handler.seen[0][0]
+    assert "timeoutSeconds=5" in Handler.seen[0][0]
+
+
+def test_no_server(tmp_path: Path) -> None:
+    client = KubeClient(kubeconfig(tmp_path, "http://127.0.0.1:1"))
+    with pytest.raises(KubeError, match=r"no answer from http://127\.0\.0\.1:1") as caught:
+        client.get("/object")
+    assert caught.value.status == 0
+
+
+def test_no_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(KubeError, match="cannot be used"):
+        KubeClient(str(tmp_path / "absent"))
+
+
+def test_unknown_context(tmp_path: Path) -> None:
+    with pytest.raises(KubeError, match="cannot be used"):
+        KubeClient(kubeconfig(tmp_path, "http://127.0.0.1:1"), context="other")
