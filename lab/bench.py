@@ -67,7 +67,8 @@ def run(lab: Lab) -> None:
 
 def memory_mib(container: str) -> float:
     """Memory that a container's processes hold: the sum of their proportional shares, in MiB."""
-    mark = f"libpod-{hosts.podman('container', 'inspect', '--format', '{{.Id}}', container).strip()}"
+    identity = hosts.podman("container", "inspect", "--format", "{{.Id}}", container).strip()
+    mark = f"libpod-{identity}"
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:

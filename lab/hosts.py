@@ -33,8 +33,7 @@ http: {addr: ':5000'}
 # host sees only its own part.
 INIT = """
 tree=/sys/fs/cgroup/systemd
-if awk -v tree=$tree '$5 == tree && $4 != "/" {found = 1} END {exit !found}' /proc/self/mountinfo
-then
+if awk -v t=$tree '$5 == t && $4 != "/" {n = 1} END {exit !n}' /proc/self/mountinfo; then
     if mountpoint -q $tree/release_agent; then umount $tree/release_agent; fi
     umount $tree
 fi

@@ -207,7 +207,7 @@ class ImageStore:
             return store
         store.mkdir(parents=True, exist_ok=True)
         with _Registry(registry, store) as address:
-            for number, (name, step) in enumerate(missing.items(), start=1):
+            for number, step in enumerate(missing.values(), start=1):
                 reference = _reference(step, self.cache)
                 say(f"[{number}/{len(missing)}] seeding the site's registry: {reference}")
                 run([*self.podman, "push", "--quiet", "--tls-verify=false"]

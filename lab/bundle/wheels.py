@@ -17,8 +17,8 @@ def client_step(kubernetes: str) -> Step:
     """The wheels that kubernetes.core needs on a site's leader, as a folder of links."""
 
     def build(out: Path) -> None:
-        run([sys.executable, "-m", "pip", "download", "--quiet", *TARGET, "--dest", out]
-            + [f"kubernetes=={kubernetes}"])  # fmt: skip
+        command = [sys.executable, "-m", "pip", "download", "--quiet", *TARGET]
+        run([*command, "--dest", out, f"kubernetes=={kubernetes}"])
         links = [f'<a href="{wheel.name}">{wheel.name}</a>' for wheel in sorted(out.iterdir())]
         (out / "index.html").write_text("<br>\n".join(links) + "\n", encoding="utf-8")
 
@@ -29,8 +29,8 @@ def services_step(requirements: Path) -> Step:
     """What the reference services import, unpacked."""
 
     def build(out: Path) -> None:
-        run([sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *TARGET]
-            + ["--target", out / "site-packages", "--requirement", requirements])  # fmt: skip
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *TARGET]
+        run([*command, "--target", out / "site-packages", "--requirement", requirements])
 
     return Step(
         name="services-packages", key=digest(requirements, *TARGET), seconds=20, build=build

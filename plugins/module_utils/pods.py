@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -206,6 +207,28 @@ def _ending(terminated: Object) -> str:
     text = ", ".join(parts)
     told = str(terminated.get("message") or "").strip()
     return f"{text}: {told}" if told else text
+
+
+def unsettled(pod: Object, now: datetime, within_s: float) -> str:
+    """Which container does not run, or restarted less than within_s seconds ago; else empty.
+
+    Between two crashes a container without probes counts as ready for a moment, and its workload
+    as available a moment longer: that is not to be believed yet.
+    """
+    status = pod.get("status") or {}
+    if terminating(pod) or status.get("phase") in ("Failed", "Succeeded"):
+        return ""
+    for container in status.get("containerStatuses") or []:
+        running = (container.get("state") or {}).get("running")
+        restarts = int(container.get("restartCount") or 0)
+        who = f"pod {name_of(pod)}, container {container.get('name')}"
+        if running is None:
+            return f"{who} is not running, after {restarts} restarts"
+        if restarts and running.get("startedAt"):
+            age = (now - datetime.fromisoformat(running["startedAt"])).total_seconds()
+            if age < within_s:
+                return f"{who} restarted {max(age, 0):.0f} s ago, {restarts} times in all"
+    return ""
 
 
 def describe_pod(pod: Object) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from .kube import KubeApi, KubeError
@@ -27,10 +28,13 @@ from .pods import (
     node_use,
     pod_ready,
     quantity,
+    unsettled,
 )
 from .rollout import KINDS, Assessment, Target, assess
 
 TICK_S = 1.0
+# A container that crashed has to run for so long before its pod counts.
+SETTLED_S = 10.0
 LOG_LINES = 8
 HINTS = {
     "image": "Check the image's name and that every host can reach the registry; the kubelet asks"
@@ -135,6 +139,7 @@ class Wait:
         node_resources: NodeResources | None = None,
         check: Check | None = None,
         clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api = api
         self._targets = list(targets)
@@ -143,6 +148,7 @@ class Wait:
         self._node_resources = node_resources
         self._check = check
         self._clock = clock
+        self._today = today
         self._since: dict[tuple[Target, str], float] = {}
         paths = [collection(KINDS[t.kind], t.namespace) for t in self._targets]
         paths += [collection("pods", t.namespace) for t in self._targets]
@@ -200,12 +206,13 @@ class Wait:
         """Everything still waited for, one sentence each."""
         told = []
         for assessment in assessments:
-            if not assessment.progress.done:
-                told.append(f"{assessment.target}: {assessment.progress.message}")
-            elif self._check:
+            missing = "" if assessment.progress.done else assessment.progress.message
+            for pod in assessment.pods:
+                missing = missing or unsettled(pod, self._today(), SETTLED_S)
+            if not missing and self._check:
                 missing = self._check(assessment)
-                if missing:
-                    told.append(f"{assessment.target}: {missing}")
+            if missing:
+                told.append(f"{assessment.target}: {missing}")
         if self._node_resources:
             told += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
         return told

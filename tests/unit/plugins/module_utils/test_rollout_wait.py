@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import queue
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,23 @@ def test_trouble_that_passes_is_forgiven(api: FakeApi) -> None:
     api.objects[PODS_PATH] = [pod("image_back_off")]
     api.send(DEPLOYMENTS, "MODIFIED", CASES["deployment_done"]["object"])
     assert wait(api, graces=Graces(image_pull=30)).run().failure == ""
+
+
+def test_pod_between_two_crashes_does_not_count(api: FakeApi) -> None:
+    started = datetime.fromisoformat("2026-11-21T08:00:00Z")
+    api.objects[DEPLOYMENTS] = [CASES["deployment_done"]["object"]]
+    crashed = pod("ready")
+    crashed["status"]["containerStatuses"][0]["restartCount"] = 3
+    api.objects[PODS_PATH] = [crashed]
+    young = wait(api, timeout_s=0.1, today=lambda: started + timedelta(seconds=2)).run()
+    assert "container worker restarted 2 s ago, 3 times in all" in young.failure
+    assert wait(api, today=lambda: started + timedelta(seconds=11)).run().failure == ""
+    crashed["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 2}}
+    assert "is not running, after 3 restarts" in wait(api, timeout_s=0.1).run().failure
+    crashed["status"]["phase"] = "Failed"
+    assert wait(api).run().failure == ""
+    api.objects[PODS_PATH] = [pod("ready")]
+    assert wait(api, today=lambda: started).run().failure == ""
 
 
 def test_timeout_tells_every_pod_and_its_event(api: FakeApi) -> None:
