@@ -62,7 +62,9 @@ def run(lab: Lab) -> None:
         print(f"memory {name:<28}{mib:>8.0f} MiB")
     print(f"memory of the whole lab{sum(memory.values()):>20.0f} MiB")
     timings = Path(os.environ.get("LAB_TIMINGS", lab.directory / "timings.json"))
-    timings.write_text(json.dumps({name: seconds for name, seconds, _ in rows}), encoding="utf-8")
+    timings.write_text(
+        json.dumps({name: seconds for name, seconds, _unused in rows}), encoding="utf-8"
+    )
 
 
 def memory_mib(container: str) -> float:

@@ -27,7 +27,7 @@ storage:
 http: {addr: ':5000'}
 """
 
-# Where control groups are of version 1, podman lays the machine's own systemd hierarchy (root /../..
+# Where control groups are of version 1, podman lays the machine's systemd hierarchy (root /../..,
 # as seen from inside) over the container's: all hosts would share one tree of units, and a unit
 # stopped on one host would kill the processes of that name on the others. Without that layer each
 # host sees only its own part.

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,11 @@ class ImageStore:
         """Bases with Debian's Python, one of them with the speech synthesizer."""
         made = {}
         for name, packages in {
-            "base:python": ["python3"],
-            "base:python-espeak": ["python3", "espeak-ng"],
+            "base:python": ("python3",),
+            "base:python-espeak": ("python3", "espeak-ng"),
         }.items():
 
-            def build(out: Path, name: str = name, packages: list[str] = packages) -> None:
+            def build(out: Path, name: str = name, packages: tuple[str, ...] = packages) -> None:
                 context = out / "context"
                 context.mkdir()
                 containerfile = context / "Containerfile"
@@ -222,7 +222,7 @@ def _reference(step: Step, cache: Path) -> str:
     return str(json.loads(text))
 
 
-def _apt_line(packages: list[str]) -> str:
+def _apt_line(packages: Sequence[str]) -> str:
     return (
         "RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y"
         f" --no-install-recommends {' '.join(packages)} >/dev/null"

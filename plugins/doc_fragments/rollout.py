@@ -47,9 +47,10 @@ options:
   crash_restarts:
     description:
       - A container that waits in back-off after at least so many restarts is in a crash loop,
-        which ends the wait. Fewer crashes are forgiven.
+        which ends the wait. Fewer are forgiven. With V(2) that is the third crash, which comes
+        after about half a minute.
     type: int
-    default: 3
+    default: 2
 requirements:
   - kubernetes (Python package) on the host that runs the module
 """

@@ -190,7 +190,7 @@ def _diagnose_container(pod: str, container: Object, crash_restarts: int) -> Tro
         last = (container.get("lastState") or {}).get("terminated") or {}
         return Trouble(
             "crash",
-            f"pod {pod}, container {who} crashed {restarts} times, last with {_ending(last)}",
+            f"pod {pod}, container {who} crashed {restarts + 1} times, last with {_ending(last)}",
             pod=pod,
             container=who,
         )
@@ -312,10 +312,10 @@ def node_use(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> 
                 NodeUse(
                     node=name,
                     allocatable=allocatable,
-                    used=sum(amount for _, amount in holders),
+                    used=sum(amount for _unused, amount in holders),
                     schedulable=not (node_object.get("spec") or {}).get("unschedulable", False)
                     and condition(node_object, "Ready").get("status") == "True",
-                    holders=tuple(holder for holder, _ in holders),
+                    holders=tuple(holder for holder, _unused in holders),
                 )
             )
     return sorted(uses, key=lambda use: use.node)

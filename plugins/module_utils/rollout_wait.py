@@ -54,7 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "image_pull_grace": {"type": "int", "default": 15},
     "unschedulable_grace": {"type": "int", "default": 15},
     "error_grace": {"type": "int", "default": 10},
-    "crash_restarts": {"type": "int", "default": 3},
+    "crash_restarts": {"type": "int", "default": 2},
 }
 
 # Looks at a workload whose rollout is complete: what is still missing, empty when nothing is.
@@ -63,12 +63,15 @@ Check = Callable[[Assessment], str]
 
 @dataclass(frozen=True)
 class Graces:
-    """For how many seconds a trouble may last. crash_restarts: crashes that make a crash loop."""
+    """For how many seconds a trouble may last.
+
+    crash_restarts: after so many restarts another crash makes a crash loop.
+    """
 
     image_pull: float = 15
     unschedulable: float = 15
     error: float = 10
-    crash_restarts: int = 3
+    crash_restarts: int = 2
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Graces:

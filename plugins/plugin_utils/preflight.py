@@ -9,13 +9,20 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from ansible.errors import AnsibleError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
+except ImportError as error:
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
 
 
 def certificate_problems(
@@ -28,7 +35,15 @@ def certificate_problems(
         key: PEM text of the private key, not encrypted.
         host: the name that clients use.
         now: the time to judge by; the current time when left out.
+
+    Raises:
+        AnsibleError: the controller's Python lacks cryptography.
     """
+    if IMPORT_ERROR:
+        raise AnsibleError(
+            f"certificates cannot be judged: {IMPORT_ERROR}. Install cryptography (ansible-core"
+            " needs it for its vault, too) in the Python that runs ansible-playbook"
+        ) from IMPORT_ERROR
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError as error:

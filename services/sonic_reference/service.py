@@ -70,7 +70,7 @@ class Listener:
         if self._task is None:
             return
         self._server.should_exit = True
-        _, late = await asyncio.wait({self._task}, timeout=timeout_s)
+        _unused, late = await asyncio.wait({self._task}, timeout=timeout_s)
         if late:
             log.warning("requests still in progress after %g s are cut", timeout_s)
             self._server.force_exit = True

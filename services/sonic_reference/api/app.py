@@ -111,7 +111,7 @@ def api_key(request: Request) -> str:
     """Return the request's key from X-API-Key or Authorization: Bearer; empty without one."""
     if key := request.headers.get("x-api-key", "").strip():
         return key
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    scheme, _unused, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -264,7 +264,7 @@ class Dispatcher:
             self._waiting[offering] -= 1
 
     def _show(self, offering: str) -> None:
-        operation, _, model = offering.partition("/")
+        operation, _unused, model = offering.partition("/")
         self._metrics.queue.labels(offering).set_function(lambda: self._waiting[offering])
         self._metrics.unserviceable.labels(offering).set_function(
             lambda: 0 if self.roster.served(operation, model) else self._waiting[offering]

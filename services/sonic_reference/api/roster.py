@@ -46,7 +46,7 @@ class Roster:
         self._workers = {
             name: (heard, said) for name, (heard, said) in self._workers.items() if heard >= oldest
         }
-        return [said for _, said in self._workers.values()]
+        return [said for _unused, said in self._workers.values()]
 
     def served(self, operation: str, model: str) -> bool:
         """Whether a worker of this offering is there, full or not."""

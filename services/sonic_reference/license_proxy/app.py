@@ -35,7 +35,7 @@ async def _asked(request: Request) -> tuple[str, str]:
         fields = {}
     if not isinstance(fields, dict):
         fields = {}
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    scheme, _unused, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         key = str(fields.get("api_key") or "")
     return key.strip(), str(fields.get("operation") or "any")

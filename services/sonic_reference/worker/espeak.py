@@ -133,7 +133,7 @@ class EspeakEngine:
     async def load(self) -> None:
         """Start the processes. Raises EngineError."""
         try:
-            for _ in range(self._streams):
+            for _unused in range(self._streams):
                 await self._add()
         except OSError as error:
             raise EngineError(f"cannot start a speaking process: {error}") from error

@@ -102,7 +102,7 @@ class Worker:
         tasks = {job.task for job in self._running.values() if job.task}
         if tasks:
             log.info("draining: %d streams in progress", len(tasks))
-            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            _unused, late = await asyncio.wait(tasks, timeout=timeout_s)
             for job in list(self._running.values()):
                 self._end(job, "failed")
             if late:
@@ -213,7 +213,7 @@ class Worker:
             running.task.cancel()
 
     async def _on_control(self, message: Msg) -> None:
-        *_, job, verb = message.subject.split(".")
+        *_unused, job, verb = message.subject.split(".")
         running = self._running.get(job)
         if running is None:
             return

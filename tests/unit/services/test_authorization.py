@@ -55,8 +55,8 @@ async def status(authorizer: Authorizer, key: str) -> int:
 
 def test_answers_are_remembered_by_key() -> None:
     async def body(authorizer: Authorizer, proxy: Proxy) -> None:
-        assert [await status(authorizer, "good") for _ in range(3)] == [200] * 3
-        assert [await status(authorizer, "bad") for _ in range(3)] == [401] * 3
+        assert [await status(authorizer, "good") for _unused in range(3)] == [200] * 3
+        assert [await status(authorizer, "bad") for _unused in range(3)] == [401] * 3
         assert await status(authorizer, "other") == 200
         assert proxy.calls == 3
         assert await status(authorizer, "") == 401
@@ -67,7 +67,7 @@ def test_answers_are_remembered_by_key() -> None:
 
 def test_many_at_once_ask_once() -> None:
     async def body(authorizer: Authorizer, proxy: Proxy) -> None:
-        answers = await asyncio.gather(*(status(authorizer, "good") for _ in range(50)))
+        answers = await asyncio.gather(*(status(authorizer, "good") for _unused in range(50)))
         assert answers == [200] * 50
         assert proxy.calls == 1
 

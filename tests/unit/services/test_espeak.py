@@ -55,7 +55,9 @@ def test_speed_is_heard() -> None:
 def test_streams_are_parallel_and_wait_when_all_are_taken() -> None:
     async def body(engine: EspeakEngine) -> None:
         alone = await all_of(engine, Utterance(TEXT, "a"))
-        together = await asyncio.gather(*(all_of(engine, Utterance(TEXT, "a")) for _ in range(10)))
+        together = await asyncio.gather(
+            *(all_of(engine, Utterance(TEXT, "a")) for _unused in range(10))
+        )
         # The library adds a little noise, so that no two utterances are quite the same.
         assert [len(one) for one in together] == pytest.approx([len(alone)] * 10, rel=0.05)
 
@@ -83,7 +85,7 @@ def test_a_process_that_dies_fails_its_utterance_and_is_replaced() -> None:
             await anext(blocks)
             os.kill(pid, signal.SIGKILL)
             with pytest.raises(EngineError, match="ended"):
-                async for _ in blocks:
+                async for _unused in blocks:
                     pass
         assert await all_of(engine, Utterance(TEXT, "a"))
         assert children() != [pid]

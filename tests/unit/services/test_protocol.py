@@ -66,7 +66,7 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
     async def run() -> float:
         roster = Roster(("m",))
         began = time.monotonic()
-        waiting = [asyncio.create_task(roster.change(5)) for _ in range(3)]
+        waiting = [asyncio.create_task(roster.change(5)) for _unused in range(3)]
         await asyncio.sleep(0)
         roster.note(said("a"))
         await asyncio.gather(*waiting)

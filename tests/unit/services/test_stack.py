@@ -57,7 +57,7 @@ def speaking(client: httpx.Client) -> Iterator[Iterator[bytes]]:
     with client.stream("POST", "/tts/bytes", json=body(LONG)) as response:
         assert response.status_code == 200
         parts = response.iter_raw()
-        next(parts)
+        assert next(parts, None), "no audio at all"
         yield parts
 
 
@@ -240,7 +240,9 @@ def test_a_job_of_a_frozen_worker_goes_to_another(bare_stack: Stack) -> None:
             base_url=stack.url, headers=headers(), timeout=30, trust_env=False
         ) as client:
             # The queue group may offer each to the frozen one first, more than once.
-            statuses = [client.post("/tts/bytes", json=body("Yes.")).status_code for _ in range(3)]
+            statuses = [
+                client.post("/tts/bytes", json=body("Yes.")).status_code for _unused in range(3)
+            ]
     finally:
         stack.signal("frozen", signal.SIGCONT)
     assert statuses == [200, 200, 200]

@@ -19,7 +19,7 @@ GPU = "nvidia.com/gpu"
     [
         ("image_back_off", "image", "worker:nope: not found"),
         ("init_image", "image", "kube-router:v2: ErrImagePull: dial tcp 172.30.0.2:5000"),
-        ("crash_loop", "crash", "crashed 4 times, last with exit code 2: neither CARTESIA"),
+        ("crash_loop", "crash", "crashed 5 times, last with exit code 2: neither CARTESIA"),
         ("oom_killed", "crash", "exit code 137, OOMKilled"),
         ("no_gpu", "unschedulable", "2 Insufficient nvidia.com/gpu"),
         ("no_secret", "config", 'secret "api-key-secret" not found'),

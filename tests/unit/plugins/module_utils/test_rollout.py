@@ -43,8 +43,8 @@ def owned(name: str, uid: str) -> dict[str, Any]:
 SETS = [replicaset("rs-1", "1"), replicaset("rs-2", "2")]
 
 
-def assess(workload: Any, pods: list[Any], sets: list[Any] = SETS) -> rollout.Assessment:
-    return rollout.assess(WORKER, workload, pods, sets, crash_restarts=3)
+def assess(workload: Any, pods: list[Any], sets: list[Any] | None = None) -> rollout.Assessment:
+    return rollout.assess(WORKER, workload, pods, SETS if sets is None else sets, crash_restarts=3)
 
 
 def test_missing_workload() -> None:

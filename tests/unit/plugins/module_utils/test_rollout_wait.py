@@ -171,6 +171,7 @@ def test_gpu_that_is_being_freed_is_waited_for(api: FakeApi) -> None:
 def test_trouble_that_passes_is_forgiven(api: FakeApi) -> None:
     api.objects[PODS_PATH] = [pod("image_back_off")]
     api.send(DEPLOYMENTS, "MODIFIED", CASES["deployment_done"]["object"])
+    api.send(PODS_PATH, "DELETED", pod("image_back_off"))
     assert wait(api, graces=Graces(image_pull=30)).run().failure == ""
 
 
@@ -276,7 +277,7 @@ def test_capacity_is_read_from_ready_pods(api: FakeApi) -> None:
     ],
 )
 def test_capacity_that_is_missing(api: FakeApi, text: str | None, least: int, says: str) -> None:
-    _, failure = capacity(api, text, least)
+    _unused, failure = capacity(api, text, least)
     assert says in failure
 
 

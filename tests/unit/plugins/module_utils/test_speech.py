@@ -66,6 +66,13 @@ def certificate(folder: Path, host: str, days: int) -> tuple[Path, Path]:
     return pem, key_pem
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server that keeps to itself that a client refused its certificate or left."""
+
+    def handle_error(self, *args: Any) -> None:
+        pass
+
+
 class Site:
     """An ingress on the loopback that answers as told and keeps what it was asked."""
 
@@ -83,7 +90,7 @@ class Site:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = QuietServer(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, key)
         self.server.socket = context.wrap_socket(
@@ -201,7 +208,7 @@ def test_answer_that_breaks_off(site: Site, request_: speech.SpeechRequest) -> N
 
 def test_no_answer_in_time(site: Site, request_: speech.SpeechRequest) -> None:
     released = threading.Event()
-    site.answer = lambda handler: [None for _ in [released.wait(5)]].clear()
+    site.answer = lambda handler: [None for _unused in [released.wait(5)]].clear()
     error = refused(dataclasses.replace(request_, timeout_s=0.3))
     released.set()
     assert "no answer within 0.3 s" in str(error)
