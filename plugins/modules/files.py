@@ -52,14 +52,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Configure the registry mirror
+- name: Configure containerd and its registry mirror
   baremetal.sonic.files:
     files:
       - path: /etc/containerd/config.toml
         content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
       - path: /etc/containerd/certs.d/_default/hosts.toml
         content: "{{ lookup('ansible.builtin.template', 'hosts.toml.j2') }}"
-  notify: Restart containerd
 """
 
 RETURN = r"""
