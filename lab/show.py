@@ -38,7 +38,9 @@ def info(lab: Lab) -> dict[str, Any]:
         "prometheus_url": None,
         "ssh_key": str(lab.ssh_key),
         "subnet": lab.subnet,
-        "hosts": lab.hosts,
+        "hosts": {
+            name: host | {"container": f"{lab.network}-{name}"} for name, host in lab.hosts.items()
+        },
     }
 
 

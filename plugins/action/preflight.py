@@ -12,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.baremetal.sonic.plugins.filter.site_leaders import DEFAULT_SITE
+from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -110,7 +110,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if name not in unreadable
         }
         result = ArgumentSpecValidator(spec).validate(given)
-        values.update({name: given[name] for name in given if given[name] is not None})
+        if not result.error_messages:
+            # In the types that the spec asks for: what is mistyped is not judged further.
+            values.update({k: v for k, v in result.validated_parameters.items() if v is not None})
         found += [f"role {role}: {message}" for message in result.error_messages]
         return found
 

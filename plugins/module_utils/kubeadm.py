@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 ETC = Path("/etc/kubernetes")
 ADMIN = ETC / "admin.conf"
+BOOTSTRAP = ETC / "bootstrap-kubelet.conf"
 KUBELET_STATE = Path("/var/lib/kubelet")
 # Written when `kubeadm init` came to its end: from then on an API that does not answer is a
 # fault to look at, not an initialization to finish.
@@ -50,9 +51,16 @@ def joined(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
 
     kubeadm removes bootstrap-kubelet.conf when the kubelet's certificate has been issued.
     """
+    return bootstrapped(etc, kubelet) and not (etc / BOOTSTRAP.name).exists()
+
+
+def bootstrapped(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
+    """Whether the kubelet's certificate has been issued, seen by kubeadm or not yet.
+
+    The kubelet writes kubelet.conf when it has the certificate, and needs no token from then on.
+    """
     return (
         (etc / "kubelet.conf").exists()
-        and not (etc / "bootstrap-kubelet.conf").exists()
         and (kubelet / "config.yaml").exists()
         and (kubelet / "pki/kubelet-client-current.pem").exists()
     )
@@ -89,6 +97,11 @@ def failure(output: str, lines: int = 30) -> str:
         if line.startswith(("error", "\t[ERROR", "[preflight] Some fatal"))
     ]
     return "\n".join(wanted or output.strip().splitlines()[-lines:])
+
+
+def last_line(output: str) -> str:
+    """The last line of a command's output, which says most; a word for it where there is none."""
+    return (output.strip().splitlines() or ["no message"])[-1]
 
 
 def token(run: Runner, minutes: int) -> dict[str, Any]:

@@ -97,11 +97,11 @@ class Target:
         """Text and permissions as they are; the text is None where there is no file."""
         try:
             shown = self.path.stat()
-            return self.path.read_text(encoding="utf-8", errors="replace"), _permissions(
-                stat.S_IMODE(shown.st_mode), shown.st_uid, shown.st_gid
-            )
-        except FileNotFoundError:
+            # Not read_text: it would hide line ends of other systems.
+            text = self.path.read_bytes().decode("utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
             return None, ""
+        return text, _permissions(stat.S_IMODE(shown.st_mode), shown.st_uid, shown.st_gid)
 
     def wanted(self) -> tuple[str | None, str]:
         """Text and permissions as they should be."""
@@ -117,7 +117,7 @@ class Target:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
                 stream.write(self.content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -189,7 +189,10 @@ def main() -> None:
     changed_paths = []
     diffs = []
     for target in map(Target, files):
-        before, after = target.current(), target.wanted()
+        try:
+            before, after = target.current(), target.wanted()
+        except OSError as error:
+            module.fail_json(msg=f"{target.path}: {error.strerror}", changed=bool(changed_paths))
         if before == after:
             continue
         changed_paths.append(str(target.path))

@@ -93,6 +93,16 @@ def same_value(current: str, wanted: str) -> bool:
     return current.split() == wanted.split()
 
 
+def parameter_path(name: str) -> Path:
+    """Where the kernel shows a parameter; in the names of sysctl.d(5), a slash stands for a dot."""
+    return Path("/proc/sys", *(part.replace("/", ".") for part in name.split(".")))
+
+
+def parameter_value(value: Any) -> str:
+    """A parameter's value in the kernel's words: it knows numbers, not truth values."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
 def _read(path: str | Path) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -160,8 +170,8 @@ class Settings:
     def sysctl(self, wanted: dict[str, str]) -> None:
         """Set the parameters of the running kernel."""
         for name, value in wanted.items():
-            path = Path("/proc/sys", *name.split("."))
-            current = _read(path)
+            path = parameter_path(name)
+            current = _read(path) if not path.is_dir() else None
             if current is None and self.module.check_mode:
                 continue  # a module that check mode did not load would bring it
             if current is None:
@@ -210,7 +220,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options: dict[str, Any] = module.params
-    parameters = {name: str(value) for name, value in options["sysctl"].items()}
+    parameters = {name: parameter_value(value) for name, value in options["sysctl"].items()}
     settings = Settings(module)
     name = options["name"]
     if options["modules"]:

@@ -114,10 +114,15 @@ class Node:
 
     def initialized(self) -> bool:
         """Whether `kubeadm init` was completed here; waits for an API that is only starting."""
+        complete_once = kubeadm.INITIALIZED.exists()
         if not kubeadm.ADMIN.exists():
+            if complete_once:
+                self.module.fail_json(
+                    msg=f"this control plane is initialized, but {kubeadm.ADMIN} is gone: make it"
+                    " anew with 'kubeadm init phase kubeconfig admin' on the host"
+                )
             return False
         deadline = time.monotonic() + self.options["api_timeout"]
-        complete_once = kubeadm.INITIALIZED.exists()
         if not complete_once:
             # The API of an interrupted init may never come up by itself: look once, then go on.
             deadline = time.monotonic()
@@ -135,7 +140,7 @@ class Node:
         if complete_once:
             self.module.fail_json(
                 msg="this control plane is initialized, but its API has not answered for"
-                f" {self.options['api_timeout']} s: {error.strip().splitlines()[-1]}. Look at"
+                f" {self.options['api_timeout']} s: {kubeadm.last_line(error or out)}. Look at"
                 " 'journalctl -u kubelet' and 'crictl ps -a' on the host"
             )
         return False
@@ -188,13 +193,19 @@ class Node:
         """Bring the host to O(state=joined)."""
         if kubeadm.joined():
             return {"changed": False, "joined": True}
-        if not self.module.check_mode:
+        if self.module.check_mode:
+            return {"changed": True, "joined": False}
+        if kubeadm.bootstrapped():
+            # The kubelet got its identity, and the join was interrupted before it saw that. A
+            # second join would be refused, because the node is there: finish this one.
+            kubeadm.BOOTSTRAP.unlink()
+        else:
             base = self.options["config"][0] if self.options["config"] else {}
             text = kubeadm.join_configuration(
                 base, self.options["endpoint"], self.options["secret"]
             )
             self.kubeadm("join", text)
-        return {"changed": True, "joined": not self.module.check_mode}
+        return {"changed": True, "joined": True}
 
 
 def main() -> None:

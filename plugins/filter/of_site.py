@@ -1,0 +1,64 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Picks the hosts of one site, where an inventory holds several."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: of_site
+short_description: The hosts of one site
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Of a list of hosts, keeps those whose C(site_name) is the given one, in the list's order.
+positional: hostvars, site
+options:
+  _input:
+    description: Inventory names, a group's for example.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The magic variable C(hostvars).
+    type: dict
+    required: true
+  site:
+    description: Name of the site. A host without C(site_name) belongs to the site C(default).
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Name the GPU hosts of this site
+  ansible.builtin.debug:
+    msg: "{{ groups.gpu_workers | baremetal.sonic.of_site(hostvars, site_name) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Inventory names.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+DEFAULT_SITE = "default"
+
+
+def of_site(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], site: str
+) -> list[str]:
+    """The hosts whose site_name is `site`."""
+    return [host for host in hosts if hostvars[host].get("site_name", DEFAULT_SITE) == site]
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"of_site": of_site}

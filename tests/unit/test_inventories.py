@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example inventories pass preflight, and bad ones are told everything that is wrong."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text())["preflight_roles"]
+# What host_check would say of hosts that are in order; no host is spoken to here.
+PLAYBOOK = [
+    {
+        "hosts": "all",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "name": "Report",
+                "ansible.builtin.set_fact": {
+                    "report": {"problems": [], "machine_id": "{{ inventory_hostname }}"}
+                },
+            },
+            {
+                "name": "Judge",
+                "baremetal.sonic.preflight": {"roles": ROLES, "report": "report"},
+                "run_once": True,
+            },
+        ],
+    }
+]
+
+
+def certificate(folder: Path, name: str, host: str) -> None:
+    """A self-signed certificate and its key, as NAME.pem and NAME.key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    text = key.private_bytes(*form, serialization.NoEncryption())
+    (folder / f"{name}.key").write_bytes(text)
+
+
+def inventory(tmp_path: Path, name: str) -> Path:
+    """A copy of an example with the files that its user would bring."""
+    copied = tmp_path / name
+    shutil.copytree(ROOT / "inventories" / name, copied)
+    files = copied / "files"
+    files.mkdir()
+    (files / "api-key").write_text("sk_test", encoding="utf-8")
+    certificate(files, "ingress", "speech.example.com")
+    for site in ("berlin", "oslo"):
+        certificate(files, site, f"{site}.speech.example.com")
+    return copied / "hosts.yml"
+
+
+def judge(tmp_path: Path, hosts: Path, *options: str) -> tuple[int, list[str]]:
+    """Run preflight's judgement; returns the exit status and the problems."""
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(yaml.safe_dump(PLAYBOOK), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", hosts, playbook, *options],
+        env=os.environ
+        | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab/collections"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "{" in done.stdout, done.stdout + done.stderr
+    said: dict[str, Any] = json.loads(
+        done.stdout[done.stdout.index("{") : done.stdout.rindex("\n}") + 2]
+    )
+    results = said["plays"][0]["tasks"][-1]["hosts"].values()
+    return done.returncode, [line for result in results for line in result.get("problems", [])]
+
+
+@pytest.mark.parametrize("name", ["single-site", "two-sites"])
+def test_examples_are_in_order(tmp_path: Path, name: str) -> None:
+    assert judge(tmp_path, inventory(tmp_path, name)) == (0, [])
+
+
+def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "two-sites")
+    copied = hosts.parent
+    (copied / "group_vars/oslo.yml").write_text("site_name: oslo\ntts_replicas: 5\n")
+    certificate(copied / "files", "berlin", "elsewhere.example.com")
+    (copied / "files/api-key").unlink()
+    status, problems = judge(tmp_path, hosts)
+    assert status != 0
+    assert [line for line in problems if "license_proxy_api_key" in line and "berlin" in line]
+    assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
+    assert [line for line in problems if "site berlin: ingress_certificate is for" in line]
+    assert [line for line in problems if "site oslo: workers_list asks for 5 GPUs" in line]
+
+
+def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    (hosts.parent / "group_vars/all/site.yml").write_text(
+        "site_name: rack1\nworkers_list: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
+    )
+    status, problems = judge(tmp_path, hosts)
+    assert status != 0
+    text = "\n".join(problems)
+    for name in ("ingress_host", "ingress_certificate_key", "license_proxy_api_key", "capacity"):
+        assert name in text, name
+
+
+def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {lonely: {}}}\n", encoding="utf-8")
+    status, problems = judge(tmp_path, tmp_path / "hosts.yml")
+    assert status != 0
+    for group in ("control_plane", "gpu_workers", "ingress"):
+        assert any(f"the group {group} has no host" in line for line in problems), group
