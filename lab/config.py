@@ -131,14 +131,24 @@ class Lab:
 
     @classmethod
     def load(cls, name: str) -> Lab:
-        """The lab as it was saved, or a new one that has only its name."""
+        """The lab as it was saved, or a new one that has only its name.
+
+        Raises:
+            LabError: the name, or what was saved, cannot be a lab's.
+        """
         lab = cls(name)
         try:
             data = json.loads((lab.directory / "lab.json").read_text(encoding="utf-8"))
+            for entry in fields(cls):
+                # Saved by an older version, it may lack what came later.
+                setattr(lab, entry.name, data.get(entry.name, getattr(lab, entry.name)))
         except FileNotFoundError:
             return lab
-        for entry in fields(cls):
-            setattr(lab, entry.name, data[entry.name])
+        except (ValueError, AttributeError) as error:
+            raise LabError(
+                f"{lab.directory}/lab.json does not describe a lab ({error}): remove that file,"
+                f" then 'make lab-down LAB={name}'"
+            ) from error
         return lab
 
     @property

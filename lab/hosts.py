@@ -65,7 +65,8 @@ def network_subnets() -> set[ipaddress.IPv4Network]:
                 candidate = ipaddress.ip_network(subnet["subnet"])
                 if isinstance(candidate, ipaddress.IPv4Network):
                     found.add(candidate)
-    return {net for net in found if net.prefixlen > 0}
+    # A VPN that takes all traffic splits the default route into two halves.
+    return {net for net in found if net.prefixlen > 1}
 
 
 def free_subnet() -> str:
@@ -78,7 +79,10 @@ def free_subnet() -> str:
     for candidate in ipaddress.IPv4Network("172.30.0.0/16").subnets(new_prefix=24):
         if not any(candidate.overlaps(other) for other in taken):
             return str(candidate)
-    raise LabError("no free /24 in 172.30.0.0/16: remove a lab (make lab-down LAB=name)")
+    raise LabError(
+        "no free /24 in 172.30.0.0/16: remove a lab (make lab-down LAB=name), or name a free one of"
+        " yours by LAB_SUBNET"
+    )
 
 
 def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
@@ -89,7 +93,9 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
         say("importing the hosts' root file system")
         podman("import", "--quiet", bundle.host_image, image)
     keys = lab.directory / "authorized_keys"
-    if not lab.ssh_key.exists():
+    if not Path(f"{lab.ssh_key}.pub").exists():
+        # ssh-keygen writes the private half first, and does not replace one.
+        lab.ssh_key.unlink(missing_ok=True)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", lab.label, "-f", lab.ssh_key])
     shutil.copyfile(f"{lab.ssh_key}.pub", keys)
     keys.chmod(0o600)
@@ -172,7 +178,7 @@ def _state(name: str) -> str:
 
 
 def _start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
-    """Make sure that the container runs; True if it was created now."""
+    """Make sure that the container runs; True if it is new and the caller must start it."""
     state = _state(name)
     if state == "running":
         return False
@@ -186,6 +192,8 @@ def _start(lab: Lab, name: str, address: str, options: list[str], command: list[
             *options, *command,
         )  # fmt: skip
         return True
+    if state == "created":
+        return True  # an earlier run was interrupted before it started the container
     podman("start", name)
     return False
 

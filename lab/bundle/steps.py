@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.config import LabError
 
@@ -31,27 +32,45 @@ def digest(*parts: str | bytes | Path) -> str:
 def run(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> str:
-    """Run a command and return what it printed.
+    """Run a command and return its standard output; what it warns of is not part of that.
 
     Raises:
         LabError: it failed; the message has the command and the end of its output.
     """
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise LabError(f"{error.filename} is not on this machine: run 'make lab' again") from error
     if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-25:])
+        tail = "\n".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-25:])
         words = " ".join(str(word) for word in command)
         raise LabError(f"failed ({done.returncode}): {words}\n{tail}")
     return done.stdout
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What write_json wrote; empty where there is no such file, or no whole one."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write notes of what was done, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    temporary.replace(path)
 
 
 @dataclass(frozen=True)
@@ -79,9 +98,7 @@ class Runner:
         self.workers = workers
         self._lock = threading.Lock()
         self._timings_file = cache / "timings.json"
-        self._timings: dict[str, float] = {}
-        if self._timings_file.exists():
-            self._timings = json.loads(self._timings_file.read_text(encoding="utf-8"))
+        self._timings: dict[str, float] = read_json(self._timings_file)
 
     def _one(self, step: Step) -> float:
         started = time.monotonic()
@@ -101,8 +118,10 @@ class Runner:
         """Build what is missing, in the order of needs; returns how many were built.
 
         Raises:
-            LabError: a step failed; those already running are let finish, and are kept.
+            LabError: a step failed (those already running are let finish, and are kept), or needs
+                one that there is not.
         """
+        self._sweep()
         wanted = {step.name: step for step in steps}
         done = {name for name, step in wanted.items() if step.output(self.cache).exists()}
         todo = {name: step for name, step in wanted.items() if name not in done}
@@ -140,13 +159,21 @@ class Runner:
                     )
         if failure is not None:
             raise failure
+        if todo:
+            wants = [f"{n} needs {', '.join(set(s.needs) - done)}" for n, s in todo.items()]
+            raise LabError(f"parts that can never be built: {'; '.join(wants)}")
         return count
+
+    def _sweep(self) -> None:
+        """Remove what a run that was killed left half done; only one build runs at a time."""
+        for scratch in (self.cache / "steps").glob("new-*"):
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _remember(self, name: str, seconds: float) -> None:
         with self._lock:
             # A cached compile says nothing about the next cold one: remember only longer ones.
             self._timings[name] = max(seconds, self._timings.get(name, 0.0))
-            self._timings_file.write_text(json.dumps(self._timings, indent=1), encoding="utf-8")
+            write_json(self._timings_file, self._timings)
 
 
 def _clock(seconds: float) -> str:

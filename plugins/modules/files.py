@@ -186,8 +186,8 @@ def main() -> None:
     wrong = problems(files)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
-    changed_paths = []
-    diffs = []
+    changed_paths: list[str] = []
+    diffs: list[dict[str, str]] = []
     for target in map(Target, files):
         try:
             before, after = target.current(), target.wanted()

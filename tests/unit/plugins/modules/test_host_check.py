@@ -39,8 +39,8 @@ def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 
 
 def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_check.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(host_check.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     options: dict[str, Any] = {
         "systems": ["plan9 4"],
         "memory_mib": 10**9,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
@@ -130,7 +131,10 @@ def test_cloned_hosts() -> None:
 
 
 def test_more_gpus_asked_than_there_are() -> None:
-    workers = [{"name": "a", "replicas": 3}, {"name": "b", "autoscaling": {"minReplicas": 2}}]
+    workers: list[dict[str, Any]] = [
+        {"name": "a", "replicas": 3},
+        {"name": "b", "autoscaling": {"minReplicas": 2}},
+    ]
     [problem] = preflight.gpu_problems(workers, {"gpu1": 4})
     assert "asks for 5 GPUs, the inventory has 4 (gpu1 4)" in problem
     assert preflight.gpu_problems(workers, {"gpu1": 4, "gpu2": 1}) == []
