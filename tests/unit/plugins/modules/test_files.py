@@ -150,7 +150,7 @@ def test_stopped_while_writing_keeps_the_old_file(
     path = tmp_path / "config"
     path.write_text("old\n")
     target = files.Target(item(path, "new\n" * 9999, mode="0644", state="present"))
-    monkeypatch.setattr(files.os, "fsync", interrupted)
+    monkeypatch.setattr("os.fsync", interrupted)
     with pytest.raises((KeyboardInterrupt, OSError)):
         target.write()
     assert path.read_text() == "old\n"

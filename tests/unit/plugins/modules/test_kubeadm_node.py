@@ -65,8 +65,7 @@ def host(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
         monkeypatch.setattr(function, "__defaults__", (made.etc, made.kubelet))
     in_run = partial(tempfile.mkstemp, dir=made.run)
     monkeypatch.setattr(
-        kubeadm_node.tempfile,
-        "mkstemp",
+        "tempfile.mkstemp",
         lambda prefix, suffix, **_dir: in_run(prefix=prefix, suffix=suffix),
     )
     made.kubeadm()
