@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.bundle import golang
-from lab.bundle.steps import Step, digest, run
+from lab.bundle.steps import Step, digest, read_json, run, write_json
 from lab.bundle.table import HERE
 from lab.config import REPOSITORY, LabError
 
@@ -199,9 +199,8 @@ class ImageStore:
         """Push what the registry's store does not hold yet; returns the store's folder."""
         store = self.cache / "registry"
         seeded_file = store / "seeded.json"
-        seeded: dict[str, str] = {}
-        if seeded_file.exists():
-            seeded = json.loads(seeded_file.read_text(encoding="utf-8"))
+        # Without a whole note all is pushed again; the registry takes only what it lacks.
+        seeded = read_json(seeded_file)
         missing = {n: s for n, s in steps.items() if seeded.get(_reference(s, self.cache)) != s.key}
         if not missing:
             return store
@@ -213,7 +212,7 @@ class ImageStore:
                 run([*self.podman, "push", "--quiet", "--tls-verify=false"]
                     + [reference, f"docker://{address}/{reference}"])  # fmt: skip
                 seeded[reference] = step.key
-                seeded_file.write_text(json.dumps(seeded, indent=1), encoding="utf-8")
+                write_json(seeded_file, seeded)
         return store
 
 

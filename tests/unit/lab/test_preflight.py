@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab import hosts, preflight
-from lab.config import Lab, LabError
+from lab.config import Lab, LabError, cache_dir
 from tests.unit.lab.conftest import Programs
 
 ROUTES = [
@@ -100,7 +100,7 @@ def test_less_disk_is_needed_once_the_bundle_is_built(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
     with pytest.raises(LabError, match="XDG_CACHE_HOME"):
         preflight.check(Lab("lab"), None)
-    seeded = preflight.cache_dir() / "bundle/registry/seeded.json"
+    seeded = cache_dir() / "bundle/registry/seeded.json"
     seeded.parent.mkdir(parents=True)
     seeded.write_text("{}")
     preflight.check(Lab("lab"), None)
