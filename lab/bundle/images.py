@@ -202,6 +202,7 @@ class ImageStore:
 
     def unseeded(self, steps: dict[str, Step]) -> list[Step]:
         """Finished images that the registry's folder does not hold as they are now."""
+        # Without a whole note all is pushed again; the registry takes only what it lacks.
         seeded = read_json(self.registry / "seeded.json")
         return [s for s in steps.values() if seeded.get(_reference(s, self.cache)) != s.key]
 

@@ -60,10 +60,10 @@ def run(
 def read_json(path: Path) -> dict[str, Any]:
     """What write_json wrote; empty where there is no such file, or no whole one."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
