@@ -16,11 +16,24 @@ LIMIT_S = 240
 
 
 def pods(core: client.CoreV1Api, node: str) -> list[Any]:
-    """The pods that are bound to a node."""
+    """The pods that are bound to a node and still want to run.
+
+    The kubelet fails a GPU pod that it looks at again before the device plugin is back
+    (UnexpectedAdmissionError). The Deployment replaces it at once; the failed one stays to be read.
+    """
     found: list[Any] = core.list_pod_for_all_namespaces(
-        field_selector=f"spec.nodeName={node}"
+        field_selector=f"spec.nodeName={node},status.phase!=Failed"
     ).items
     return found
+
+
+def incomplete(apps: client.AppsV1Api) -> list[str]:
+    """Deployments with fewer ready pods than they want."""
+    return [
+        f"{item.metadata.name} has {item.status.ready_replicas or 0} of {item.spec.replicas} pods"
+        for item in apps.list_deployment_for_all_namespaces().items
+        if (item.status.ready_replicas or 0) < item.spec.replicas
+    ]
 
 
 def containers(core: client.CoreV1Api, node: str) -> set[str]:
@@ -41,7 +54,7 @@ def trouble(core: client.CoreV1Api, node: str, gpus: int) -> str:
         states = pod.status.container_statuses or []
         if not states or not all(state.ready for state in states):
             return f"the pod {pod.metadata.namespace}/{pod.metadata.name} is not ready"
-    return ""
+    return "; ".join(incomplete(client.AppsV1Api(core.api_client)))
 
 
 def test_gpu_host_comes_back(
