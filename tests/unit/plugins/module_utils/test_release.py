@@ -108,9 +108,7 @@ def manifest() -> list[dict[str, Any]]:
 
 
 def applied(api: Api, wanted: str = "one", dry_run: bool = False) -> list[str]:
-    return Release(api, "operator", "tools").apply(
-        manifest(), wanted, dry_run, lambda _path: None
-    )
+    return Release(api, "operator", "tools").apply(manifest(), wanted, dry_run, lambda _path: None)
 
 
 def test_manifest_is_moved_to_the_namespace() -> None:
