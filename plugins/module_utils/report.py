@@ -23,14 +23,21 @@ DASHES = ("", "6 3", "2 3")
 MAX_SERIES = 12
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; color: #1a1a1a; background: #fff }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 1rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+  margin: 2rem auto; max-width: 1180px; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: 0 }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+.panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)) }
 figure { margin: 0; border: 1px solid #ccc; border-radius: 4px; padding: .6rem }
-figcaption { font-weight: 600 } .why { color: #555; font-size: .85rem }
-svg { width: 100%; height: auto } text { font: 11px system-ui, sans-serif; fill: #555 }
-table { border-collapse: collapse; font-size: .85rem; width: 100% } td, th { text-align: right; padding: 0 .4rem }
-td:first-child, th:first-child { text-align: left } .bad { color: #b00020; font-weight: 600 } .none { color: #555 }
+figcaption { font-weight: 600 }
+.why { color: #555; font-size: .85rem }
+svg { width: 100%; height: auto }
+text { font: 11px system-ui, sans-serif; fill: #555 }
+table { border-collapse: collapse; font-size: .85rem; width: 100% }
+td, th { text-align: right; padding: 0 .4rem }
+td:first-child, th:first-child { text-align: left }
+.bad { color: #b00020; font-weight: 600 }
+.none { color: #555 }
 """
 
 
@@ -49,7 +56,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure. problem: why there are no series, where that is not just that nothing happened."""
+    """One figure. problem: why it has no series, if that is not just that nothing happened."""
 
     title: str
     unit: str
@@ -109,7 +116,8 @@ def chart(panel: Panel, start: float, end: float) -> str:
         y = HEIGHT - BOTTOM - max(value, 0) / top * (HEIGHT - TOP - BOTTOM)
         return f"{x:.1f},{y:.1f}"
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escape(panel.title)}</title>']
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    parts.append(f"<title>{escape(panel.title)}</title>")
     for step in range(5):
         value = top * step / 4
         x, y = place(start, value).split(",")
@@ -198,10 +206,10 @@ def page(
     clock = "%Y-%m-%d %H:%M"
     span = " to ".join(datetime.fromtimestamp(when, UTC).strftime(clock) for when in (start, end))
     text = [
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p>{span} (UTC)</p><h2>Alerts that fire</h2>"
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
+        f"<h1>{escape(title)}</h1><p>{span} (UTC)</p><h2>Alerts that fire</h2>",
     ]
     if alerts:
         rows = (f'<li><span class="bad">{escape(s)}</span> {escape(t)}</li>' for s, t in alerts)
