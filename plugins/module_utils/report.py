@@ -100,7 +100,7 @@ def _seconds(value: float) -> str:
 
 
 def ceiling(value: float) -> float:
-    """The end of an axis from 0: the least of 1, 2, 2.5, 5 times a power of ten that holds value."""
+    """The end of an axis from 0: the least of 1, 2, 2.5 and 5 times a power of ten over value."""
     if value <= 0:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(value))
