@@ -31,16 +31,17 @@ INVENTORY = {
 
 
 def render(folder: Path, **variables: Any) -> dict[str, Any]:
-    """Return the role's variables and objects, as JSON has them: alerts, records, dashboards, objects.
+    """Return the role's alerts, records, dashboards and objects, as JSON has them.
 
     The folder takes the files that this needs. `variables` are a site's.
     """
     result = folder / "rendered.json"
+    objects = "lookup('ansible.builtin.template', template) | from_yaml_all | select | list"
     told = {
         "alerts": "{{ prometheus_alerts }}",
         "records": "{{ prometheus_records }}",
         "dashboards": "{{ prometheus_dashboards }}",
-        "objects": "{{ lookup('ansible.builtin.template', template) | from_yaml_all | select | list }}",
+        "objects": "{{ " + objects + " }}",
     }
     play = {
         "hosts": "control_plane",

@@ -229,7 +229,7 @@ def test_hosts_metrics_want_a_token(info: dict[str, Any], port: int) -> None:
 @pytest.mark.parametrize("port", [9101, 9105, 2381, 10254, 1936])
 def test_what_is_not_protected_stays_on_the_loopback(info: dict[str, Any], port: int) -> None:
     address = info["hosts"]["cp1"]["address"]
-    with pytest.raises(OSError, match="refused|timed out"):
+    with pytest.raises(OSError, match=r"refused|timed out"):
         socket.create_connection((address, port), 5)
 
 

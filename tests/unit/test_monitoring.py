@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, dashboards and monitors: Prometheus' own tool judges them, and each alert has its runbook."""
+"""Rules, dashboards and monitors: Prometheus' own tool judges them; alerts have runbooks."""
 
 from __future__ import annotations
 
