@@ -13,13 +13,13 @@ from lab.bundle.table import HERE
 
 
 def step(manifests: dict[str, Any]) -> Step:
-    """One folder with every manifest of the table under the name that it is served by."""
+    """One folder with every manifest of the table."""
     sums = [HERE / "go" / spec["component"] / "go.sum" for spec in manifests.values()]
 
     def build(out: Path) -> None:
-        for spec in manifests.values():
+        for name, spec in manifests.items():
             module = golang.module_directory(spec["component"], spec["module"])
-            shutil.copyfile(module / spec["path"], out / spec["name"])
+            shutil.copyfile(module / spec["path"], out / f"{name}.yaml")
 
     return Step(
         name="manifests", key=digest(repr(sorted(manifests.items())), *sums), seconds=2, build=build
