@@ -13,13 +13,13 @@ from lab.bundle.table import HERE
 
 
 def step(manifests: dict[str, Any]) -> Step:
-    """One folder with every manifest of the table."""
+    """One folder with every manifest of the table under the name that it is served by."""
     sums = [HERE / "go" / spec["component"] / "go.sum" for spec in manifests.values()]
 
     def build(out: Path) -> None:
-        for name, spec in manifests.items():
+        for spec in manifests.values():
             module = golang.module_directory(spec["component"], spec["module"])
-            shutil.copyfile(module / spec["path"], out / f"{name}.yaml")
+            shutil.copyfile(module / spec["path"], out / spec["name"])
 
     return Step(
         name="manifests", key=digest(repr(sorted(manifests.items())), *sums), seconds=2, build=build
