@@ -31,7 +31,11 @@ http: {addr: ':5000'}
 # as seen from inside) over the container's: all hosts would share one tree of units, and a unit
 # stopped on one host would kill the processes of that name on the others. Without that layer each
 # host sees only its own part.
+#
+# A booted machine shares its mounts with its containers (systemd does that, but not in a container):
+# node-exporter and storage drivers ask for it.
 INIT = """
+mount --make-rshared /
 tree=/sys/fs/cgroup/systemd
 if awk -v t=$tree '$5 == t && $4 != "/" {n = 1} END {exit !n}' /proc/self/mountinfo; then
     if mountpoint -q $tree/release_agent; then umount $tree/release_agent; fi
@@ -108,8 +112,9 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
         for host in HOSTS
     }
     lab.package_key = (bundle.repository / "key.asc").read_text(encoding="utf-8")
-    # The folder is named by its content: apt sees a new address when a package changes.
+    # The folders are named by their content: what changes has a new address.
     lab.packages_folder = bundle.repository.name
+    lab.manifests_folder = bundle.manifests.name
     lab.reference_tag = bundle.reference_tag
     lab.save()
     with ThreadPoolExecutor(5) as pool:
@@ -203,7 +208,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
     config.write_text(REGISTRY_CONFIG, encoding="utf-8")
     registry = f"{lab.network}-registry"
     files = f"{lab.network}-files"
-    served = f"{bundle.repository}:{bundle.wheels}"
+    served = f"{bundle.repository}:{bundle.wheels}:{bundle.manifests}"
     if _state(files) != "missing":
         label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
@@ -224,7 +229,8 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         lab.files_address,
         ["--label", f"baremetal.sonic.served={served}"]
         + ["-v", f"{bundle.repository}:/srv/{bundle.repository.name}:ro"]
-        + ["-v", f"{bundle.wheels}:/srv/wheels:ro"],
+        + ["-v", f"{bundle.wheels}:/srv/wheels:ro"]
+        + ["-v", f"{bundle.manifests}:/srv/{bundle.manifests.name}:ro"],
         [image, "python3", "-m", "http.server", "--directory", "/srv", "80"],
     ):
         podman("start", files)

@@ -23,12 +23,13 @@ def steps(binaries: dict[str, Any]) -> dict[str, Step]:
             flags = " ".join(
                 ["-s -w"] + [f"-X {k}={v}" for k, v in sorted(spec.get("stamp", {}).items())]
             )
-            key = digest(go_version, folder / "go.mod", folder / "go.sum", package, flags, str(cgo))
+            tags: list[str] = spec.get("tags", [])
+            modules = (folder / "go.mod", folder / "go.sum")
             made[f"go:{component}/{name}"] = Step(
                 name=f"go:{component}/{name}",
-                key=key,
+                key=digest(go_version, *modules, package, flags, str(cgo), *tags),
                 seconds=tool["seconds"],
-                build=_builder(folder, package, name, flags, cgo),
+                build=_builder(folder, package, name, flags, tags, cgo),
             )
     return made
 
@@ -55,11 +56,11 @@ def _environment(*, cgo: bool) -> dict[str, str]:
     }
 
 
-def _builder(folder: Path, package: str, name: str, flags: str, cgo: bool) -> Any:
+def _builder(folder: Path, package: str, name: str, flags: str, tags: list[str], cgo: bool) -> Any:
     def build(out: Path) -> None:
         run(
             ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags]
-            + ["-o", out / name, package],
+            + [f"-tags={','.join(tags)}", "-o", out / name, package],
             cwd=folder,
             env=_environment(cgo=cgo),
         )

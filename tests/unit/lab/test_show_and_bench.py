@@ -74,6 +74,10 @@ def test_info_is_json_and_names_the_files_of_this_lab(lab: Lab) -> None:
         assert Path(told[name]).parent == lab.directory
 
 
+def test_prometheus_is_where_the_inventory_opens_it(lab: Lab) -> None:
+    assert show.prometheus_url(lab) == f"http://{lab.address(11)}:30090"
+
+
 def test_example_of_what_to_try_can_be_pasted_into_a_shell(lab: Lab, programs: Programs) -> None:
     text = show.TRY_NEXT.format(lab=lab, host="speech.lab.test", resolve="r")
     example = text[text.index("curl") : text.index("  KUBECONFIG")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.bundle import build, golang, images, packages, table, wheels
+from lab.bundle import build, golang, images, manifests, packages, table, wheels
 from lab.bundle.steps import Runner, Step
 from lab.config import LabError
 from tests.unit.lab.conftest import Programs
@@ -74,8 +74,40 @@ def test_key_of_a_program_follows_version_flags_and_sums(
         return made[GO].key
 
     keys = [key(), key("go1.27"), key(sums="h1:x"), key(cgo=True), key(stamp={"a.b": "1"})]
-    assert len(set(keys)) == 5
+    keys.append(key(tags=["small"]))
+    assert len(set(keys)) == 6
     assert key() == keys[0]
+
+
+def test_build_tags_reach_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> None:
+    folder = tmp_path / "go/tool"
+    folder.mkdir(parents=True)
+    (folder / "go.mod").touch()
+    (folder / "go.sum").touch()
+    monkeypatch.setattr(golang, "HERE", tmp_path)
+    programs.put("go", f'echo "$@" >> {tmp_path}/said')
+    tools = {"tool": {"path": "", "seconds": 9}}
+    made = golang.steps({"tool": {"package": "tool", "tools": tools, "tags": ["a", "b"]}})
+    made[GO].build(tmp_path)
+    assert " -tags=a,b " in (tmp_path / "said").read_text()
+
+
+def test_manifests_are_served_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "go/tool").mkdir(parents=True)
+    (tmp_path / "go/tool/go.sum").touch()
+    (tmp_path / "bundle.yaml").write_text("kind: Thing\n")
+    monkeypatch.setattr(manifests, "HERE", tmp_path)
+    monkeypatch.setattr(golang, "module_directory", lambda component, module: tmp_path)
+    spec = {"component": "tool", "module": "example.com/tool", "path": "bundle.yaml"}
+    step = manifests.step({"tool": spec | {"name": "tool.yaml"}})
+    step.build(tmp_path)
+    assert (tmp_path / "tool.yaml").read_text() == "kind: Thing\n"
+    (tmp_path / "go/tool/go.sum").write_text("another version")
+    assert manifests.step({"tool": spec | {"name": "tool.yaml"}}).key != step.key
 
 
 def test_package_that_dpkg_reads(tmp_path: Path) -> None:
