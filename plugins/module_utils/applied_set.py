@@ -90,9 +90,7 @@ class AppliedSet:
         absent = dry_run and not present
         there: dict[str, Object] = {}
         for version, kind in () if absent else dict.fromkeys([*kinds, *map(_kind, items)]):
-            listed = self._api.get(
-                self._path(version, kind), labelSelector=f"{LABEL}={self._name}"
-            )
+            listed = self._api.get(self._path(version, kind), labelSelector=f"{LABEL}={self._name}")
             for item in listed.get("items") or []:
                 whole = {"apiVersion": version, "kind": kind} | item
                 there[self._path(version, kind, item["metadata"]["name"])] = whole

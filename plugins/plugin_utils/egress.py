@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the matrix of roles/egress/vars/main/matrix.yml into network policies, and judges its variables.
+"""What follows from the matrix of roles/egress/vars/main/matrix.yml: policies, tables, errors.
 
 Pure functions of plain dictionaries: the role applies what they return, the tests probe what they
 say, and the documentation prints it.
@@ -272,8 +272,8 @@ def _networks(networks: set[str]) -> list[Object]:
 
 def public_peers(cidrs: Sequence[str]) -> list[Object]:
     """The internet as a NetworkPolicyPeer, without the cluster's own networks."""
-    world = ipaddress.ip_network("0.0.0.0/0")
-    nets = {ipaddress.ip_network(cidr) for cidr in (*NOT_PUBLIC, *cidrs)}
+    world = ipaddress.IPv4Network("0.0.0.0/0")
+    nets = {ipaddress.IPv4Network(cidr) for cidr in (*NOT_PUBLIC, *cidrs)}
     # Each once: a network inside another is left out with it.
     kept = sorted(
         net for net in nets if not any(net != other and net.subnet_of(other) for other in nets)
@@ -319,7 +319,7 @@ def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
         if not entry.get("used_by"):
             found.append(f"{where}: used_by is empty: name who needs it, or remove the entry")
         address = entry.get("address")
-        if address and (_address(address) is None or _address(address) in _network(METADATA)):
+        if address and (_address(address) is None or f"{address}/32" == METADATA):
             found.append(
                 f"{where}: address {address} is not one that the gateway may go to: give an IPv4"
                 " address that is not the metadata address, or none to ask DNS"
@@ -345,7 +345,7 @@ def variable_problems(values: Mapping[str, Any], ingress: Mapping[str, Any]) -> 
         elif profile == "vendor" and not any(net.subnet_of(_net) for _net in _PRIVATE_NETS):
             found.append(
                 f"egress_profile vendor lets pods reach {', '.join(PRIVATE)} and DNS only, and"
-                f" {name} is {net}: pods could not reach each other; use strict, or a range in those"
+                f" {name} is {net}: pods could not reach each other; use strict, or a range inside"
             )
     services, offset = nets["site_service_cidr"], int(values.get("egress_gateway_offset", 20))
     if services is not None and not 11 <= offset < services.num_addresses - 1 - len(

@@ -39,7 +39,11 @@ class Api:
             # Items of a list have neither apiVersion nor kind.
             return {
                 "items": [
-                    {k: v for k, v in copy.deepcopy(item).items() if k not in ("kind", "apiVersion")}
+                    {
+                        k: v
+                        for k, v in copy.deepcopy(item).items()
+                        if k not in ("kind", "apiVersion")
+                    }
                     for item in found
                     if item["metadata"]["labels"].get(label) == value
                 ]
