@@ -69,8 +69,8 @@ def firewall_table(allowlist: Sequence[Mapping[str, Any]]) -> str:
         port = f"{entry.get('port', 443)} TCP"
         text += line(["all hosts", to, port, entry["reason"], "; ".join(whom)])
     why = "Standard resolution, for the names above"
-    used = "all hosts, and the cluster's DNS for pods"
-    return text + line(["all hosts", "the hosts' name servers", "53 UDP and TCP", why, used])
+    whose = "all hosts, and the cluster's DNS for pods"
+    return text + line(["all hosts", "the hosts' name servers", "53 UDP and TCP", why, whose])
 
 
 def page() -> str:

@@ -86,7 +86,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         doors = {
             host: variables["hostvars"][host].get("kubeadm_node_ip")
             or variables["hostvars"][host].get("ansible_host", host)
-            for host in groups.get("ingress", [])
+            for host in dict.fromkeys([*groups.get("ingress", []), *leaders])
             if host in members
         }
         found += egress.variable_problems(values, doors)

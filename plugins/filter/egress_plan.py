@@ -39,10 +39,9 @@ options:
     description: Lists of NetworkPolicyPeers by the names V(dns), V(ingress) and V(prometheus).
     type: dict
     required: true
-  ingress_hosts:
-    description: Addresses of the ingress hosts, which join the peers V(ingress).
-    type: list
-    elements: str
+  hosts:
+    description: Addresses and networks of hosts by the names V(ingress) and V(control-plane), which join the peers of the same name.
+    type: dict
     required: true
   allowlist:
     description: Names that pods may reach outside (name, port, used_by, address).
@@ -66,7 +65,7 @@ EXAMPLES = r"""
   vars:
     egress_plan: >-
       {{ egress_matrix | baremetal.sonic.egress_plan(profile='strict', mode='airgapped', namespace='cartesia', selectors=egress_labels,
-         peers=egress_peers, ingress_hosts=['192.0.2.11'], allowlist=[], ranges=egress_ranges, offset=20) }}
+         peers=egress_peers, hosts=egress_hosts, allowlist=[], ranges=egress_ranges, offset=20) }}
 """
 
 RETURN = r"""
@@ -90,14 +89,15 @@ def egress_plan(
     namespace: str,
     selectors: Mapping[str, Any],
     peers: Mapping[str, Any],
-    ingress_hosts: Sequence[str],
+    hosts: Mapping[str, Sequence[str]],
     allowlist: Sequence[Mapping[str, Any]],
     ranges: Mapping[str, str],
     offset: int,
 ) -> dict[str, Any]:
     """See DOCUMENTATION."""
-    hosts = egress.host_peers(ingress_hosts)
-    everybody = {**peers, "ingress": [*hosts, *peers.get("ingress", [])]}
+    everybody = dict(peers)
+    for name, addresses in hosts.items():
+        everybody[name] = [*egress.host_peers(addresses), *peers.get(name, [])]
     return egress.plan(
         matrix,
         profile,

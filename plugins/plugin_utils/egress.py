@@ -166,7 +166,7 @@ def plan(
         mode: connected or airgapped.
         namespace: the stack's namespace.
         selectors: label selector of each component.
-        peers: NetworkPolicyPeers of dns, ingress and prometheus.
+        peers: NetworkPolicyPeers of dns, ingress, control-plane and prometheus.
         allowlist: the variable egress_allowlist.
         ranges: networks of `pods` and `services`.
         offset: place of the gateway's first Service in the latter.
@@ -282,8 +282,9 @@ def public_peers(cidrs: Sequence[str]) -> list[Object]:
 
 
 def host_peers(addresses: Iterable[str]) -> list[Object]:
-    """Hosts as NetworkPolicyPeers. What is no address is left out; preflight has told so."""
-    return [{"ipBlock": {"cidr": f"{item}/32"}} for item in addresses if _address(item)]
+    """Hosts as NetworkPolicyPeers. What is no network is left out; preflight has told so."""
+    nets = dict.fromkeys(_network(item) for item in addresses)
+    return [{"ipBlock": {"cidr": str(net)}} for net in nets if net is not None]
 
 
 def _address(text: object) -> ipaddress.IPv4Address | None:
@@ -327,12 +328,12 @@ def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def variable_problems(values: Mapping[str, Any], ingress: Mapping[str, Any]) -> list[str]:
+def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variables of the role egress, as far as the inventory gives them.
 
     Args:
         values: variables by name; what has its default is missing.
-        ingress: address of each ingress host.
+        hosts: address of each ingress and control-plane host.
     """
     found = allowlist_problems(values.get("egress_allowlist") or [])
     profile = values.get("egress_profile", "strict")
@@ -363,11 +364,14 @@ def variable_problems(values: Mapping[str, Any], ingress: Mapping[str, Any]) -> 
             found.append(
                 f"egress_ingress_peers[{number}]: {block.get('cidr')} is not an IPv4 network"
             )
+    for cidr in values.get("egress_host_networks") or []:
+        if _network(cidr) is None:
+            found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":
         found += [
-            f"{host}: egress_profile strict lets in the ingress hosts by address, and {address} is"
+            f"{host}: egress_profile strict lets this host in by its address, and {address} is"
             " none: set kubeadm_node_ip, the host's address in the cluster"
-            for host, address in ingress.items()
+            for host, address in hosts.items()
             if _address(address) is None
         ]
     return found

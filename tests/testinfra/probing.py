@@ -258,6 +258,8 @@ class World:
         addresses = "; ".join(f"ip address add {item}/32 dev lo" for item in WORLD.values())
         _podman(
             "--runtime", "runc", "run", "--detach", "--name", self._name, "--network", network,
+            # Higher limits are refused where root lacks CAP_SYS_RESOURCE.
+            "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000",
             "--ip", self._address, "--cap-add", "NET_ADMIN", "--label",
             f"{label}={shown['Config']['Labels'][label]}", "--volume", f"{self._folder}:/world:ro",
             shown["ImageName"], "sh", "-ec", f'{addresses}; exec python3 -c "$0"', SERVER,

@@ -198,8 +198,9 @@ class Scene:
             self.places[name] = place_of(found[0])
             nodes[name] = found[0].spec.node_name
         hosts = self.info["hosts"]
-        door = next(name for name, host in hosts.items() if "ingress" in host["groups"])
-        self.places["ingress"] = Place(door)
+        for name, group in (("ingress", "ingress"), ("control-plane", "control_plane")):
+            here = next(node for node, host in hosts.items() if group in host["groups"])
+            self.places[name] = Place(here)
         services = {
             name: self.core.read_namespaced_service(name, namespace).spec.cluster_ip
             for name, namespace in (("kube-dns", "kube-system"), ("kubernetes", "default"))
@@ -237,11 +238,15 @@ class Scene:
             self.wanted[source, name] = targets
 
     def allowed(self, profile: str, source: str, name: str, target: Target) -> bool:
-        """What the matrix says; strict tells the gateway's names apart."""
+        """What the matrix says; strict tells the gateway's names apart.
+
+        A host that is two sources in one may do what either may.
+        """
+        same = [other for other, place in self.places.items() if place == self.places[source]]
         if name == "gateway" and profile == "strict":
             [users] = [users for ip, users in NAMES.values() if ip == target.address]
             return cells(MATRIX, profile)[source, name] and source in users
-        return cells(MATRIX, profile)[source, name]
+        return any(cells(MATRIX, profile)[other, name] for other in same)
 
     def disagreements(self, profile: str) -> list[str]:
         """Probe every cell with new connections; what is not as the matrix says."""

@@ -19,7 +19,7 @@ SELECTORS = yaml.safe_load((ROOT / "roles/egress/vars/main/main.yml").read_text(
     "egress_default_selectors"
 ]
 PROFILES = ["off", "vendor", "strict"]
-INGRESS_HOST, OWN_HOST = "192.0.2.11", "192.168.7.21"
+INGRESS_HOST, LEADER, OWN_HOST = "192.0.2.11", "192.0.2.12", "192.168.7.21"
 STACK, MONITORING, SYSTEM = "cartesia", "monitoring", "kube-system"
 
 Endpoint = tuple[str, dict[str, str], str]  # namespace ("" for none), labels, address
@@ -33,6 +33,7 @@ def component(name: str) -> Endpoint:
 SOURCES: dict[str, Endpoint] = {name: component(name) for name in SELECTORS} | {
     "stranger": (STACK, {}, "10.244.1.30"),
     "ingress": ("", {}, INGRESS_HOST),
+    "control-plane": ("", {}, LEADER),
     "prometheus": (MONITORING, {"app": "prometheus"}, "10.244.1.31"),
     "outsider": ("default", {}, "10.244.1.32"),
 }
@@ -59,6 +60,7 @@ def plan(profile: str, mode: str = "connected", **changes: Any) -> dict[str, Any
         {
             "dns": DEFAULTS["egress_dns_peers"],
             "ingress": egress.host_peers([INGRESS_HOST]),
+            "control-plane": egress.host_peers([LEADER]),
             "prometheus": [{"namespaceSelector": {"matchLabels": namespaces}}],
         }
         | changes,
@@ -239,7 +241,8 @@ def test_changing_the_profile_moves_no_name() -> None:
 
 
 def test_nobody_is_let_in_by_an_empty_list() -> None:
-    policies = plan("strict", ingress=[], prometheus=[], dns=[])["policies"]
+    nobody: dict[str, Any] = {"ingress": [], "control-plane": [], "prometheus": [], "dns": []}
+    policies = plan("strict", **nobody)["policies"]
     assert not allowed(policies, SOURCES["outsider"], component("api"), ("TCP", 5000))
     for policy in policies:
         for side, key in (("ingress", "from"), ("egress", "to")):
@@ -251,7 +254,13 @@ def test_an_address_given_for_a_name_is_all_that_is_opened_for_it() -> None:
         [{"name": "a.example.com", "used_by": ["api"], "address": "10.1.2.3"}], "10.96.0.0/16", 20
     )
     peers = {name: [{"podSelector": selector}] for name, selector in SELECTORS.items()}
-    peers |= {"dns": [], "ingress": [], "prometheus": [], "public": egress.public_peers([])}
+    peers |= {
+        "dns": [],
+        "ingress": [],
+        "control-plane": [],
+        "prometheus": [],
+        "public": egress.public_peers([]),
+    }
     policies = egress.network_policies(MATRIX, "strict", STACK, peers, listening)
     gateway = SOURCES["egress-gateway"]
     assert allowed(policies, gateway, ("", {}, "10.1.2.3"), ("TCP", 443))
@@ -303,6 +312,7 @@ def test_defaults_are_right() -> None:
         ({"site_service_cidr": "services"}, "site_service_cidr is services"),
         ({"egress_gateway_offset": 5}, "egress_gateway_offset 5"),
         ({"egress_gateway_offset": 70000}, "egress_gateway_offset 70000"),
+        ({"egress_host_networks": ["cp1"]}, "egress_host_networks: cp1"),
         ({"egress_ingress_peers": [{}]}, "everybody"),
         ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
     ],
@@ -312,7 +322,7 @@ def test_bad_variables(values: dict[str, Any], said: str) -> None:
     assert said in problem
 
 
-def test_an_ingress_host_needs_an_address() -> None:
+def test_a_host_that_is_let_in_needs_an_address() -> None:
     [problem] = egress.variable_problems({}, {"cp1": "cp1.example.com", "cp2": "192.0.2.12"})
     assert problem.startswith("cp1: ")
     assert "kubeadm_node_ip" in problem
