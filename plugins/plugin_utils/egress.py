@@ -113,7 +113,6 @@ def network_policies(
         if source.get("component") and (name != "egress-gateway" or listening)
     ]
     if matrix["profiles"][profile]["by"] == "peer":
-        specs["default-deny"] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         for name in components:
             specs[name] = {
                 "podSelector": peers[name][0]["podSelector"],
@@ -121,6 +120,8 @@ def network_policies(
                 "ingress": _incoming(matrix, rows, name, peers, listening),
                 "egress": _outgoing(matrix, rows[name], name, peers, listening),
             }
+        # The last: what is allowed is said before everything else is denied.
+        specs["default-deny"] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     else:
         shared = set.intersection(*(set(rows[name]) for name in components))
         specs["external-egress"] = {
