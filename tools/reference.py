@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from tools import egress_tables
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
 NAME = "baremetal.sonic"
@@ -188,6 +190,11 @@ def pages() -> dict[Path, str]:
             lines.append(
                 f"- [{short}]({sort}s/{short}.md): {text(known['doc'].get('short_description'))}"
             )
+    lines += [
+        "\n## Tables\n",
+        "- [egress](egress.md): who may connect to whom, and the site's own firewall",
+    ]
+    made[PAGES / "egress.md"] = NOTE + "\n" + egress_tables.page()
     made[PAGES / "README.md"] = "\n".join(lines) + "\n"
     return made
 

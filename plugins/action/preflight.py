@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress, preflight
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -83,6 +83,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             found += self._role(role, variables["hostvars"][(leaders or members)[0]], values)
         if all(values.get(name) for name in CERTIFICATE):
             found += preflight.certificate_problems(*(values[name] for name in CERTIFICATE))
+        doors = {
+            host: variables["hostvars"][host].get("kubeadm_node_ip")
+            or variables["hostvars"][host].get("ansible_host", host)
+            for host in dict.fromkeys([*groups.get("ingress", []), *leaders])
+            if host in members
+        }
+        found += egress.variable_problems(values, doors)
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }

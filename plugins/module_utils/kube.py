@@ -29,6 +29,7 @@ JSON = "application/json"
 # Spares the API server and the network the rest of an object.
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
+NOT_FOUND = 404
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 
@@ -183,6 +184,24 @@ class KubeClient:
             raise KubeError(f"{path}: watch broke off: {error}") from error
         finally:
             response.close()
+
+    def put(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
+        """Apply an object on the server's side, whoever owns its fields; returns the whole object.
+
+        Raises KubeError.
+        """
+        query = {"fieldManager": manager, "force": "true"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._object(path, query, JSON, "PATCH", body)
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone already is no error. Raises KubeError."""
+        try:
+            self._object(path, {"propagationPolicy": "Background"}, JSON, "DELETE")
+        except KubeError as error:
+            if error.status != NOT_FOUND:
+                raise
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

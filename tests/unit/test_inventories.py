@@ -139,3 +139,43 @@ def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
     assert status != 0
     for group in ("control_plane", "gpu_workers", "ingress"):
         assert any(f"the group {group} has no host" in line for line in problems), group
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"egress_profile": "lax", "egress_mode": "sometimes"},
+            (
+                "egress_profile must be one of: off, vendor, strict, got: lax",
+                "egress_mode must be one of: connected, airgapped, got: sometimes",
+            ),
+        ),
+        (
+            {
+                "egress_allowlist": [{"name": "*.cartesia.ai", "reason": "all", "used_by": []}],
+                "egress_gateway_offset": 3,
+            },
+            (
+                "egress_allowlist: *.cartesia.ai is not a full host name",
+                "egress_allowlist: *.cartesia.ai: used_by is empty",
+                "egress_gateway_offset 3",
+            ),
+        ),
+    ],
+)
+def test_bad_egress_variables(
+    tmp_path: Path, variables: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    (hosts.parent / "group_vars/all/egress.yml").write_text(yaml.safe_dump(variables))
+    status, problems = judge(tmp_path, hosts)
+    assert status != 0
+    assert [text for text in said if text not in "\n".join(problems)] == []
+    assert len(problems) == len(said)
+
+
+def test_a_bare_off_is_the_profile_off(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    (hosts.parent / "group_vars/all/egress.yml").write_text("egress_profile: off\n")
+    assert judge(tmp_path, hosts) == (0, [])

@@ -1,0 +1,381 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""What follows from the matrix of roles/egress/vars/main/matrix.yml: policies, tables, errors.
+
+Pure functions of plain dictionaries: the role applies what they return, the tests probe what they
+say, and the documentation prints it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Object = dict[str, Any]
+Matrix = Mapping[str, Any]
+
+# RFC 1918, and the address at which clouds serve metadata and credentials to whoever asks.
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+METADATA = "169.254.169.254/32"
+# What is no address of the internet (RFC 6890): this host, carrier NAT, loopback, link-local,
+# benchmarking, multicast and reserved, beside RFC 1918.
+NOT_PUBLIC = (
+    "0.0.0.0/8", *PRIVATE, "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15",
+    "224.0.0.0/3",
+)  # fmt: skip
+
+LABELS = {
+    "app.kubernetes.io/name": "egress",
+    "app.kubernetes.io/part-of": "cartesia",
+    "app.kubernetes.io/managed-by": "baremetal.sonic",
+}
+# The gateway listens on this port for the allowlist's first name, on the next for the second...
+FIRST_PORT = 8443
+DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+HOST_NAME = re.compile(
+    r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def cells(matrix: Matrix, profile: str) -> dict[tuple[str, str], bool]:
+    """For each source and destination of the matrix: whether the profile allows it.
+
+    Who is outside the stack's namespace has cells for the components in it only.
+    """
+    rows = matrix["profiles"][profile].get("rows", {})
+    sources, destinations = matrix["sources"], matrix["destinations"]
+    return {
+        (source, name): source not in rows or name in rows[source]
+        for source, facts in sources.items()
+        for name, destination in destinations.items()
+        if "component" in facts
+        or "inside" in facts
+        or "component" in sources.get(destination.get("to"), ())
+    }
+
+
+def listeners(
+    allowlist: Sequence[Mapping[str, Any]], service_cidr: str, offset: int
+) -> list[Object]:
+    """What the gateway serves: the allowlist's entries that pods use, each with its own address.
+
+    Args:
+        allowlist: the variable egress_allowlist.
+        service_cidr: addresses of the cluster's Services.
+        offset: place in it of the first entry's Service; the others follow.
+
+    Returns:
+        The entries with `address` (the Service's), `listen` (the gateway's port for it) and
+        `upstream` (where the gateway connects to: the name, or the address given for it).
+    """
+    used = [entry for entry in allowlist if set(entry["used_by"]) - {"hosts"}]
+    first = ipaddress.ip_network(service_cidr).network_address + offset
+    return [
+        {
+            "name": entry["name"].lower(),
+            "port": int(entry.get("port") or 443),
+            "used_by": list(entry["used_by"]),
+            "upstream": entry.get("address") or entry["name"].lower(),
+            "address": str(first + number),
+            "listen": FIRST_PORT + number,
+        }
+        for number, entry in enumerate(used)
+    ]
+
+
+def network_policies(
+    matrix: Matrix,
+    profile: str,
+    namespace: str,
+    peers: Mapping[str, Sequence[Object]],
+    listening: Sequence[Object],
+) -> list[Object]:
+    """The NetworkPolicies of a profile.
+
+    Args:
+        matrix: roles/egress/vars/main/matrix.yml.
+        profile: one of its profiles.
+        namespace: the stack's namespace.
+        peers: NetworkPolicyPeers of each source, and of what destinations name in `to`. Those of a
+            component must be a podSelector each.
+        listening: what `listeners` returned; empty where there is no gateway.
+    """
+    rows: Mapping[str, Sequence[str]] = matrix["profiles"][profile].get("rows", {})
+    specs: dict[str, Object] = {}
+    if not rows:
+        return []
+    components = [
+        name
+        for name, source in matrix["sources"].items()
+        if source.get("component") and (name != "egress-gateway" or listening)
+    ]
+    if matrix["profiles"][profile]["by"] == "peer":
+        for name in components:
+            specs[name] = {
+                "podSelector": peers[name][0]["podSelector"],
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": _incoming(matrix, rows, name, peers, listening),
+                "egress": _outgoing(matrix, rows[name], name, peers, listening),
+            }
+        # The last: what is allowed is said before everything else is denied.
+        specs["default-deny"] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    else:
+        shared = set.intersection(*(set(rows[name]) for name in components))
+        specs["external-egress"] = {
+            "podSelector": {},
+            "policyTypes": ["Egress"],
+            "egress": _networks({matrix["destinations"][name]["network"] for name in shared}),
+        }
+        for name in components:
+            if more := [item for item in rows[name] if item not in shared]:
+                specs[name] = {
+                    "podSelector": peers[name][0]["podSelector"],
+                    "policyTypes": ["Egress"],
+                    "egress": _outgoing(matrix, more, name, peers, listening),
+                }
+    names = {f"{profile}-{name}": spec for name, spec in specs.items()}
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": namespace, "labels": LABELS},
+            "spec": spec,
+        }
+        for name, spec in names.items()
+    ]
+
+
+def plan(
+    matrix: Matrix,
+    profile: str,
+    mode: str,
+    namespace: str,
+    selectors: Mapping[str, Object],
+    peers: Mapping[str, Sequence[Object]],
+    allowlist: Sequence[Mapping[str, Any]],
+    ranges: Mapping[str, str],
+    offset: int,
+) -> Object:
+    """Everything that follows from the role's variables.
+
+    Args:
+        matrix: roles/egress/vars/main/matrix.yml.
+        profile: off, vendor or strict.
+        mode: connected or airgapped.
+        namespace: the stack's namespace.
+        selectors: label selector of each component.
+        peers: NetworkPolicyPeers of dns, ingress, control-plane and prometheus.
+        allowlist: the variable egress_allowlist.
+        ranges: networks of `pods` and `services`.
+        offset: place of the gateway's first Service in the latter.
+
+    Returns:
+        `policies`; `listeners` of the gateway, none without internet; and `aliases`: for each
+        component its pods' hostAliases, by which names lead to the gateway.
+    """
+    # Whatever the profile: changing it must not need new pods with other aliases.
+    connected = mode == "connected"
+    listening = listeners(allowlist, ranges["services"], offset) if connected else []
+    everybody = {name: [{"podSelector": selector}] for name, selector in selectors.items()}
+    everybody |= {name: list(items) for name, items in peers.items()}
+    everybody["public"] = public_peers(list(ranges.values()))
+    aliases: dict[str, list[Object]] = {name: [] for name in selectors}
+    for item in listening:
+        for name in item["used_by"]:
+            if name in aliases:
+                alias = {"ip": item["address"], "hostnames": [item["name"]]}
+                aliases[name].append(alias)
+    return {
+        "policies": network_policies(matrix, profile, namespace, everybody, listening),
+        "listeners": listening,
+        "aliases": aliases,
+    }
+
+
+def _outgoing(
+    matrix: Matrix,
+    row: Iterable[str],
+    source: str,
+    peers: Mapping[str, Sequence[Object]],
+    listening: Sequence[Object],
+) -> list[Object]:
+    rules: list[Object] = []
+    for name in row:
+        destination = matrix["destinations"][name]
+        if destination["to"] == "public":
+            rules += _upstreams(peers["public"], listening)
+        elif ports := _ports(destination, source, listening):
+            rules.append({"to": list(peers[destination["to"]]), "ports": ports})
+    # A rule without peers would allow all of them.
+    return [rule for rule in rules if rule["to"]]
+
+
+def _incoming(
+    matrix: Matrix,
+    rows: Mapping[str, Sequence[str]],
+    target: str,
+    peers: Mapping[str, Sequence[Object]],
+    listening: Sequence[Object],
+) -> list[Object]:
+    rules: list[Object] = []
+    for source, row in rows.items():
+        if source == "egress-gateway" and not listening:
+            continue
+        for name in row:
+            destination = matrix["destinations"][name]
+            if destination.get("to") == target:
+                ports = _ports(destination, source, listening)
+                rules += [{"from": list(peers[source]), "ports": ports}] if ports else []
+    return [rule for rule in rules if rule["from"]]
+
+
+def _ports(
+    destination: Mapping[str, Any], source: str, listening: Sequence[Object]
+) -> list[Object]:
+    if destination["ports"] != "allowlist":
+        return list(destination["ports"])
+    return [
+        {"protocol": "TCP", "port": item["listen"]}
+        for item in listening
+        if source in item["used_by"]
+    ]
+
+
+def _upstreams(public: Sequence[Object], listening: Sequence[Object]) -> list[Object]:
+    """The gateway's way out: addresses that were given, and the internet for names."""
+    rules = []
+    fixed = {(item["upstream"], item["port"]) for item in listening if _is_address(item)}
+    for address, port in sorted(fixed):
+        block = {"ipBlock": {"cidr": f"{address}/32"}}
+        rules.append({"to": [block], "ports": [{"protocol": "TCP", "port": port}]})
+    if ports := sorted({item["port"] for item in listening if not _is_address(item)}):
+        named = [{"protocol": "TCP", "port": port} for port in ports]
+        rules.append({"to": list(public), "ports": named})
+    return rules
+
+
+def _is_address(item: Mapping[str, Any]) -> bool:
+    return bool(item["upstream"] != item["name"])
+
+
+def _networks(networks: set[str]) -> list[Object]:
+    """Egress rules for parts of the world, whoever is there."""
+    rules: dict[str, Object] = {
+        "dns": {"ports": DNS_PORTS},
+        "private": {"to": [{"ipBlock": {"cidr": cidr}} for cidr in PRIVATE]},
+        "metadata": {"to": [{"ipBlock": {"cidr": METADATA}}]},
+    }
+    return [rule for name, rule in rules.items() if name in networks]
+
+
+def public_peers(cidrs: Sequence[str]) -> list[Object]:
+    """The internet as a NetworkPolicyPeer, without the cluster's own networks."""
+    world = ipaddress.IPv4Network("0.0.0.0/0")
+    nets = {ipaddress.IPv4Network(cidr) for cidr in (*NOT_PUBLIC, *cidrs)}
+    # Each once: a network inside another is left out with it.
+    kept = sorted(
+        net for net in nets if not any(net != other and net.subnet_of(other) for other in nets)
+    )
+    return [{"ipBlock": {"cidr": str(world), "except": [str(net) for net in kept]}}]
+
+
+def host_peers(addresses: Iterable[str]) -> list[Object]:
+    """Hosts as NetworkPolicyPeers. What is no network is left out; preflight has told so."""
+    nets = dict.fromkeys(_network(item) for item in addresses)
+    return [{"ipBlock": {"cidr": str(net)}} for net in nets if net is not None]
+
+
+def _address(text: object) -> ipaddress.IPv4Address | None:
+    try:
+        return ipaddress.IPv4Address(str(text))
+    except ValueError:
+        return None
+
+
+def _network(text: object) -> ipaddress.IPv4Network | None:
+    try:
+        return ipaddress.IPv4Network(str(text))
+    except ValueError:
+        return None
+
+
+def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the variable egress_allowlist beyond its types."""
+    found = []
+    seen: set[tuple[str, int]] = set()
+    for entry in allowlist:
+        name, port = str(entry.get("name")), int(entry.get("port") or 443)
+        where = f"egress_allowlist: {name}"
+        if not HOST_NAME.fullmatch(name):
+            found.append(
+                f"{where} is not a full host name: give it without scheme, port, path or wildcard"
+            )
+        if not 1 <= port <= 65535:
+            found.append(f"{where}: port {port} is not from 1 to 65535")
+        if (name.lower(), port) in seen:
+            found.append(f"{where}:{port} is there twice: keep one, with all of its used_by")
+        seen.add((name.lower(), port))
+        if not entry.get("used_by"):
+            found.append(f"{where}: used_by is empty: name who needs it, or remove the entry")
+        address = entry.get("address")
+        if address and (_address(address) is None or f"{address}/32" == METADATA):
+            found.append(
+                f"{where}: address {address} is not one that the gateway may go to: give an IPv4"
+                " address that is not the metadata address, or none to ask DNS"
+            )
+    return found
+
+
+def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the variables of the role egress, as far as the inventory gives them.
+
+    Args:
+        values: variables by name; what has its default is missing.
+        hosts: address of each ingress and control-plane host.
+    """
+    found = allowlist_problems(values.get("egress_allowlist") or [])
+    profile = values.get("egress_profile", "strict")
+    ranges = {"site_pod_cidr": "10.244.0.0/16", "site_service_cidr": "10.96.0.0/16"}
+    ranges |= {name: values[name] for name in ranges if values.get(name)}
+    nets = {name: _network(cidr) for name, cidr in ranges.items()}
+    for name, net in nets.items():
+        if net is None:
+            found.append(f"{name} is {ranges[name]}: give an IPv4 network, as 10.96.0.0/16")
+        elif profile == "vendor" and not any(net.subnet_of(_net) for _net in _PRIVATE_NETS):
+            found.append(
+                f"egress_profile vendor lets pods reach {', '.join(PRIVATE)} and DNS only, and"
+                f" {name} is {net}: pods could not reach each other; use strict, or a range inside"
+            )
+    services, offset = nets["site_service_cidr"], int(values.get("egress_gateway_offset", 20))
+    if services is not None and not 11 <= offset < services.num_addresses - 1 - len(
+        values.get("egress_allowlist") or "123"
+    ):
+        found.append(
+            f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
+            " the cluster's own first ten addresses"
+        )
+    for number, peer in enumerate(values.get("egress_ingress_peers") or []):
+        if not peer:
+            found.append(f"egress_ingress_peers[{number}] is empty, which would mean everybody")
+        block = peer.get("ipBlock") if isinstance(peer, Mapping) else None
+        if block and _network(block.get("cidr")) is None:
+            found.append(
+                f"egress_ingress_peers[{number}]: {block.get('cidr')} is not an IPv4 network"
+            )
+    for cidr in values.get("egress_host_networks") or []:
+        if _network(cidr) is None:
+            found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
+    if profile == "strict":
+        found += [
+            f"{host}: egress_profile strict lets this host in by its address, and {address} is"
+            " none: set kubeadm_node_ip, the host's address in the cluster"
+            for host, address in hosts.items()
+            if _address(address) is None
+        ]
+    return found
+
+
+_PRIVATE_NETS = tuple(ipaddress.IPv4Network(cidr) for cidr in PRIVATE)

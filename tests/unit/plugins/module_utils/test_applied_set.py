@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils.applied_set import (
+    AppliedSet,
+    Change,
+    essence,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+
+KINDS = {
+    "/api/v1": [("Namespace", "namespaces", False), ("Service", "services", True)],
+    "/apis/networking.k8s.io/v1": [("NetworkPolicy", "networkpolicies", True)],
+}
+SERVICES = "/api/v1/namespaces/stack/services"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/stack/networkpolicies"
+LEFT_OVER = [("v1", "Service"), ("networking.k8s.io/v1", "NetworkPolicy")]
+
+
+class Api:
+    """As much of an API server as a set needs."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {"/api/v1/namespaces/stack": {}}
+        self.clock = 0
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        if path in KINDS:
+            keys = ("kind", "name", "namespaced")
+            return {"resources": [dict(zip(keys, kind, strict=True)) for kind in KINDS[path]]}
+        if "labelSelector" in query:
+            label, _equals, value = query["labelSelector"].partition("=")
+            found = [item for name, item in self.objects.items() if name.startswith(f"{path}/")]
+            # Items of a list have neither apiVersion nor kind.
+            return {
+                "items": [
+                    {
+                        k: v
+                        for k, v in copy.deepcopy(item).items()
+                        if k not in ("kind", "apiVersion")
+                    }
+                    for item in found
+                    if item["metadata"]["labels"].get(label) == value
+                ]
+            }
+        if path not in self.objects:
+            raise KubeError("not found", 404)
+        return copy.deepcopy(self.objects[path])
+
+    def put(
+        self, path: str, body: Mapping[str, Any], manager: str, dry_run: bool
+    ) -> dict[str, Any]:
+        assert manager == "baremetal.sonic"
+        if "/stack/" in path and "/api/v1/namespaces/stack" not in self.objects:
+            raise KubeError("namespace not found", 404)
+        before = self.objects.get(path, {"metadata": {}})
+        made: dict[str, Any] = copy.deepcopy(before) | copy.deepcopy(dict(body))
+        made["metadata"] = before["metadata"] | copy.deepcopy(body["metadata"])
+        if essence(made) != essence(before):
+            self.clock += 1
+            made["metadata"]["resourceVersion"] = str(self.clock)
+        if not dry_run:
+            self.objects[path] = made
+        return copy.deepcopy(made)
+
+    def delete(self, path: str) -> None:
+        del self.objects[path]
+
+
+def service(name: str, port: int = 80) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"port": port},
+    }
+
+
+def policy(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"podSelector": {}},
+    }
+
+
+def called(changes: list[Change]) -> list[str]:
+    return [change.called for change in changes]
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+def sync(api: Api, *items: dict[str, Any], dry_run: bool = False) -> list[Change]:
+    return AppliedSet(api, "mine", "stack").sync(items, LEFT_OVER, dry_run)
+
+
+def test_objects_get_the_sets_label_and_namespace(api: Api) -> None:
+    assert called(sync(api, service("a"), policy("p"))) == ["Service a", "NetworkPolicy p"]
+    metadata = api.objects[f"{SERVICES}/a"]["metadata"]
+    assert metadata["labels"] == {"app": "a", "baremetal.sonic/set": "mine"}
+    assert metadata["namespace"] == "stack"
+
+
+def test_the_second_time_changes_nothing(api: Api) -> None:
+    sync(api, service("a"), policy("p"))
+    assert sync(api, service("a"), policy("p")) == []
+
+
+def test_what_is_not_wanted_any_more_goes(api: Api) -> None:
+    sync(api, service("a"), service("b"), policy("p"))
+    assert called(sync(api, service("b"))) == ["Service a", "NetworkPolicy p"]
+    assert f"{SERVICES}/b" in api.objects
+    assert f"{SERVICES}/a" not in api.objects
+    assert f"{POLICIES}/p" not in api.objects
+
+
+def test_nothing_else_goes(api: Api) -> None:
+    AppliedSet(api, "other", "stack").sync([service("theirs")], [], False)
+    api.objects[f"{POLICIES}/yours"] = policy("yours") | {
+        "metadata": {"name": "yours", "labels": {"app.kubernetes.io/managed-by": "baremetal.sonic"}}
+    }
+    sync(api, policy("p"))
+    sync(api)
+    assert f"{SERVICES}/theirs" in api.objects
+    assert f"{POLICIES}/yours" in api.objects
+
+
+def test_a_change_is_told_with_before_and_after(api: Api) -> None:
+    sync(api, service("a"))
+    [change] = sync(api, service("a", 81))
+    assert change.before is not None
+    assert change.after is not None
+    assert (change.before["spec"], change.after["spec"]) == ({"port": 80}, {"port": 81})
+    assert "resourceVersion" not in essence(change.after)["metadata"]
+
+
+def test_what_was_there_without_the_label_is_taken_over(api: Api) -> None:
+    found = service("a")
+    api.objects[f"{SERVICES}/a"] = found
+    [change] = sync(api, service("a"))
+    assert change.before is not None
+    assert api.objects[f"{SERVICES}/a"]["metadata"]["labels"]["baremetal.sonic/set"] == "mine"
+
+
+def test_check_mode_tells_the_same_and_does_nothing(api: Api) -> None:
+    sync(api, service("a"))
+    before = copy.deepcopy(api.objects)
+    said = called(sync(api, service("b"), dry_run=True))
+    assert said == ["Service b", "Service a"]
+    assert api.objects == before
+    assert called(sync(api, service("b"))) == said
+
+
+def test_the_namespace_is_made(api: Api) -> None:
+    del api.objects["/api/v1/namespaces/stack"]
+    wanted = ["Namespace stack", "Service a"]
+    assert called(sync(api, service("a"), dry_run=True)) == wanted
+    assert api.objects == {}
+    assert called(sync(api, service("a"))) == wanted
+    assert f"{SERVICES}/a" in api.objects
+
+
+def test_status_and_counters_are_no_change() -> None:
+    bare = service("a")
+    noted = copy.deepcopy(bare) | {"status": {"ready": 1}}
+    noted["metadata"] |= {
+        "uid": "1",
+        "generation": 2,
+        "annotations": {"deployment.kubernetes.io/revision": "3"},
+    }
+    assert essence(noted) == essence(bare)
+
+
+def test_a_kind_that_the_cluster_does_not_know(api: Api) -> None:
+    with pytest.raises(KubeError, match="knows no Gateway"):
+        sync(api, {"apiVersion": "v1", "kind": "Gateway", "metadata": {"name": "g"}})

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The egress matrix and what follows from it, judged by an evaluator of network policies."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress
+
+ROOT = Path(__file__).resolve().parents[4]
+MATRIX = yaml.safe_load((ROOT / "roles/egress/vars/main/matrix.yml").read_text())["egress_matrix"]
+DEFAULTS = yaml.safe_load((ROOT / "roles/egress/defaults/main.yml").read_text())
+SELECTORS = yaml.safe_load((ROOT / "roles/egress/vars/main/main.yml").read_text())[
+    "egress_default_selectors"
+]
+PROFILES = ["off", "vendor", "strict"]
+INGRESS_HOST, LEADER, OWN_HOST = "192.0.2.11", "192.0.2.12", "192.168.7.21"
+STACK, MONITORING, SYSTEM = "cartesia", "monitoring", "kube-system"
+
+Endpoint = tuple[str, dict[str, str], str]  # namespace ("" for none), labels, address
+
+
+def component(name: str) -> Endpoint:
+    number = 10 + list(SELECTORS).index(name)
+    return STACK, SELECTORS[name]["matchLabels"], f"10.244.1.{number}"
+
+
+SOURCES: dict[str, Endpoint] = {name: component(name) for name in SELECTORS} | {
+    "stranger": (STACK, {}, "10.244.1.30"),
+    "ingress": ("", {}, INGRESS_HOST),
+    "control-plane": ("", {}, LEADER),
+    "prometheus": (MONITORING, {"app": "prometheus"}, "10.244.1.31"),
+    "outsider": ("default", {}, "10.244.1.32"),
+}
+OUTSIDE: dict[str, tuple[Endpoint, list[tuple[str, int]]]] = {
+    "dns": ((SYSTEM, {"k8s-app": "kube-dns"}, "10.244.0.2"), [("UDP", 53), ("TCP", 53)]),
+    "kubernetes": (("", {}, "192.168.7.11"), [("TCP", 6443)]),
+    "elsewhere": (("default", {}, "10.244.1.40"), [("TCP", 8000)]),
+    "host": (("", {}, OWN_HOST), [("TCP", 10250), ("TCP", 22)]),
+    "private": (("", {}, "10.9.8.7"), [("TCP", 443), ("TCP", 80)]),
+    "metadata": (("", {}, "169.254.169.254"), [("TCP", 80)]),
+    "public-dns": (("", {}, "8.8.8.8"), [("UDP", 53), ("TCP", 53)]),
+    "public": (("", {}, "203.0.113.9"), [("TCP", 443)]),
+}
+
+
+def plan(profile: str, mode: str = "connected", **changes: Any) -> dict[str, Any]:
+    namespaces = {"kubernetes.io/metadata.name": MONITORING}
+    return egress.plan(
+        MATRIX,
+        profile,
+        mode,
+        STACK,
+        SELECTORS,
+        {
+            "dns": DEFAULTS["egress_dns_peers"],
+            "ingress": egress.host_peers([INGRESS_HOST]),
+            "control-plane": egress.host_peers([LEADER]),
+            "prometheus": [{"namespaceSelector": {"matchLabels": namespaces}}],
+        }
+        | changes,
+        DEFAULTS["egress_allowlist"],
+        {"pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
+        20,
+    )
+
+
+# The Kubernetes API's rules for network policies, as far as these use them.
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    assert selector.keys() <= {"matchLabels"}
+    return (selector.get("matchLabels") or {}).items() <= labels.items()
+
+
+def is_peer(peer: dict[str, Any], other: Endpoint) -> bool:
+    namespace, labels, address = other
+    if block := peer.get("ipBlock"):
+        ip = ipaddress.ip_address(address)
+        nets = map(ipaddress.ip_network, block.get("except") or [])
+        return ip in ipaddress.ip_network(block["cidr"]) and not any(ip in net for net in nets)
+    if "namespaceSelector" in peer:
+        name = {"kubernetes.io/metadata.name": namespace}
+        inside = bool(namespace) and selects(peer["namespaceSelector"], name)
+    else:
+        inside = namespace == STACK
+    return inside and selects(peer.get("podSelector") or {}, labels)
+
+
+def side_allows(
+    policies: list[dict[str, Any]], side: str, pod: Endpoint, other: Endpoint, port: tuple[str, int]
+) -> bool:
+    """Whether the policies of one end allow a connection."""
+    key, peers = ("egress", "to") if side == "Egress" else ("ingress", "from")
+    chosen = [
+        policy["spec"]
+        for policy in policies
+        if pod[0] == STACK
+        and selects(policy["spec"]["podSelector"], pod[1])
+        and side in policy["spec"]["policyTypes"]
+    ]
+    return not chosen or any(
+        (not rule.get(peers) or any(is_peer(peer, other) for peer in rule[peers]))
+        and (
+            not rule.get("ports")
+            or any((item["protocol"], item["port"]) == port for item in rule["ports"])
+        )
+        for spec in chosen
+        for rule in spec.get(key) or []
+    )
+
+
+def allowed(
+    policies: list[dict[str, Any]], source: Endpoint, target: Endpoint, port: tuple[str, int]
+) -> bool:
+    return side_allows(policies, "Egress", source, target, port) and side_allows(
+        policies, "Ingress", target, source, port
+    )
+
+
+def probes(source: str, name: str, made: dict[str, Any]) -> Iterator[tuple[Endpoint, Any, bool]]:
+    """What a cell of the matrix stands for: target, port, and whether it is the source's to use."""
+    if name in OUTSIDE:
+        target, ports = OUTSIDE[name]
+        yield from ((target, port, True) for port in ports)
+        return
+    destination = MATRIX["destinations"][name]
+    target = component(destination["to"])
+    if destination["ports"] == "allowlist":
+        for item in made["listeners"]:
+            yield target, ("TCP", item["listen"]), source in item["used_by"]
+    else:
+        for port in destination["ports"]:
+            yield target, (port["protocol"], port["port"]), True
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("source", MATRIX["sources"])
+def test_policies_do_what_the_matrix_says(profile: str, source: str) -> None:
+    made = plan(profile)
+    wrong = []
+    seen = 0
+    for (row, name), cell in egress.cells(MATRIX, profile).items():
+        if row != source:
+            continue
+        for target, port, own in probes(source, name, made):
+            seen += 1
+            # A name that is another component's is denied where names are told apart.
+            wanted = cell and (own or profile != "strict")
+            if allowed(made["policies"], SOURCES[source], target, port) != wanted:
+                wrong.append(f"{source} to {name} {port}: {'denied' if wanted else 'allowed'}")
+    assert wrong == []
+    assert seen >= len([item for item in MATRIX["destinations"].values() if "to" in item]) - 2
+
+
+def test_matrix_names_only_what_it_knows() -> None:
+    places = {*MATRIX["sources"], "dns", "public"}
+    for destination in MATRIX["destinations"].values():
+        assert destination.get("to", "dns") in places
+        assert destination["network"] in {"dns", "private", "metadata", "public"}
+        assert ("ports" in destination) == ("to" in destination)
+    assert MATRIX["sources"].keys() == SOURCES.keys()
+    assert {name for name, item in MATRIX["sources"].items() if item.get("component")} == set(
+        SELECTORS
+    )
+    assert list(MATRIX["profiles"]) == PROFILES
+    for profile in MATRIX["profiles"].values():
+        for source, row in profile.get("rows", {}).items():
+            assert source in MATRIX["sources"]
+            assert set(row) <= MATRIX["destinations"].keys()
+            assert len(set(row)) == len(row)
+
+
+def test_strict_has_a_row_for_everybody() -> None:
+    assert MATRIX["profiles"]["strict"]["rows"].keys() == MATRIX["sources"].keys()
+
+
+def test_vendor_denies_the_internet_and_nothing_else() -> None:
+    cells = egress.cells(MATRIX, "vendor")
+    inside = {name for name, item in MATRIX["sources"].items() if item.get("component")}
+    denied = {cell for cell, allow in cells.items() if not allow}
+    assert denied == {(name, "public") for name in (inside | {"stranger"}) - {"egress-gateway"}}
+
+
+def test_vendor_is_the_reference_to_the_letter() -> None:
+    [policy] = plan("vendor", "airgapped")["policies"]
+    assert policy["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Egress"],
+        "egress": [
+            {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+            {
+                "to": [
+                    {"ipBlock": {"cidr": "10.0.0.0/8"}},
+                    {"ipBlock": {"cidr": "172.16.0.0/12"}},
+                    {"ipBlock": {"cidr": "192.168.0.0/16"}},
+                ]
+            },
+            {"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("mode", ["connected", "airgapped"])
+def test_off_has_no_policies(mode: str) -> None:
+    assert plan("off", mode)["policies"] == []
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_airgapped_has_no_gateway(profile: str) -> None:
+    made = plan(profile, "airgapped")
+    assert made["listeners"] == []
+    assert not any(made["aliases"].values())
+    assert not [p for p in made["policies"] if p["metadata"]["name"].endswith("gateway")]
+    public = OUTSIDE["public"]
+    if profile != "off":
+        for name in SELECTORS:
+            assert not allowed(made["policies"], SOURCES[name], public[0], public[1][0])
+
+
+def test_gateway_tells_names_apart() -> None:
+    made = plan("strict")
+    assert [(item["name"], item["address"], item["listen"]) for item in made["listeners"]] == [
+        ("storage.googleapis.com", "10.96.0.20", 8443),
+        ("api.cartesia.ai", "10.96.0.21", 8444),
+    ]
+    assert made["aliases"]["license-proxy"] == [
+        {"ip": "10.96.0.21", "hostnames": ["api.cartesia.ai"]}
+    ]
+    assert made["aliases"]["api"] == made["aliases"]["worker"]
+    assert made["aliases"]["nats"] == []
+
+
+def test_changing_the_profile_moves_no_name() -> None:
+    assert plan("off")["aliases"] == plan("vendor")["aliases"] == plan("strict")["aliases"]
+
+
+def test_nobody_is_let_in_by_an_empty_list() -> None:
+    nobody: dict[str, Any] = {"ingress": [], "control-plane": [], "prometheus": [], "dns": []}
+    policies = plan("strict", **nobody)["policies"]
+    assert not allowed(policies, SOURCES["outsider"], component("api"), ("TCP", 5000))
+    for policy in policies:
+        for side, key in (("ingress", "from"), ("egress", "to")):
+            assert all(rule[key] for rule in policy["spec"].get(side) or [])
+
+
+def test_an_address_given_for_a_name_is_all_that_is_opened_for_it() -> None:
+    listening = egress.listeners(
+        [{"name": "a.example.com", "used_by": ["api"], "address": "10.1.2.3"}], "10.96.0.0/16", 20
+    )
+    peers = {name: [{"podSelector": selector}] for name, selector in SELECTORS.items()}
+    peers |= {
+        "dns": [],
+        "ingress": [],
+        "control-plane": [],
+        "prometheus": [],
+        "public": egress.public_peers([]),
+    }
+    policies = egress.network_policies(MATRIX, "strict", STACK, peers, listening)
+    gateway = SOURCES["egress-gateway"]
+    assert allowed(policies, gateway, ("", {}, "10.1.2.3"), ("TCP", 443))
+    assert not allowed(policies, gateway, ("", {}, "10.1.2.4"), ("TCP", 443))
+    assert not allowed(policies, gateway, *(OUTSIDE["public"][0], ("TCP", 443)))
+
+
+def test_the_internet_is_without_the_clusters_own_networks() -> None:
+    [peer] = egress.public_peers(["100.64.0.0/16", "203.0.113.0/24"])
+    assert "203.0.113.0/24" in peer["ipBlock"]["except"]
+    assert "100.64.0.0/16" not in peer["ipBlock"]["except"], "lies in 100.64.0.0/10"
+    assert "10.0.0.0/8" in peer["ipBlock"]["except"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "https://api.cartesia.ai"}, "full host name"),
+        ({"name": "*.cartesia.ai"}, "full host name"),
+        ({"name": "10.1.2.3"}, "full host name"),
+        ({"name": "cartesia"}, "full host name"),
+        ({"name": "api.cartesia.ai", "port": 70000}, "port 70000"),
+        ({"name": "api.cartesia.ai", "used_by": []}, "used_by is empty"),
+        ({"name": "api.cartesia.ai", "address": "169.254.169.254"}, "metadata"),
+        ({"name": "api.cartesia.ai", "address": "api"}, "IPv4"),
+    ],
+)
+def test_bad_entries_of_the_allowlist(entry: dict[str, Any], said: str) -> None:
+    [problem] = egress.allowlist_problems([{"used_by": ["api"], "port": 443} | entry])
+    assert said in problem
+    assert problem.startswith("egress_allowlist: ")
+
+
+def test_names_that_are_there_twice() -> None:
+    entry = {"name": "api.cartesia.ai", "port": 443, "used_by": ["api"]}
+    [problem] = egress.allowlist_problems([entry, entry | {"name": "API.cartesia.ai"}])
+    assert "twice" in problem
+
+
+def test_defaults_are_right() -> None:
+    assert egress.variable_problems(DEFAULTS, {"cp1": "192.0.2.11"}) == []
+    assert egress.variable_problems({}, {"cp1": "192.0.2.11"}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"egress_profile": "vendor", "site_pod_cidr": "100.64.0.0/16"}, "site_pod_cidr"),
+        ({"site_service_cidr": "services"}, "site_service_cidr is services"),
+        ({"egress_gateway_offset": 5}, "egress_gateway_offset 5"),
+        ({"egress_gateway_offset": 70000}, "egress_gateway_offset 70000"),
+        ({"egress_host_networks": ["cp1"]}, "egress_host_networks: cp1"),
+        ({"egress_ingress_peers": [{}]}, "everybody"),
+        ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
+    ],
+)
+def test_bad_variables(values: dict[str, Any], said: str) -> None:
+    [problem] = egress.variable_problems(values, {"cp1": "192.0.2.11"})
+    assert said in problem
+
+
+def test_a_host_that_is_let_in_needs_an_address() -> None:
+    [problem] = egress.variable_problems({}, {"cp1": "cp1.example.com", "cp2": "192.0.2.12"})
+    assert problem.startswith("cp1: ")
+    assert "kubeadm_node_ip" in problem
+    assert egress.variable_problems({"egress_profile": "vendor"}, {"cp1": "cp1.example.com"}) == []
