@@ -12,6 +12,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INGRESS_HOST = "speech.lab.test"
+# The second one has a certificate of its own.
+INGRESS_HOSTS = (INGRESS_HOST, "voice.lab.test")
 
 
 class LabError(Exception):
@@ -123,7 +125,7 @@ class Lab:
             "registry_url": f"http://{self.registry_address}:5000",
             "packages_url": f"http://{self.files_address}/{self.packages_folder}",
             "wheels_url": f"http://{self.files_address}/wheels/",
-            "ingress_host": INGRESS_HOST,
+            "ingress_hosts": list(INGRESS_HOSTS),
         }
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

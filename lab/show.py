@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.bundle.steps import run
-from lab.config import HOSTS, INGRESS_HOST, Lab
+from lab.config import HOSTS, INGRESS_HOST, INGRESS_HOSTS, Lab
 from lab.hosts import ssh_command
 from plugins.module_utils.speech import SpeechRequest, speak
 
@@ -31,6 +31,7 @@ def info(lab: Lab) -> dict[str, Any]:
     """Addresses, keys and files of a lab, for people and programs."""
     return {
         "ingress_url": f"https://{INGRESS_HOST}",
+        "ingress_hosts": list(INGRESS_HOSTS),
         "ingress_address": lab.ingress_address,
         "ca_file": str(lab.ca_file),
         "api_key": lab.api_key,

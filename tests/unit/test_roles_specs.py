@@ -23,6 +23,7 @@ MODULES = {
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
     "kube_router": ("kube-router", "github.com/cloudnativelabs/kube-router/v2"),
+    "kube_vip": ("kube-vip", "github.com/kube-vip/kube-vip"),
     "kubernetes": ("kubernetes", "k8s.io/kubernetes"),
     "nats": ("nats-server", "github.com/nats-io/nats-server/v2"),
     "nvidia_container_toolkit": (
