@@ -105,11 +105,14 @@ def websockets(lab: Lab, api: client.ApiClient) -> None:
 
 
 def _served(echo: Echo, host: str) -> bool:
-    try:
-        asyncio.run(Socket.open(echo.address, host, echo.context())).close()
-    except OSError:
-        return False
-    return True
+    async def once() -> bool:
+        try:
+            (await Socket.open(echo.address, host, echo.context())).close()
+        except OSError:
+            return False
+        return True
+
+    return asyncio.run(once())
 
 
 async def _hold(echo: Echo, api: client.ApiClient, host: str) -> tuple[int, float, int, int, int]:

@@ -33,6 +33,7 @@ def info(lab: Lab) -> dict[str, Any]:
         "ingress_url": f"https://{INGRESS_HOST}",
         "ingress_hosts": list(INGRESS_HOSTS),
         "ingress_address": lab.ingress_address,
+        "ingress_virtual_address": lab.virtual_address,
         "ca_file": str(lab.ca_file),
         "api_key": lab.api_key,
         "kubeconfig": str(lab.kubeconfig),

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -320,11 +320,30 @@ def test_websocket_may_be_silent_for_the_session_timeout(quiet: dict[str, Quiet]
     assert not quiet[SILENT].echoes()
 
 
+def test_virtual_address_moves_to_another_host(
+    echo: Echo, core: client.CoreV1Api, api: client.ApiClient, info: dict[str, Any]
+) -> None:
+    leases = client.CoordinationV1Api(api)
+    shared = replace(echo, address=info["ingress_virtual_address"])
+
+    def holder() -> str:
+        return str(leases.read_namespaced_lease("virtual-ip", "ingress").spec.holder_identity)
+
+    assert served(shared, HOST)
+    first = holder()
+    pods = core.list_namespaced_pod("ingress", label_selector="app.kubernetes.io/name=kube-vip")
+    assert len(pods.items) > 1
+    [holding] = [pod for pod in pods.items if pod.spec.node_name == first]
+    core.delete_namespaced_pod(holding.metadata.name, "ingress")
+    wait("another holder", lambda: holder() not in {first, "", "None"}, 20)
+    wait("the address on its new host", lambda: served(shared, HOST), 10)
+
+
 def test_replaced_controller_lets_connections_end(
-    echo: Echo, core: client.CoreV1Api, apps: client.AppsV1Api
+    echo: Echo, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     """An update of the DaemonSet deletes a pod as this does."""
-    pod = controllers(core)[0]
+    pod = next(p for p in controllers(core) if p.status.host_ip == info["ingress_address"])
     args = pod.spec.containers[0].args
     grace = next(int(a.split("=")[1][:-1]) for a in args if a.startswith("--haproxy-grace-period"))
 
@@ -332,7 +351,7 @@ def test_replaced_controller_lets_connections_end(
         status = apps.read_namespaced_daemon_set("haproxy-ingress", "ingress").status
         return int(status.number_ready or 0)
 
-    async def replace() -> tuple[bool, float]:
+    async def end() -> tuple[bool, float]:
         begun = await Socket.open(echo.address, HOST, echo.context())
         held = await Socket.open(echo.address, HOST, echo.context())
         core.delete_namespaced_pod(pod.metadata.name, "ingress")
@@ -345,7 +364,7 @@ def test_replaced_controller_lets_connections_end(
             assert time.monotonic() - started < grace + 15, "nobody ends it"
         return finished, time.monotonic() - started
 
-    finished, cut_after = asyncio.run(replace())
+    finished, cut_after = asyncio.run(end())
     assert finished, "a connection that would have ended in time was cut"
     assert grace - 1 < cut_after < grace + 10
     wait("the new controller", lambda: ready() == len(controllers(core)) and served(echo, HOST), 90)
