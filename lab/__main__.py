@@ -15,6 +15,7 @@ from lab import bench, hosts, preflight, show
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
+CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem")
 _STARTED = time.monotonic()
 
 
@@ -33,8 +34,8 @@ def create(lab: Lab) -> None:
     lab.api_key = lab.api_key or f"sk_lab_{secrets.token_urlsafe(24)}"
     lab.save()
     hosts.create(lab, build(say), say)
-    if not all((lab.directory / name).exists() for name in ("ca.pem", "ingress.pem")):
-        say("making the lab's certificate authority and the ingress certificate")
+    if not all((lab.directory / name).exists() for name in CERTIFICATES):
+        say("making the lab's certificate authority and the ingress certificates")
         playbook(lab, "lab/certificates.yml", "-i", "localhost,", quiet=True)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INGRESS_HOST = "speech.lab.test"
+# The second one has a certificate of its own.
+INGRESS_HOSTS = (INGRESS_HOST, "voice.lab.test")
 
 
 class LabError(Exception):
@@ -42,7 +44,7 @@ class Host:
 
 HOSTS = (
     Host("cp1", 11, ("control_plane", "ingress")),
-    Host("gpu1", 21, ("gpu_workers",), gpus=2),
+    Host("gpu1", 21, ("gpu_workers", "ingress"), gpus=2),
     Host("gpu2", 22, ("gpu_workers",), gpus=4),
 )
 
@@ -102,6 +104,11 @@ class Lab:
         return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
 
     @property
+    def virtual_address(self) -> str:
+        """The address that the ingress hosts share."""
+        return self.address(10)
+
+    @property
     def ssh_key(self) -> Path:
         """The private key that opens every host of this lab."""
         return self.directory / "id_ed25519"
@@ -125,7 +132,8 @@ class Lab:
             "packages_url": f"http://{self.files_address}/{self.packages_folder}",
             "wheels_url": f"http://{self.files_address}/wheels/",
             "manifests_url": f"http://{self.files_address}/{self.manifests_folder}",
-            "ingress_host": INGRESS_HOST,
+            "ingress_hosts": list(INGRESS_HOSTS),
+            "virtual_address": self.virtual_address,
         }
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lab.bundle.steps import run
-from lab.config import HOSTS, INGRESS_HOST, REPOSITORY, Lab
+from lab.config import HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
 from lab.hosts import ssh_command
 from plugins.module_utils.speech import SpeechRequest, speak
 
@@ -34,7 +34,9 @@ def info(lab: Lab) -> dict[str, Any]:
     return {
         "name": lab.name,
         "ingress_url": f"https://{INGRESS_HOST}",
+        "ingress_hosts": list(INGRESS_HOSTS),
         "ingress_address": lab.ingress_address,
+        "ingress_virtual_address": lab.virtual_address,
         "ca_file": str(lab.ca_file),
         "api_key": lab.api_key,
         "kubeconfig": str(lab.kubeconfig),

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress, preflight
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates, egress, preflight
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -76,13 +76,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         workers = [host for host in groups.get("gpu_workers", []) if host in members]
         if not workers:
             found.append("the group gpu_workers has no host of this site: name at least one")
-        if not any(host in members for host in groups.get("ingress", [])):
-            found.append("the group ingress has no host of this site: name who serves 80 and 443")
         values: dict[str, Any] = {}
         for role in roles:
             found += self._role(role, variables["hostvars"][(leaders or members)[0]], values)
-        if all(values.get(name) for name in CERTIFICATE):
-            found += preflight.certificate_problems(*(values[name] for name in CERTIFICATE))
         doors = {
             host: variables["hostvars"][host].get("kubeadm_node_ip")
             or variables["hostvars"][host].get("ansible_host", host)
@@ -90,11 +86,36 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if host in members
         }
         found += egress.variable_problems(values, doors)
+        if "ingress" in roles:
+            found += self._ingress(members, values, variables)
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
         return found + preflight.gpu_problems(values.get("workers_list") or [], counts)
+
+    def _ingress(
+        self, members: list[str], values: dict[str, Any], variables: dict[str, Any]
+    ) -> list[str]:
+        """Judge who serves clients, and with which certificates."""
+        found = []
+        values = _defaults("ingress", INGRESS_DEFAULTS) | values
+        served = any(host in members for host in variables["groups"].get("ingress", []))
+        if values["ingress_install"] and not served:
+            found.append("the group ingress has no host of this site: name who serves 80 and 443")
+        if values["ingress_virtual_ip"]:
+            addresses = {
+                host: str(variables["hostvars"][host].get("ansible_host", host)) for host in members
+            }
+            found += preflight.virtual_ip_problems(values["ingress_virtual_ip"], addresses)
+        if values.get("ingress_certificates") and values.get("ingress_hosts"):
+            found += certificates.problems(
+                values["ingress_certificates"],
+                values["ingress_hosts"],
+                values["ingress_root_certificates"],
+                values["ingress_intermediate_certificates"],
+            )
+        return found
 
     def _role(self, role: str, hostvars: Any, values: dict[str, Any]) -> list[str]:
         """Check a role's variables against its own argument_specs; defaults count as right."""
@@ -124,7 +145,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return found
 
 
-CERTIFICATE = ("ingress_certificate", "ingress_certificate_key", "ingress_host")
+INGRESS_DEFAULTS = (
+    "ingress_install",
+    "ingress_intermediate_certificates",
+    "ingress_root_certificates",
+    "ingress_virtual_ip",
+)
+
+
+def _defaults(role: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some of a role's defaults, of those that are not templates."""
+    text = (ROLES / role / "defaults/main.yml").read_text(encoding="utf-8")
+    defaults = yaml.safe_load(text)
+    return {name: defaults[name] for name in names}
 
 
 def _without_defaults(option: dict[str, Any]) -> dict[str, Any]:

@@ -1,112 +1,12 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges an inventory: certificates, variables and what hosts said of themselves."""
+"""Judges an inventory: variables, and what hosts said of themselves."""
 
 from __future__ import annotations
 
-import datetime
-import itertools
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from ansible.errors import AnsibleError
-
-try:
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        PublicFormat,
-        load_pem_private_key,
-    )
-except ImportError as error:
-    IMPORT_ERROR: ImportError | None = error
-else:
-    IMPORT_ERROR = None
-
-
-def certificate_problems(
-    certificate: str, key: str, host: str, now: datetime.datetime | None = None
-) -> list[str]:
-    """What is wrong with the certificate that an ingress would serve.
-
-    Args:
-        certificate: PEM text, the host's own certificate first, then its chain.
-        key: PEM text of the private key, not encrypted.
-        host: the name that clients use.
-        now: the time to judge by; the current time when left out.
-
-    Raises:
-        AnsibleError: the controller's Python lacks cryptography.
-    """
-    if IMPORT_ERROR:
-        raise AnsibleError(
-            f"certificates cannot be judged: {IMPORT_ERROR}. Install cryptography (ansible-core"
-            " needs it for its vault, too) in the Python that runs ansible-playbook"
-        ) from IMPORT_ERROR
-    try:
-        chain = x509.load_pem_x509_certificates(certificate.encode())
-    except ValueError as error:
-        return [f"ingress_certificate is not PEM text of a certificate: {error}"]
-    leaf = chain[0]
-    found = []
-    try:
-        private = load_pem_private_key(key.encode(), password=None)
-    except (ValueError, TypeError) as error:
-        found.append(f"ingress_certificate_key is not PEM text of an unencrypted key: {error}")
-    else:
-        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
-            found.append(
-                "ingress_certificate_key does not belong to ingress_certificate: give the key"
-                " that the certificate was requested with (the host's certificate comes first)"
-            )
-    names = host_names(leaf)
-    if not any(matches(pattern, host) for pattern in names):
-        found.append(
-            f"ingress_certificate is for {', '.join(names) or 'no host'}, not for"
-            f" ingress_host={host}: ask for a certificate with that name"
-        )
-    now = now or datetime.datetime.now(datetime.UTC)
-    for number, item in enumerate(chain, start=1):
-        subject = item.subject.rfc4514_string() or f"number {number}"
-        if item.not_valid_after_utc < now:
-            found.append(
-                f"ingress_certificate: {subject} expired on {item.not_valid_after_utc:%Y-%m-%d}"
-            )
-        if item.not_valid_before_utc > now:
-            found.append(
-                f"ingress_certificate: {subject} is valid only from"
-                f" {item.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; is the clock right?"
-            )
-    for child, parent in itertools.pairwise(chain):
-        try:
-            child.verify_directly_issued_by(parent)
-        except (ValueError, TypeError, InvalidSignature):
-            found.append(
-                f"ingress_certificate: {parent.subject.rfc4514_string()} did not issue"
-                f" {child.subject.rfc4514_string()}: put the chain in order, the host's own first"
-            )
-    return found
-
-
-def host_names(certificate: x509.Certificate) -> list[str]:
-    """Names and addresses that a certificate is for (RFC 6125: only subjectAltName counts)."""
-    try:
-        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    names = list(value.get_values_for_type(x509.DNSName))
-    return names + [str(address) for address in value.get_values_for_type(x509.IPAddress)]
-
-
-def matches(pattern: str, host: str) -> bool:
-    """Whether a certificate's name covers a host: a wildcard stands for one whole first label."""
-    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
-    if pattern.startswith("*."):
-        _first, dot, rest = host.partition(".")
-        return bool(dot) and rest == pattern[2:]
-    return pattern == host
 
 
 def shared_machine_ids(machine_ids: Mapping[str, str]) -> list[str]:
@@ -142,3 +42,22 @@ def gpu_problems(workers: Sequence[Mapping[str, Any]], gpus: Mapping[str, int | 
     listed = ", ".join(f"{host} {count}" for host, count in gpus.items())
     message = f"workers_list asks for {need} GPUs, the inventory has {have} ({listed}):"
     return [f"{message} lower the replicas or add hosts to gpu_workers"]
+
+
+def virtual_ip_problems(address: str, hosts: Mapping[str, str]) -> list[str]:
+    """Whether the ingress hosts can share an address.
+
+    Args:
+        address: the variable ingress_virtual_ip.
+        hosts: addresses of the site's hosts, by inventory name; names count as addresses unknown.
+    """
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return [f"ingress_virtual_ip={address} is not an IP address: give one without a prefix"]
+    return [
+        f"ingress_virtual_ip={address} is the address of {host}: choose a free one in the ingress"
+        " hosts' network"
+        for host, own in hosts.items()
+        if own == address
+    ]

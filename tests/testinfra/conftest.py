@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ def connect(name: str) -> Any:
         ssh_extra_args="-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         " -o LogLevel=ERROR",
     )
+
+
+@pytest.fixture
+def machines() -> Callable[[str], Any]:
+    """Any host of the lab by its name."""
+    return connect
 
 
 @pytest.fixture

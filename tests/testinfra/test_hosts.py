@@ -25,7 +25,8 @@ PACKAGES = {
 OPEN = {
     "all": {22: "sshd", 179: "kube-router (BGP)", 10250: "kubelet", 10256: "kube-proxy (health)"},
     "control_plane": {2379: "etcd", 2380: "etcd", 6443: "kube-apiserver"},
-    "ingress": {80: "haproxy", 443: "haproxy"},
+    # Their ports 80 and 443 lead to the controller's pod: nothing on the host listens on them.
+    "ingress": {},
     "gpu_workers": {},
 }
 

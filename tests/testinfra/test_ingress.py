@@ -7,7 +7,7 @@ import array
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,14 +57,16 @@ def speak(
     return https.request("POST", "/tts/bytes", body=json.dumps(SPEECH | changes), headers=headers)
 
 
-def handshake(info: dict[str, Any], host: str, version: ssl.TLSVersion) -> str | None:
+def handshake(
+    info: dict[str, Any], host: str, version: ssl.TLSVersion, ciphers: str = "ALL"
+) -> str | None:
     """Return the protocol that the ingress speaks with a client that knows only ``version``.
 
     Raises OSError when it refuses.
     """
     context = ssl.create_default_context(cafile=info["ca_file"])
     # Without this the client itself would refuse old protocols, whatever the server does.
-    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
     with (
         socket.create_connection((info["ingress_address"], 443), 10) as plain,
@@ -103,6 +105,45 @@ def test_current_tls_is_accepted(
     info: dict[str, Any], host: str, version: ssl.TLSVersion, name: str
 ) -> None:
     assert handshake(info, host, version) == name
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    "ciphers",
+    [
+        "kRSA",  # a stolen key opens all that was recorded
+        "DHE",
+        "SHA1",  # CBC modes
+        "SHA256",
+        "CAMELLIA",
+        "aNULL:eNULL",
+    ],
+)
+def test_weak_ciphers_are_refused(info: dict[str, Any], number: int, ciphers: str) -> None:
+    weak = f"{ciphers}:!ECDHE+AESGCM:!ECDHE+CHACHA20"
+    # The server's refusal, not the client's that it knows none of these.
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert.handshake.failure"):
+        handshake(info, info["ingress_hosts"][number], ssl.TLSVersion.TLSv1_2, weak)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("cipher", ["AESGCM", "CHACHA20"])
+def test_modern_ciphers_are_accepted(info: dict[str, Any], number: int, cipher: str) -> None:
+    host = info["ingress_hosts"][number]
+    assert handshake(info, host, ssl.TLSVersion.TLSv1_2, f"ECDHE+{cipher}") == "TLSv1.2"
+
+
+def test_every_host_has_its_certificate_and_chain(info: dict[str, Any]) -> None:
+    # The client knows the root only: without the intermediate certificate it would refuse.
+    context = ssl.create_default_context(cafile=info["ca_file"])
+    assert len(info["ingress_hosts"]) > 1
+    for host in info["ingress_hosts"]:
+        with (
+            socket.create_connection((info["ingress_address"], 443), 10) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            secure.sendall(f"GET /status HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+            assert secure.recv(64).split(b" ")[1] == b"200"
 
 
 def test_certificate_is_not_for_other_names(info: dict[str, Any]) -> None:
@@ -157,3 +198,56 @@ def test_bad_request_is_told_so(https: urllib3.HTTPSConnectionPool, info: dict[s
 
 def test_metrics_stay_inside(https: urllib3.HTTPSConnectionPool) -> None:
     assert https.request("GET", "/metrics").status == 404
+
+
+# HAProxy's statistics, health and metrics, the controller's, kube-vip's, the API's own ports.
+@pytest.mark.parametrize("port", [1936, 2112, 5000, 8080, 8443, 9101, 10253, 10254])
+def test_nothing_else_is_open(info: dict[str, Any], port: int) -> None:
+    addresses = [h["address"] for h in info["hosts"].values() if "ingress" in h["groups"]]
+    for address in addresses:
+        with pytest.raises((ConnectionRefusedError, TimeoutError)):
+            socket.create_connection((address, port), 2).close()
+
+
+def test_too_large_a_body_is_refused(
+    https: urllib3.HTTPSConnectionPool, info: dict[str, Any]
+) -> None:
+    headers = dict(https.headers) | {"Content-Length": str(1 << 30), "Connection": "close"}
+    headers["X-API-Key"] = info["api_key"]
+    answer = https.request("POST", "/tts/bytes", body=b"{}", headers=headers)
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["error_code"] == "request_too_large"
+
+
+def test_a_body_says_its_length(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
+    headers = dict(https.headers) | {"X-API-Key": info["api_key"]}
+    answer = https.request("POST", "/tts/bytes", body=iter([b"{", b"}"]), headers=headers)
+    assert answer.status == 411
+    assert answer.json()["error_code"] == "length_required"
+
+
+def test_a_body_says_its_length_in_http_2_too(
+    info: dict[str, Any], host: str, machines: Callable[[str], Any]
+) -> None:
+    # Python's own client knows HTTP/1 only; the lab's hosts have curl.
+    asked = "printf x | curl --silent --insecure --http2 --write-out '%{http_code}'"
+    asked += f" --output /dev/null --resolve {host}:443:{info['ingress_address']} --request POST"
+    address = f"https://{host}/tts/bytes"
+    said = machines("gpu1").run(f"{asked} --data x {address}")
+    assert said.stdout == "401", "the API would have answered"
+    # HAProxy 2.6 ends the stream without its answer while the body is under way.
+    said = machines("gpu1").run(f"{asked} --upload-file - {address}")
+    assert said.stdout in {"411", "000"}
+
+
+@pytest.mark.parametrize(("kib", "status"), [(12, 200), (20, 400)])
+def test_headers_have_a_limit(https: urllib3.HTTPSConnectionPool, kib: int, status: int) -> None:
+    answer = https.request("GET", "/status", headers=dict(https.headers) | {"X": "x" * kib * 1024})
+    assert answer.status == status
+
+
+def test_unknown_host_is_told_so(https: urllib3.HTTPSConnectionPool) -> None:
+    answer = https.request("GET", "/status", headers={"Host": "other.lab.test"})
+    assert answer.status == 404
+    assert answer.json()["error_code"] == "not_found"

@@ -147,9 +147,9 @@ def test_every_target_answers(prometheus: Prometheus) -> None:
 def test_cluster_and_platform_are_read(prometheus: Prometheus) -> None:
     jobs = set(prometheus.values("count by (job) (up == 1)", "job"))
     assert jobs >= {
-        "coredns", "etcd-metrics", "ingress-metrics", "kube-controller-manager", "kube-scheduler",
+        "coredns", "etcd-metrics", "kube-controller-manager", "kube-scheduler",
         "kube-state-metrics", "kubelet", "kubernetes", "node-metrics", "prometheus-operator",
-        "probe-ingress", "probe-control-plane",
+        "monitoring/ingress", "probe-ingress", "probe-control-plane",
     } - {"coredns"}, sorted(jobs)  # fmt: skip
     assert any("coredns" in job for job in jobs)
 
@@ -215,7 +215,7 @@ def test_certificates_of_ingress_and_cluster_are_watched(prometheus: Prometheus)
     assert all(seconds > 86400 for seconds in left.values())
 
 
-@pytest.mark.parametrize("port", [9100, 9180, 9379, 10250, 10257, 10259])
+@pytest.mark.parametrize("port", [9100, 9379, 10250, 10257, 10259])
 def test_hosts_metrics_want_a_token(info: dict[str, Any], port: int) -> None:
     address = info["hosts"]["cp1"]["address"]
     context = ssl.create_default_context()
@@ -226,7 +226,7 @@ def test_hosts_metrics_want_a_token(info: dict[str, Any], port: int) -> None:
     assert refused.value.code in {401, 403}
 
 
-@pytest.mark.parametrize("port", [9101, 9105, 2381, 10254, 1936])
+@pytest.mark.parametrize("port", [9101, 2381, 10254, 1936])
 def test_what_is_not_protected_stays_on_the_loopback(info: dict[str, Any], port: int) -> None:
     address = info["hosts"]["cp1"]["address"]
     with pytest.raises(OSError, match=r"refused|timed out"):

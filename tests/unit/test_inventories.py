@@ -43,7 +43,7 @@ PLAYBOOK = [
 
 
 def certificate(folder: Path, name: str, host: str) -> None:
-    """A self-signed certificate and its key, as NAME.pem and NAME.key."""
+    """A certificate for a host and its key, as NAME.pem and NAME.key, trusted as its own root."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([])
     now = datetime.datetime.now(datetime.UTC)
@@ -58,10 +58,12 @@ def certificate(folder: Path, name: str, host: str) -> None:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
         .sign(key, hashes.SHA256())
     )
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    text = made.public_bytes(serialization.Encoding.PEM)
+    (folder / f"{name}.pem").write_bytes(text)
+    with (folder / "ca.pem").open("ab") as trusted:
+        trusted.write(text)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
-    text = key.private_bytes(*form, serialization.NoEncryption())
-    (folder / f"{name}.key").write_bytes(text)
+    (folder / f"{name}.key").write_bytes(key.private_bytes(*form, serialization.NoEncryption()))
 
 
 def inventory(tmp_path: Path, name: str) -> Path:
@@ -117,7 +119,7 @@ def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
     assert status != 0
     assert [line for line in problems if "license_proxy_api_key" in line and "berlin" in line]
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
-    assert [line for line in problems if "site berlin: ingress_certificate is for" in line]
+    assert [line for line in problems if "site berlin: ingress_certificates[0] is for" in line]
     assert [line for line in problems if "site oslo: workers_list asks for 5 GPUs" in line]
 
 
@@ -129,7 +131,7 @@ def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
     status, problems = judge(tmp_path, hosts)
     assert status != 0
     text = "\n".join(problems)
-    for name in ("ingress_host", "ingress_certificate_key", "license_proxy_api_key", "capacity"):
+    for name in ("ingress_hosts", "ingress_certificates", "license_proxy_api_key", "capacity"):
         assert name in text, name
 
 
@@ -179,3 +181,21 @@ def test_a_bare_off_is_the_profile_off(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/egress.yml").write_text("egress_profile: off\n")
     assert judge(tmp_path, hosts) == (0, [])
+
+
+def test_virtual_ip_is_judged(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    status, problems = judge(tmp_path, hosts, "-e", "ingress_virtual_ip=192.0.2.21")
+    assert status != 0
+    [problem] = problems
+    assert "ingress_virtual_ip=192.0.2.21 is the address of gpu1" in problem
+
+
+def test_another_controller_needs_no_ingress_hosts(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    text = hosts.read_text(encoding="utf-8")
+    hosts.write_text(
+        text.replace("    ingress:\n      hosts:\n        cp1:\n", ""), encoding="utf-8"
+    )
+    assert judge(tmp_path, hosts)[0] != 0
+    assert judge(tmp_path, hosts, "-e", '{"ingress_install": false}') == (0, [])

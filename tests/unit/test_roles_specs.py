@@ -27,6 +27,7 @@ MODULES = {
     "kube_rbac_proxy": ("kube-rbac-proxy", "github.com/brancz/kube-rbac-proxy"),
     "kube_router": ("kube-router", "github.com/cloudnativelabs/kube-router/v2"),
     "kube_state_metrics": ("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),
+    "kube_vip": ("kube-vip", "github.com/kube-vip/kube-vip"),
     "kubernetes": ("kubernetes", "k8s.io/kubernetes"),
     "nats": ("nats-server", "github.com/nats-io/nats-server/v2"),
     "node_exporter": ("node-exporter", "github.com/prometheus/node_exporter"),

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells which host is served with which certificate."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: certificate_hosts
+short_description: The hosts that each certificate serves
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+description:
+  - For each certificate, in the list's order, the hosts that are served with it. A host gets the first certificate that is for it, by
+    its subject alternative names; a wildcard stands for one label.
+positional: hosts
+options:
+  _input:
+    description: Certificates, in the form of the variable C(ingress_certificates).
+    type: list
+    elements: dict
+    required: true
+  hosts:
+    description: Names that clients use.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Tell who serves whom
+  ansible.builtin.debug:
+    msg: "{{ ingress_certificates | baremetal.sonic.certificate_hosts(ingress_hosts) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A list of hosts for each certificate.
+  type: list
+  elements: list
+  sample: [["speech.example.com"], []]
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"certificate_hosts": certificates.certificate_hosts}

@@ -1,0 +1,80 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges certificates on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: certificate_problems
+short_description: What is wrong with the certificates of an ingress
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Judges certificates before they are served, and tells everything that is wrong at once. A text that is no certificate, a key that is
+    protected by a passphrase or belongs to another certificate, a chain in the wrong order or with a gap, expired and not yet valid
+    ones, weak keys and signatures, hosts that no certificate is for.
+  - Works on the controller, with the Python library cryptography.
+positional: hosts, roots, intermediates
+options:
+  _input:
+    description: Certificates with their keys, in the form of the variable C(ingress_certificates).
+    type: list
+    elements: dict
+    required: true
+  hosts:
+    description: Names that clients use.
+    type: list
+    elements: str
+    required: true
+  roots:
+    description: Files on the controller with the CA certificates that clients trust, PEM.
+    type: list
+    elements: path
+    required: true
+  intermediates:
+    description: Files on the controller with certificates that may complete a chain, PEM.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Judge the certificates
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join('\n') }}"
+  vars:
+    problems: "{{ ingress_certificates | baremetal.sonic.certificate_problems(ingress_hosts, ['/etc/ssl/certs/ca-certificates.crt']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Everything that is wrong, one line each; empty when nothing is.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+
+
+def certificate_problems(
+    given: Sequence[Mapping[str, str]],
+    hosts: Sequence[str],
+    roots: Sequence[str],
+    intermediates: Sequence[str] = (),
+) -> list[str]:
+    """What is wrong with the certificates."""
+    return certificates.problems(given, hosts, roots, intermediates)
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"certificate_problems": certificate_problems}

@@ -1,0 +1,264 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""Judges the certificates that an ingress would serve, and tells which host gets which."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+except ImportError as error:
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
+
+# What OpenSSL's security level 2 asks for, with which Debian builds HAProxy: 112 bits.
+MIN_RSA_BITS = 2048
+WEAK_HASHES = ("md5", "sha1")
+
+
+def problems(
+    certificates: Sequence[Mapping[str, str]],
+    hosts: Sequence[str],
+    roots: Sequence[str],
+    intermediates: Sequence[str],
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """What is wrong with the certificates that an ingress would serve.
+
+    Args:
+        certificates: the variable ingress_certificates: PEM texts by `certificate` and `key`.
+        hosts: the names that clients use.
+        roots: files with the CA certificates that clients trust, PEM.
+        intermediates: files with certificates that may complete a chain, PEM.
+        now: the time to judge by; the current time when left out.
+
+    Raises:
+        AnsibleError: the controller's Python lacks cryptography.
+    """
+    _need_cryptography()
+    found: list[str] = []
+    trusted = _load_files("ingress_root_certificates", roots, found)
+    between = _load_files("ingress_intermediate_certificates", intermediates, found)
+    covered: set[str] = set()
+    for number, item in enumerate(certificates):
+        name = f"ingress_certificates[{number}]"
+        try:
+            chain = x509.load_pem_x509_certificates(item["certificate"].encode())
+        except ValueError as error:
+            found.append(f"{name}.certificate is not PEM text of a certificate: {error}")
+            # Of what cannot be read nobody knows for which hosts it is.
+            covered.update(hosts)
+            continue
+        found += _key_problems(name, item["key"], chain)
+        names = host_names(chain[0])
+        mine = [host for host in hosts if any(matches(pattern, host) for pattern in names)]
+        if not mine:
+            found.append(
+                f"{name} is for {', '.join(names) or 'no host'}, for none of"
+                f" ingress_hosts={', '.join(hosts)}: ask for a certificate with these names"
+            )
+        covered.update(mine)
+        found += _chain_problems(name, chain, trusted, between)
+        found += _validity_problems(name, chain, now or datetime.datetime.now(datetime.UTC))
+    found += [
+        f"ingress_hosts: no certificate is for {host}: add one to ingress_certificates that has"
+        " this name among its subject alternative names"
+        for host in hosts
+        if host not in covered
+    ]
+    return found
+
+
+def certificate_hosts(
+    certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
+) -> list[list[str]]:
+    """For each certificate the hosts it serves: a host gets the first one that is for it.
+
+    Raises:
+        AnsibleError: one is not PEM text, or the controller's Python lacks cryptography.
+    """
+    _need_cryptography()
+    left = list(hosts)
+    served = []
+    for number, item in enumerate(certificates):
+        try:
+            names = host_names(x509.load_pem_x509_certificates(item["certificate"].encode())[0])
+        except ValueError as error:
+            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
+        mine = [host for host in left if any(matches(pattern, host) for pattern in names)]
+        left = [host for host in left if host not in mine]
+        served.append(mine)
+    return served
+
+
+def host_names(certificate: x509.Certificate) -> list[str]:
+    """Names and addresses that a certificate is for (RFC 6125: only subjectAltName counts)."""
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    names = list(value.get_values_for_type(x509.DNSName))
+    return names + [str(address) for address in value.get_values_for_type(x509.IPAddress)]
+
+
+def matches(pattern: str, host: str) -> bool:
+    """Whether a certificate's name covers a host: a wildcard stands for one whole first label."""
+    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
+    if pattern.startswith("*."):
+        _first, dot, rest = host.partition(".")
+        return bool(dot) and rest == pattern[2:]
+    return pattern == host
+
+
+def _need_cryptography() -> None:
+    if IMPORT_ERROR:
+        raise AnsibleError(
+            f"certificates cannot be judged: {IMPORT_ERROR}. Install cryptography (ansible-core"
+            " needs it for its vault, too) in the Python that runs ansible-playbook"
+        ) from IMPORT_ERROR
+
+
+def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x509.Certificate]:
+    loaded: list[x509.Certificate] = []
+    for name in files:
+        try:
+            loaded += x509.load_pem_x509_certificates(Path(name).read_bytes())
+        except (OSError, ValueError) as error:
+            found.append(
+                f"{variable}: {name} cannot be used: {error}. Name a file of PEM certificates on"
+                " the machine that runs ansible-playbook"
+            )
+    return loaded
+
+
+def _key_problems(name: str, key: str, chain: Sequence[x509.Certificate]) -> list[str]:
+    if "ENCRYPTED" in key.partition("\n\n")[0]:
+        return [
+            (
+                f"{name}.key is protected by a passphrase, which a server cannot ask for: take it"
+                " off (openssl pkey -in KEY -out PLAIN) and keep the result in a vault"
+            )
+        ]
+    try:
+        private = load_pem_private_key(key.encode(), password=None)
+    except (ValueError, TypeError) as error:
+        return [f"{name}.key is not PEM text of a private key: {error}"]
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public = private.public_key().public_bytes(*form)
+    owners = [
+        place
+        for place, item in enumerate(chain, start=1)
+        if item.public_key().public_bytes(*form) == public
+    ]
+    if not owners:
+        return [
+            (
+                f"{name}.key does not belong to {name}.certificate: give the key that the"
+                " certificate was requested with"
+            )
+        ]
+    if owners[0] != 1:
+        return [
+            (
+                f"{name}.certificate has the host's own certificate in place {owners[0]}: put it"
+                " first, then the one that issued it, and so on"
+            )
+        ]
+    return []
+
+
+def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    try:
+        child.verify_directly_issued_by(parent)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _title(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
+
+
+def _chain_problems(
+    name: str,
+    chain: Sequence[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    intermediates: Sequence[x509.Certificate],
+) -> list[str]:
+    found = [
+        f"{name}.certificate: {_title(parent)} did not issue {_title(child)}: put the chain in"
+        " order, the host's own first, and leave out what does not belong to it"
+        for child, parent in itertools.pairwise(chain)
+        if not _issued(child, parent)
+    ]
+    if found:
+        return found
+    current = chain[-1]
+    seen = list(chain)
+    while current not in roots and not any(_issued(current, root) for root in roots):
+        parents = [item for item in intermediates if item not in seen and _issued(current, item)]
+        if not parents:
+            where = f" (its issuer offers it at {url})" if (url := _issuer_url(current)) else ""
+            return [
+                (
+                    f"{name}.certificate: {_title(current)} was issued by"
+                    f" {current.issuer.rfc4514_string() or 'somebody unnamed'}, whose certificate"
+                    f" is missing: append it to the chain{where}, or name its file in"
+                    " ingress_intermediate_certificates, or in ingress_root_certificates if it is a"
+                    " root that your clients trust"
+                )
+            ]
+        current = parents[0]
+        seen.append(current)
+    return []
+
+
+def _issuer_url(certificate: x509.Certificate) -> str:
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
+    except x509.ExtensionNotFound:
+        return ""
+    for item in access.value:
+        if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS:
+            return str(item.access_location.value)
+    return ""
+
+
+def _validity_problems(
+    name: str, chain: Sequence[x509.Certificate], now: datetime.datetime
+) -> list[str]:
+    found = []
+    for item in chain:
+        title = f"{name}.certificate: {_title(item)}"
+        if item.not_valid_after_utc < now:
+            found.append(f"{title} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
+        if item.not_valid_before_utc > now:
+            found.append(
+                f"{title} is valid only from {item.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; is"
+                " the clock right?"
+            )
+        key = item.public_key()
+        if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+            found.append(
+                f"{title} has an RSA key of {key.key_size} bits, which clients and HAProxy refuse:"
+                f" ask for one with at least {MIN_RSA_BITS}"
+            )
+        used = item.signature_hash_algorithm
+        if used is not None and used.name in WEAK_HASHES and item.subject != item.issuer:
+            found.append(f"{title} is signed with {used.name}, which clients refuse: renew it")
+    return found
