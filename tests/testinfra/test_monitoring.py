@@ -244,7 +244,7 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
             field_selector=f"spec.nodeName={node}",
         ).items
         core.delete_namespaced_pod(plugin.metadata.name, "kube-system")
-    eventually("the end of the alert", lambda: alerts(), seconds=200)
+    eventually("the end of the alert", alerts, seconds=200)
 
 
 def test_certificates_of_ingress_and_cluster_are_watched(prometheus: Prometheus) -> None:
@@ -283,7 +283,7 @@ def run_report(info: dict[str, Any], path: Path) -> str:
     """Run playbooks/report.yml and return the page."""
     lab = Lab.load(info["name"])
     done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", "inventories/lab"]
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventories/lab"]
         + ["playbooks/report.yml", "-e", f"prometheus_report_file={path}"],
         cwd=REPOSITORY,
         env=lab.environment | {"ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".lab/collections")},
