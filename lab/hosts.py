@@ -32,8 +32,8 @@ http: {addr: ':5000'}
 # stopped on one host would kill the processes of that name on the others. Without that layer each
 # host sees only its own part.
 #
-# A booted machine shares its mounts with its containers (systemd does that, but not in a container):
-# node-exporter and storage drivers ask for it.
+# A booted machine shares its mounts with its containers, as node-exporter and storage drivers ask:
+# systemd does that, but not in a container.
 INIT = """
 mount --make-rshared /
 tree=/sys/fs/cgroup/systemd

@@ -68,9 +68,9 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
     files = {"play.yml": [play], "hosts.yml": INVENTORY, "extra.json": extra}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    program = str(Path(sys.executable).parent / "ansible-playbook")
     done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", folder / "hosts.yml"]
-        + ["-e", f"@{folder / 'extra.json'}", folder / "play.yml"],
+        [program, "-i", f"{folder}/hosts.yml", "-e", f"@{folder}/extra.json", f"{folder}/play.yml"],
         env=os.environ
         | {
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),

@@ -24,6 +24,7 @@ from kubernetes import client
 
 from lab.config import REPOSITORY, Lab
 from tests.monitoring import queries, render
+from tests.testinfra.conftest import connect
 
 STACK = "cartesia"
 # For as long as the longest range that a rate needs to have two samples in, and the rules to be
@@ -209,6 +210,43 @@ def test_gpus_are_counted_against_the_inventory(
         assert found == wanted, record
 
 
+def test_failed_gpu_raises_its_alert_until_it_is_back(
+    prometheus: Prometheus, core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    node = max(info["hosts"], key=lambda name: int(info["hosts"][name]["gpus"]))
+    host = connect(node)
+
+    def alerts() -> set[str]:
+        found = prometheus.get("alerts")["alerts"]
+        return {
+            item["labels"]["alertname"]
+            for item in found
+            if item["state"] == "firing" and item["labels"].get("node") == node
+        }
+
+    # The stand-in driver reports a critical fault of its first GPU: "fallen off the bus".
+    fault = "/run/nvidia-mock/xid/monitoring-test"
+    made = host.run(f"mkdir -p /run/nvidia-mock/xid && echo '0 79' > {fault}.new")
+    assert made.rc == 0, made.stderr
+    try:
+        host.run(f"mv {fault}.new /run/nvidia-mock/.new && mv /run/nvidia-mock/.new {fault}")
+        eventually(
+            "the alert of a failed GPU",
+            lambda: "" if alerts() == {"GpuUnhealthy"} else f"firing: {alerts()}",
+            seconds=200,
+        )
+    finally:
+        host.run(f"rm -f {fault} {fault}.new")
+        # As the runbook says: the plugin looks at its GPUs anew.
+        [plugin] = core.list_namespaced_pod(
+            "kube-system",
+            label_selector="app.kubernetes.io/name=nvidia-device-plugin",
+            field_selector=f"spec.nodeName={node}",
+        ).items
+        core.delete_namespaced_pod(plugin.metadata.name, "kube-system")
+    eventually("the end of the alert", alerts, seconds=200)
+
+
 def test_certificates_of_ingress_and_cluster_are_watched(prometheus: Prometheus) -> None:
     left = prometheus.values("probe_ssl_earliest_cert_expiry - time()", "job")
     assert left.keys() == {"probe-ingress", "probe-control-plane"}
@@ -245,7 +283,7 @@ def run_report(info: dict[str, Any], path: Path) -> str:
     """Run playbooks/report.yml and return the page."""
     lab = Lab.load(info["name"])
     done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", "inventories/lab"]
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventories/lab"]
         + ["playbooks/report.yml", "-e", f"prometheus_report_file={path}"],
         cwd=REPOSITORY,
         env=lab.environment | {"ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".lab/collections")},

@@ -65,7 +65,8 @@ def test_alert_fires_when_it_should(
 
 
 def test_every_alert_is_tested_both_ways(rendered: dict[str, Any]) -> None:
-    fires, quiet = set(), set()
+    fires: set[str] = set()
+    quiet: set[str] = set()
     for case in CASES:
         for group in yaml.safe_load(case.read_text(encoding="utf-8"))["tests"]:
             for wanted in group.get("alert_rule_test") or []:
