@@ -115,7 +115,7 @@ def test_bench_says_what_changed(
     programs.put("podman", 'case "$*" in ps*) echo sonic-lab-cp1;; *) echo none-of-this-id;; esac')
     programs.put("ansible-playbook", f"cat <<'END'\n{RECAP}END")
     loaded: list[Lab] = []
-    monkeypatch.setattr(bench.bench_ingress, "measure", loaded.append)
+    monkeypatch.setattr("lab.bench_ingress.measure", loaded.append)
     bench.run(lab)
     told = capsys.readouterr().out
     assert "cp1 48+12, gpu-with-a-name-of-more-than-26.example.com 20+3, CHANGED 2" in told
