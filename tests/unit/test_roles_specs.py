@@ -22,6 +22,7 @@ MODULES = {
     "cri_tools": ("cri-tools", "sigs.k8s.io/cri-tools"),
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
+    "keda": ("keda", "github.com/kedacore/keda/v2"),
     "kube_router": ("kube-router", "github.com/cloudnativelabs/kube-router/v2"),
     "kubernetes": ("kubernetes", "k8s.io/kubernetes"),
     "nats": ("nats-server", "github.com/nats-io/nats-server/v2"),
