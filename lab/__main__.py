@@ -27,8 +27,9 @@ def say(text: str) -> None:
 def create(lab: Lab) -> None:
     """Bundle, hosts, certificates: everything up to an inventory that site.yml can use."""
     if not hosts.running(lab):
-        preflight.check(lab, os.environ.get("LAB_SUBNET"))
-        lab.subnet = os.environ.get("LAB_SUBNET", lab.subnet)
+        subnet = os.environ.get("LAB_SUBNET") or None
+        preflight.check(lab, subnet)
+        lab.subnet = subnet or lab.subnet
     lab.api_key = lab.api_key or f"sk_lab_{secrets.token_urlsafe(24)}"
     lab.save()
     hosts.create(lab, build(say), say)

@@ -123,6 +123,7 @@ class Lab:
             "registry_url": f"http://{self.registry_address}:5000",
             "packages_url": f"http://{self.files_address}/{self.packages_folder}",
             "wheels_url": f"http://{self.files_address}/wheels/",
+            "manifests_url": f"http://{self.files_address}/manifests",
             "ingress_host": INGRESS_HOST,
         }
         temporary.touch(mode=0o600)

@@ -203,7 +203,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
     config.write_text(REGISTRY_CONFIG, encoding="utf-8")
     registry = f"{lab.network}-registry"
     files = f"{lab.network}-files"
-    served = f"{bundle.repository}:{bundle.wheels}"
+    served = f"{bundle.repository}:{bundle.wheels}:{bundle.manifests}"
     if _state(files) != "missing":
         label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
@@ -224,7 +224,8 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         lab.files_address,
         ["--label", f"baremetal.sonic.served={served}"]
         + ["-v", f"{bundle.repository}:/srv/{bundle.repository.name}:ro"]
-        + ["-v", f"{bundle.wheels}:/srv/wheels:ro"],
+        + ["-v", f"{bundle.wheels}:/srv/wheels:ro"]
+        + ["-v", f"{bundle.manifests}:/srv/manifests:ro"],
         [image, "python3", "-m", "http.server", "--directory", "/srv", "80"],
     ):
         podman("start", files)

@@ -8,8 +8,10 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import yaml
+
 from lab.bundle.steps import run
-from lab.config import HOSTS, INGRESS_HOST, Lab
+from lab.config import HOSTS, INGRESS_HOST, REPOSITORY, Lab
 from lab.hosts import ssh_command
 from plugins.module_utils.speech import SpeechRequest, speak
 
@@ -35,13 +37,20 @@ def info(lab: Lab) -> dict[str, Any]:
         "ca_file": str(lab.ca_file),
         "api_key": lab.api_key,
         "kubeconfig": str(lab.kubeconfig),
-        "prometheus_url": None,
+        "prometheus_url": prometheus_url(lab),
         "ssh_key": str(lab.ssh_key),
         "subnet": lab.subnet,
         "hosts": {
             name: host | {"container": f"{lab.network}-{name}"} for name, host in lab.hosts.items()
         },
     }
+
+
+def prometheus_url(lab: Lab) -> str | None:
+    """Where Prometheus answers, as the lab's inventory has it; None where it does not."""
+    text = (REPOSITORY / "inventories/lab/group_vars/all/site.yml").read_text(encoding="utf-8")
+    port = yaml.safe_load(text).get("prometheus_node_port")
+    return f"http://{lab.address(HOSTS[0].octet)}:{port}" if port else None
 
 
 def on_leader(lab: Lab, *words: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bundle import golang, packages, table, wheels
+from lab.bundle import golang, manifests, packages, table, wheels
 from lab.bundle.images import ImageStore, debian_step
 from lab.bundle.steps import Runner, Step, digest
 from lab.config import REPOSITORY, cache_dir
@@ -40,6 +40,7 @@ class Bundle:
 
     repository: Path
     wheels: Path
+    manifests: Path
     registry_binary: Path
     registry_store: Path
     host_image: Path
@@ -64,19 +65,23 @@ def build(say: Callable[[str], None]) -> Bundle:
         pythons = store.python_steps(debian)
         services = wheels.services_step(REPOSITORY / "services/requirements.txt")
         client = wheels.client_step(table.versions()["kubernetes_python"])
+        releases = manifests.step(
+            spec["manifests"], binaries["go:kubernetes/kubectl"], cache
+        )
         debs = packages.steps(spec["packages"], binaries, cache)
         debs["deb:nvidia-driver-mock"] = _driver_step()
         repository = packages.repository_step(debs, cache)
         images = store.steps(spec["images"], binaries, debian)
         tag = reference_tag()
         images |= store.service_steps(tag, pythons, services)
-        steps: list[Step] = [debian, host, services, client, *pythons.values()]
+        steps: list[Step] = [debian, host, services, client, releases, *pythons.values()]
         steps += [*binaries.values(), *debs.values(), repository, *images.values()]
         Runner(cache, say, workers=3).run(steps)
         registry = binaries["go:registry/registry"].output(cache) / "registry"
         return Bundle(
             repository=repository.output(cache),
             wheels=client.output(cache),
+            manifests=releases.output(cache),
             registry_binary=registry,
             registry_store=store.seed(registry, images, say),
             host_image=host.output(cache) / "rootfs.tar",

@@ -25,6 +25,10 @@ try:
 except ImportError:
     KUBERNETES_IMPORT_ERROR = traceback.format_exc()
 
+JSON = "application/json"
+# Spares the API server and the network the rest of an object.
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 
@@ -84,16 +88,28 @@ class KubeClient:
         else:
             self._pool = urllib3.PoolManager(**pool)
 
-    def _open(self, path: str, query: Mapping[str, str], accept: str, read_s: float) -> Any:
+    def _open(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        accept: str,
+        read_s: float,
+        method: str = "GET",
+        body: Object | None = None,
+    ) -> Any:
         headers = {"Accept": accept, "User-Agent": "baremetal.sonic"}
+        if body is not None:
+            # JSON is YAML, and this is the only type that the API takes for it.
+            headers["Content-Type"] = "application/apply-patch+yaml"
         for setting in self._configuration.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
                 headers[setting["key"]] = setting["value"]
         url = self._server + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._pool.request(
-                "GET",
+                method,
                 url,
+                body=None if body is None else json.dumps(body),
                 headers=headers,
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
@@ -108,9 +124,33 @@ class KubeClient:
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """One object or list. Raises KubeError."""
+        return self._object(path, query, JSON)
+
+    def metadata(self, path: str) -> dict[str, Any]:
+        """One object without anything but its metadata. Raises KubeError."""
+        return self._object(path, {}, METADATA)
+
+    def apply(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
+        """Apply an object on the server's side, whoever owns its fields; returns its metadata.
+
+        Raises KubeError.
+        """
+        query = {"fieldManager": manager, "force": "true"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._object(path, query, METADATA, "PATCH", body)
+
+    def _object(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        accept: str,
+        method: str = "GET",
+        body: Object | None = None,
+    ) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(
-                self._open(path, query, "application/json", READ_TIMEOUT_S).data
+                self._open(path, query, accept, READ_TIMEOUT_S, method, body).data
             )
         except (ValueError, urllib3.exceptions.HTTPError) as error:
             raise KubeError(f"{path}: unreadable answer: {error}") from error

@@ -240,10 +240,30 @@ def assess(
             troubles.append(Trouble("paused", "it is paused, so nothing rolls it out"))
         troubles += _create_failures([workload, *([replicaset] if replicaset else [])])
         for pod in newest:
-            troubles += diagnose_pod(pod, crash_restarts)
+            if not _history(pod, newest):
+                troubles += diagnose_pod(pod, crash_restarts)
         if crowded:
             troubles = [trouble for trouble in troubles if trouble.cause != "unschedulable"]
     return Assessment(target, progress, True, tuple(troubles), tuple(mine))
+
+
+def _history(pod: Object, siblings: Iterable[Object]) -> bool:
+    """Whether a failed pod says nothing of the present: a node has admitted a younger one.
+
+    A GPU host that reboots leaves such pods: its kubelet refuses them until the device plugin is
+    back, their controller replaces them, and they stay until someone deletes them.
+    """
+    if (pod.get("status") or {}).get("phase") != "Failed":
+        return False
+    created = pod["metadata"].get("creationTimestamp") or ""
+    return any(
+        (other["metadata"].get("creationTimestamp") or "") > created
+        # Only the kubelet sets startTime: a pod without it may be refused yet.
+        and (other.get("status") or {}).get("startTime")
+        and other["status"].get("phase") != "Failed"
+        and not terminating(other)
+        for other in siblings
+    )
 
 
 def _create_failures(objects: Iterable[Object]) -> list[Trouble]:

@@ -16,21 +16,31 @@ ROLES = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
 
 # site_versions' key -> the component under lab/bundle/go/ and the Go module that it pins.
 MODULES = {
+    "blackbox_exporter": ("blackbox-exporter", "github.com/prometheus/blackbox_exporter"),
     "cni_plugins": ("cni-plugins", "github.com/containernetworking/plugins"),
     "containerd": ("containerd", "github.com/containerd/containerd/v2"),
     "coredns": ("coredns", "github.com/coredns/coredns"),
     "cri_tools": ("cri-tools", "sigs.k8s.io/cri-tools"),
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
+    "json_exporter": ("json-exporter", "github.com/prometheus-community/json_exporter"),
     "keda": ("keda", "github.com/kedacore/keda/v2"),
+    "kube_rbac_proxy": ("kube-rbac-proxy", "github.com/brancz/kube-rbac-proxy"),
     "kube_router": ("kube-router", "github.com/cloudnativelabs/kube-router/v2"),
+    "kube_state_metrics": ("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),
     "kubernetes": ("kubernetes", "k8s.io/kubernetes"),
     "nats": ("nats-server", "github.com/nats-io/nats-server/v2"),
+    "node_exporter": ("node-exporter", "github.com/prometheus/node_exporter"),
     "nvidia_container_toolkit": (
         "container-toolkit",
         "github.com/NVIDIA/nvidia-container-toolkit",
     ),
     "nvidia_device_plugin": ("device-plugin", "github.com/NVIDIA/k8s-device-plugin"),
+    "prometheus": ("prometheus", "github.com/prometheus/prometheus"),
+    "prometheus_operator": (
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator",
+    ),
     "registry": ("registry", "github.com/distribution/distribution/v3"),
 }
 
@@ -169,12 +179,21 @@ def test_every_go_component_has_a_version() -> None:
     assert MODULES.keys() <= versions().keys()
 
 
+def module_version(key: str) -> str:
+    """Return the version of a component's Go module; Prometheus' 3.15.0 is the module's 0.315.0."""
+    version = versions()[key]
+    if key != "prometheus":
+        return version
+    major, minor, patch = version.split(".")
+    return f"0.{int(major) * 100 + int(minor)}.{patch}"
+
+
 @pytest.mark.parametrize("key", MODULES)
 def test_versions_agree_with_go_modules(key: str) -> None:
     component, module = MODULES[key]
     lines = (ROOT / "lab/bundle/go" / component / "go.mod").read_text(encoding="utf-8")
     pinned = re.findall(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", lines, re.MULTILINE)
-    assert pinned == [versions()[key]]
+    assert pinned == [module_version(key)]
 
 
 def test_kubernetes_staging_modules_follow_kubernetes() -> None:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sonic_reference.license_proxy.authority import Authority
+from sonic_reference.license_proxy.authority import STATES, Authority
 
 MAX_BODY_BYTES = 4096
 
@@ -48,9 +48,11 @@ def create_app(authority: Authority) -> Starlette:
         "license_proxy_decisions", "Authorization answers by status.", ["status"], registry=registry
     )
     state = Gauge(
-        "license_proxy_state", "1 for the mode and state in force.", ["mode", "state"],
+        "license_proxy_state",
+        "1 for the state of the licence that is in force, 0 for the others: valid, grace, expired.",
+        ["mode", "state"],
         registry=registry,
-    )  # fmt: skip
+    )
 
     async def authorize(request: Request) -> Response:
         key, operation = await _asked(request)
@@ -71,7 +73,8 @@ def create_app(authority: Authority) -> Starlette:
 
     async def metrics(_request: Request) -> Response:
         state.clear()
-        state.labels(authority.mode, authority.state).set(1)
+        for each in STATES:
+            state.labels(authority.mode, each).set(each == authority.state)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(

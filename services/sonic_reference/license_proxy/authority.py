@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+# In what state a licence can be, as license_proxy_state and the alerts on it have it.
+STATES = ("valid", "grace", "expired")
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -32,7 +35,7 @@ class Authority(Protocol):
 
     @property
     def state(self) -> str:
-        """The licence's state, for /status and metrics."""
+        """The licence's state, one of STATES, for /status and metrics."""
 
     async def decide(self, key: str, operation: str) -> Decision:
         """Decide whether the holder of this key may run this operation now."""

@@ -141,6 +141,9 @@ def test_the_proxy_reads_the_key_from_header_or_body() -> None:
             }  # fmt: skip
             text = (await client.get("/metrics")).text
             assert 'license_proxy_decisions_total{status="200"} 2.0' in text
+            # Every state has a series, so that an alert on one can tell "no" from "not known".
             assert 'license_proxy_state{mode="static",state="valid"} 1.0' in text
+            assert 'license_proxy_state{mode="static",state="grace"} 0.0' in text
+            assert 'license_proxy_state{mode="static",state="expired"} 0.0' in text
 
     asyncio.run(run())

@@ -65,6 +65,22 @@ def test_troubles_of_the_newest_revision_only() -> None:
     }
 
 
+def test_refused_pod_is_history_once_a_younger_one_was_admitted() -> None:
+    loading = CASES["deployment_loading"]["object"]
+    refused, younger = owned("refused", "rs-2"), owned("loading", "rs-2")
+    refused["metadata"]["labels"] = younger["metadata"]["labels"]
+    refused["metadata"]["creationTimestamp"] = "2026-06-01T08:00:00Z"
+    younger["metadata"]["creationTimestamp"] = "2026-06-01T09:00:00Z"
+    younger["status"].pop("startTime", None)
+    # Not admitted yet: the node may refuse this one, too.
+    assert [t.cause for t in assess(loading, [refused, younger]).troubles] == ["refused"]
+    younger["status"]["startTime"] = "2026-06-01T09:00:01Z"
+    assert assess(loading, [refused, younger]).troubles == ()
+    # One that was admitted before tells nothing of what happens now.
+    younger["metadata"]["creationTimestamp"] = "2026-06-01T07:00:00Z"
+    assert [t.cause for t in assess(loading, [refused, younger]).troubles] == ["refused"]
+
+
 def test_pods_of_others_do_not_count() -> None:
     other = owned("crash_loop", "rs-2")
     assert assess(CASES["deployment_loading"]["object"], [other]).pods == ()

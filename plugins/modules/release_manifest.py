@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applies the manifest that a project publishes with its release."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_manifest
+short_description: Applies the manifest that a project publishes with its release
+version_added: "0.1.0"
+author: baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Applies all objects of a manifest (server-side), moved to one namespace, and waits until the
+    API serves the kinds that the manifest defines.
+  - Made for manifests of megabytes. What was applied is noted in the ConfigMap C(release-NAME) of
+    that namespace; as long as neither the source nor any of the objects has changed since, the
+    manifest is not even fetched.
+  - An object that somebody has changed or removed is put right again.
+  - Objects that a newer manifest does not hold any more are left alone.
+extends_documentation_fragment:
+  - baremetal.sonic.attributes
+attributes:
+  diff_mode:
+    support: none
+    description: Names the objects that it changed in RV(objects), not what changed in them.
+options:
+  kubeconfig:
+    description: Path, on the host that runs the module, of the kubeconfig to use.
+    type: path
+    required: true
+  context:
+    description: Context of the kubeconfig; its current one by default.
+    type: str
+  name:
+    description: Name of the release, for the note of what was applied.
+    type: str
+    required: true
+  namespace:
+    description: Namespace to which everything goes that the manifest puts into one. It is created.
+    type: str
+    required: true
+  src:
+    description:
+      - Where the host that runs the module finds the manifest, a URL (http, https) or an absolute path.
+      - A URL stands for its content. Use one that names the version.
+    type: str
+    required: true
+  sha256:
+    description: Digest that the manifest must have, in hexadecimal.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds to wait for the manifest, and for the API to serve its kinds.
+    type: int
+    default: 60
+requirements:
+  - kubernetes and PyYAML (Python packages) on the host that runs the module
+"""
+
+EXAMPLES = r"""
+- name: Apply the Prometheus operator
+  baremetal.sonic.release_manifest:
+    kubeconfig: /etc/kubernetes/admin.conf
+    name: prometheus-operator
+    namespace: monitoring
+    src: https://github.com/prometheus-operator/prometheus-operator/releases/download/v0.93.0/bundle.yaml
+"""
+
+RETURN = r"""
+objects:
+  description: Kind and name of each object that was changed (in check mode, that would be).
+  type: list
+  elements: str
+  returned: success
+"""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
+    Release,
+    ReleaseError,
+    established,
+    fingerprint,
+    in_namespace,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
+
+try:
+    import yaml
+except ImportError:
+    yaml = None  # type: ignore[assignment]  # the Kubernetes client brings it, and is asked for first
+
+
+def read(src: str, timeout_s: int) -> bytes:
+    """The manifest's bytes. Raises ReleaseError."""
+    try:
+        if src.startswith(("http://", "https://")):
+            answer: Any = open_url(src, timeout=timeout_s, http_agent="baremetal.sonic")
+            content: bytes = answer.read()
+            return content
+        return Path(src).read_bytes()
+    except Exception as error:  # noqa: BLE001 (what open_url raises is not one family)
+        raise ReleaseError(f"it cannot be read: {error}") from error
+
+
+def loader() -> Any:
+    """A YAML loader that reads a manifest as Kubernetes does.
+
+    To YAML 1.1 a bare = and a bare date are types of their own; the CustomResourceDefinitions of
+    the Prometheus operator have the former. The loader written in C reads in seconds what takes
+    the other a minute.
+    """
+    made: Any = type("ManifestLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    for name in ("value", "timestamp"):
+        made.add_constructor(f"tag:yaml.org,2002:{name}", lambda self, node: str(node.value))
+    return made
+
+
+def objects(content: bytes, sha256: str, namespace: str) -> list[dict[str, Any]]:
+    """The objects of a manifest with the right sum. Raises ReleaseError."""
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and digest != sha256.lower():
+        raise ReleaseError(f"its sha256 is {digest}, not {sha256}: it is not the file you expect")
+    try:
+        return in_namespace(yaml.load_all(content, loader()), namespace)
+    except yaml.YAMLError as error:
+        raise ReleaseError(f"it is not YAML: {error}") from error
+
+
+def waiter(client: KubeClient, timeout_s: int) -> Any:
+    """A function that returns when the API serves a CustomResourceDefinition's kind."""
+
+    def wait(path: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not established(client.get(path)):
+            if time.monotonic() > deadline:
+                raise KubeError(f"{path} is not served after {timeout_s} s")
+            time.sleep(0.2)
+
+    return wait
+
+
+def main() -> None:
+    """Runs the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "required": True},
+            "context": {"type": "str"},
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "src": {"type": "str", "required": True},
+            "sha256": {"type": "str", "default": ""},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    src, namespace = params["src"], params["namespace"]
+    client = client_of(module, src, objects=[])
+    release = Release(client, params["name"], namespace)
+    local = not src.startswith(("http://", "https://"))
+    try:
+        content = read(src, params["timeout"]) if local else b""
+        known = hashlib.sha256(content).hexdigest() if local else src
+        wanted = fingerprint(known, params["sha256"], namespace)
+        if release.current(wanted):
+            module.exit_json(changed=False, objects=[])
+        items = objects(content or read(src, params["timeout"]), params["sha256"], namespace)
+        changed = release.apply(
+            items, wanted, module.check_mode, waiter(client, params["timeout"])
+        )
+    except ReleaseError as error:
+        module.fail_json(msg=f"the manifest {src} cannot be used: {error}")
+        raise
+    except KubeError as error:
+        module.fail_json(msg=f"the manifest {src} cannot be applied: {error}")
+        raise
+    module.exit_json(changed=bool(changed), objects=changed)
+
+
+if __name__ == "__main__":
+    main()
