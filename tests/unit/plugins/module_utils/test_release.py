@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
+    Release,
+    ReleaseError,
+    established,
+    fingerprint,
+    in_namespace,
+    version_of,
+)
+from ansible_collections.baremetal.sonic.plugins.modules.release_manifest import objects
+
+MANIFEST = b"""\
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: operator, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: operator}
+subjects:
+  - {kind: ServiceAccount, name: operator, namespace: default}
+  - {kind: Group, name: admins}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: operator, namespace: default}
+spec: {replicas: 1}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec: {enum: [!!str a, =, 2024-01-01]}
+"""
+KINDS = {
+    "/api/v1": [("Namespace", "namespaces", False), ("ServiceAccount", "serviceaccounts", True)],
+    "/apis/apps/v1": [("Deployment", "deployments", True)],
+    "/apis/rbac.authorization.k8s.io/v1": [("ClusterRoleBinding", "clusterrolebindings", False)],
+    "/apis/apiextensions.k8s.io/v1": [
+        ("CustomResourceDefinition", "customresourcedefinitions", False)
+    ],
+}
+DEPLOYMENT = "/apis/apps/v1/namespaces/tools/deployments/operator"
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com"
+
+
+class Api:
+    """As much of an API server as a release needs; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.applied: list[str] = []
+        self.clock = 0
+
+    def get(self, path: str, **_query: str) -> dict[str, Any]:
+        if path in KINDS:
+            keys = ("kind", "name", "namespaced")
+            return {"resources": [dict(zip(keys, kind, strict=True)) for kind in KINDS[path]]}
+        if path not in self.objects:
+            raise KubeError("not found", 404)
+        return copy.deepcopy(self.objects[path])
+
+    def metadata(self, path: str) -> dict[str, Any]:
+        return {"metadata": self.get(path)["metadata"]}
+
+    def apply(
+        self, path: str, body: Mapping[str, Any], manager: str, dry_run: bool
+    ) -> dict[str, Any]:
+        assert manager == "baremetal.sonic"
+        if "/namespaces/tools/" in path and "/api/v1/namespaces/tools" not in self.objects:
+            raise KubeError("namespace not found", 404)
+        self.applied.append(path)
+        old = self.objects.get(path)
+        new = copy.deepcopy(dict(body))
+        before = copy.deepcopy(old) or {}
+        for name in ("uid", "generation", "resourceVersion"):
+            before.get("metadata", {}).pop(name, None)
+        metadata = copy.deepcopy(old["metadata"]) if old else {"uid": path, "generation": 0}
+        if before != new:
+            self.clock += 1
+            metadata["generation"] += 1
+            metadata["resourceVersion"] = str(self.clock)
+        new["metadata"] = metadata | new["metadata"]
+        if "binding" in path or "account" in path:
+            del new["metadata"]["generation"]
+            metadata.pop("generation", None)
+            new["metadata"]["generation"] = None
+        if not dry_run:
+            self.objects[path] = new
+        return {"metadata": new["metadata"]}
+
+    def touch(self, path: str) -> None:
+        """Somebody changes an object."""
+        self.objects[path]["spec"] = {"replicas": 7}
+        self.objects[path]["metadata"]["generation"] += 1
+
+
+def manifest() -> list[dict[str, Any]]:
+    return objects(MANIFEST, "", "tools")
+
+
+def applied(api: Api, wanted: str = "one", dry_run: bool = False) -> list[str]:
+    return Release(api, "operator", "tools").apply(
+        manifest(), wanted, dry_run, lambda _path: None
+    )
+
+
+def test_manifest_is_moved_to_the_namespace() -> None:
+    account, binding = (
+        next(item for item in manifest() if item["kind"] == kind)
+        for kind in ("ServiceAccount", "ClusterRoleBinding")
+    )
+    assert account["metadata"]["namespace"] == "tools"
+    assert "namespace" not in binding["metadata"]
+    assert binding["subjects"][0]["namespace"] == "tools"
+    assert "namespace" not in binding["subjects"][1]
+
+
+def test_manifest_is_read_as_kubernetes_reads_it() -> None:
+    crd = manifest()[0]
+    assert crd["kind"] == "CustomResourceDefinition", "kinds before those who need them"
+    assert crd["spec"]["enum"] == ["a", "=", "2024-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [", "not YAML"),
+        (b"--- 5\n", "not a Kubernetes object"),
+        (b"---\n", "no objects"),
+    ],
+)
+def test_what_is_no_manifest_is_told(content: bytes, said: str) -> None:
+    with pytest.raises(ReleaseError, match=said):
+        objects(content, "", "tools")
+
+
+def test_wrong_sum_is_told() -> None:
+    with pytest.raises(ReleaseError, match="not the file you expect"):
+        objects(MANIFEST, "00", "tools")
+
+
+def test_second_run_applies_nothing() -> None:
+    api = Api()
+    assert not Release(api, "operator", "tools").current("one")
+    assert "Deployment operator" in applied(api)
+    assert Release(api, "operator", "tools").current("one")
+    assert not Release(api, "operator", "tools").current("two"), "another source"
+    assert applied(api) == [], "applied again, nothing is changed"
+
+
+def test_what_somebody_changed_is_put_right() -> None:
+    api = Api()
+    applied(api)
+    api.touch(DEPLOYMENT)
+    assert not Release(api, "operator", "tools").current("one")
+    assert applied(api) == ["Deployment operator"]
+    assert api.objects[DEPLOYMENT]["spec"] == {"replicas": 1}
+    assert Release(api, "operator", "tools").current("one")
+
+
+def test_what_somebody_removed_comes_back() -> None:
+    api = Api()
+    applied(api)
+    del api.objects[CRD]
+    assert not Release(api, "operator", "tools").current("one")
+    assert applied(api) == ["CustomResourceDefinition things.example.com"]
+
+
+def test_check_mode_changes_nothing_and_tells_all() -> None:
+    api = Api()
+    told = applied(api, dry_run=True)
+    assert len(told) == 5, told
+    assert api.objects == {}
+    applied(api)
+    api.touch(DEPLOYMENT)
+    before = copy.deepcopy(api.objects)
+    assert applied(api, dry_run=True) == ["Deployment operator"]
+    assert api.objects == before
+
+
+def test_unknown_kind_is_told() -> None:
+    strange = {"apiVersion": "apps/v1", "kind": "Strange", "metadata": {"name": "x"}}
+    with pytest.raises(KubeError, match="does not know Strange of apps/v1"):
+        Release(Api(), "operator", "tools").apply([strange], "one", False, lambda _path: None)
+
+
+def test_versions_tell_a_change_from_a_report() -> None:
+    metadata = {"uid": "1", "generation": 3, "resourceVersion": "10", "labels": {"a": "b"}}
+    version = version_of({"metadata": metadata})
+    counted = {"deployment.kubernetes.io/revision": "2"}
+    reported = metadata | {"resourceVersion": "11", "annotations": counted}
+    assert version_of({"metadata": reported}) == version
+    assert version_of({"metadata": metadata | {"labels": {"a": "c"}}}) != version
+    assert version_of({"metadata": metadata | {"generation": 4}}) != version
+    plain = {"uid": "1", "resourceVersion": "10"}
+    assert version_of({"metadata": plain}) != version_of(
+        {"metadata": plain | {"resourceVersion": "11"}}
+    )
+
+
+def test_fingerprint_keeps_its_parts_apart() -> None:
+    assert fingerprint("a", "b") != fingerprint("ab", "")
+
+
+def test_definition_is_established_when_the_server_says_so() -> None:
+    assert not established({})
+    assert established({"status": {"conditions": [{"type": "Established", "status": "True"}]}})
+
+
+def test_namespace_of_what_has_none_is_left_alone() -> None:
+    [item] = in_namespace([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}], "x")
+    assert "namespace" not in item["metadata"]
