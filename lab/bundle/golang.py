@@ -56,9 +56,7 @@ def _environment(*, cgo: bool) -> dict[str, str]:
     }
 
 
-def _builder(
-    folder: Path, package: str, name: str, flags: str, tags: list[str], cgo: bool
-) -> Any:
+def _builder(folder: Path, package: str, name: str, flags: str, tags: list[str], cgo: bool) -> Any:
     def build(out: Path) -> None:
         run(
             ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags]

@@ -49,9 +49,7 @@ def kustomize(kubectl: Path, source: Path, images: dict[str, str]) -> str:
         wanted = {
             "resources": [os.path.relpath(source.resolve(), overlay)],
             "images": [{"name": name, "newTag": tag} for name, tag in images.items()],
-            "labels": [
-                {"pairs": {"app.kubernetes.io/version": tag}} for tag in {*images.values()}
-            ],
+            "labels": [{"pairs": {"app.kubernetes.io/version": tag}} for tag in {*images.values()}],
         }
         (overlay / "kustomization.yaml").write_text(yaml.safe_dump(wanted), encoding="utf-8")
         return run([kubectl, "kustomize", overlay])

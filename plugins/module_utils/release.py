@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -156,10 +157,17 @@ class Release:
         Raises KubeError.
         """
         items = list(items)
+        # The manifest may describe the namespace itself.
+        own = [item for item in items if _called(item) == f"Namespace {self._namespace}"]
+        items = [item for item in items if item not in own]
+        labels = [item["metadata"].get("labels") or {} for item in own]
         namespace = {
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": {"name": self._namespace, "labels": LABELS},
+            "metadata": {
+                "name": self._namespace,
+                "labels": dict(ChainMap(LABELS, *labels)),
+            },
         }
         new = not self._version_at(f"/api/v1/namespaces/{self._namespace}")
         changed = ["Namespace " + self._namespace] if self._put(namespace, dry_run)[1] else []

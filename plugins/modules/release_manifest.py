@@ -174,9 +174,7 @@ def main() -> None:
         if release.current(wanted):
             module.exit_json(changed=False, objects=[])
         items = objects(content or read(src, params["timeout"]), params["sha256"], namespace)
-        changed = release.apply(
-            items, wanted, module.check_mode, waiter(client, params["timeout"])
-        )
+        changed = release.apply(items, wanted, module.check_mode, waiter(client, params["timeout"]))
     except ReleaseError as error:
         module.fail_json(msg=f"the manifest {src} cannot be used: {error}")
         raise
