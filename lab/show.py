@@ -32,6 +32,7 @@ Try next:
 def info(lab: Lab) -> dict[str, Any]:
     """Addresses, keys and files of a lab, for people and programs."""
     return {
+        "name": lab.name,
         "ingress_url": f"https://{INGRESS_HOST}",
         "ingress_address": lab.ingress_address,
         "ca_file": str(lab.ca_file),

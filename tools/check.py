@@ -248,13 +248,12 @@ def reference() -> Outcome:
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
-def nats_server() -> Path:
-    """Return the bundle's NATS server, built if it is not in the cache: services' tests use it."""
-    name = "nats-server"
+def built(component: str, name: str) -> Path:
+    """Return a program of the bundle that unit tests run, built if it is not in the cache."""
     cache = cache_dir() / "bundle"
-    step = golang.steps({name: table.artifacts()["binaries"][name]})[f"go:{name}/{name}"]
-    Runner(cache, print).run([step])
-    return step.output(cache) / name
+    step = golang.steps({component: table.artifacts()["binaries"][component]})
+    Runner(cache, print).run([step[f"go:{component}/{name}"]])
+    return step[f"go:{component}/{name}"].output(cache) / name
 
 
 def unit() -> Outcome:
@@ -262,7 +261,11 @@ def unit() -> Outcome:
     report = STATE / "report" / "unit.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
-    status = loud(*command, more={"NATS_SERVER": str(nats_server())})
+    programs = {
+        "NATS_SERVER": str(built("nats-server", "nats-server")),
+        "PROMTOOL": str(built("prometheus", "promtool")),
+    }
+    status = loud(*command, more=programs)
     return counted(report, status)
 
 

@@ -24,10 +24,10 @@ def steps(binaries: dict[str, Any]) -> dict[str, Step]:
                 ["-s -w"] + [f"-X {k}={v}" for k, v in sorted(spec.get("stamp", {}).items())]
             )
             tags: list[str] = spec.get("tags", [])
-            inputs = [go_version, folder / "go.mod", folder / "go.sum", package, flags, str(cgo)]
+            modules = (folder / "go.mod", folder / "go.sum")
             made[f"go:{component}/{name}"] = Step(
                 name=f"go:{component}/{name}",
-                key=digest(*inputs, *tags),
+                key=digest(go_version, *modules, package, flags, str(cgo), *tags),
                 seconds=tool["seconds"],
                 build=_builder(folder, package, name, flags, tags, cgo),
             )

@@ -117,9 +117,9 @@ class KubeClient:
         except urllib3.exceptions.HTTPError as error:
             raise KubeError(f"no answer from {self._server}: {error}") from error
         if response.status >= 300:
-            body = response.data.decode("utf-8", "replace")
+            said = response.data.decode("utf-8", "replace")
             response.release_conn()
-            raise KubeError(_api_message(body) or f"HTTP {response.status}", response.status)
+            raise KubeError(_api_message(said) or f"HTTP {response.status}", response.status)
         return response
 
     def get(self, path: str, **query: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def read(src: str, timeout_s: int) -> bytes:
             content: bytes = answer.read()
             return content
         return Path(src).read_bytes()
-    except Exception as error:  # noqa: BLE001 (what open_url raises is not one family)
+    except Exception as error:  # what open_url raises is not one family
         raise ReleaseError(f"it cannot be read: {error}") from error
 
 

@@ -79,27 +79,20 @@ class Api:
             raise KubeError("namespace not found", 404)
         self.applied.append(path)
         old = self.objects.get(path)
-        new = copy.deepcopy(dict(body))
-        before = copy.deepcopy(old) or {}
-        for name in ("uid", "generation", "resourceVersion"):
-            before.get("metadata", {}).pop(name, None)
-        metadata = copy.deepcopy(old["metadata"]) if old else {"uid": path, "generation": 0}
-        if before != new:
-            self.clock += 1
-            metadata["generation"] += 1
-            metadata["resourceVersion"] = str(self.clock)
-        new["metadata"] = metadata | new["metadata"]
-        if "binding" in path or "account" in path:
-            del new["metadata"]["generation"]
-            metadata.pop("generation", None)
-            new["metadata"]["generation"] = None
+        given = copy.deepcopy(dict(body))
+        if old and old["given"] == given:
+            return {"metadata": old["metadata"]}
+        self.clock += 1
+        metadata = {**given["metadata"], "uid": path, "resourceVersion": str(self.clock)}
+        if "binding" not in path and "account" not in path:
+            metadata["generation"] = self.clock
         if not dry_run:
-            self.objects[path] = new
-        return {"metadata": new["metadata"]}
+            self.objects[path] = given | {"metadata": metadata, "given": given}
+        return {"metadata": metadata}
 
     def touch(self, path: str) -> None:
         """Somebody changes an object."""
-        self.objects[path]["spec"] = {"replicas": 7}
+        self.objects[path] |= {"spec": {"replicas": 7}, "given": {}}
         self.objects[path]["metadata"]["generation"] += 1
 
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The role prometheus' objects as Ansible renders them, for tests without and with a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLE = ROOT / "roles/prometheus"
+INVENTORY = {
+    "all": {
+        "children": {
+            "control_plane": {"hosts": {"cp1": {"ansible_host": "192.0.2.11"}}},
+            "ingress": {"hosts": {"cp1": {}}},
+            "gpu_workers": {
+                "hosts": {
+                    "gpu1": {"ansible_host": "192.0.2.21", "nvidia_driver_gpu_count": 2},
+                    "gpu2": {"ansible_host": "192.0.2.22"},
+                }
+            },
+        }
+    }
+}
+
+
+def render(folder: Path, **variables: Any) -> dict[str, Any]:
+    """Return the role's alerts, records, dashboards and objects, as JSON has them.
+
+    The folder takes the files that this needs. `variables` are a site's.
+    """
+    result = folder / "rendered.json"
+    objects = "lookup('ansible.builtin.template', template) | from_yaml_all | select | list"
+    told = {
+        "alerts": "{{ prometheus_alerts }}",
+        "records": "{{ prometheus_records }}",
+        "dashboards": "{{ prometheus_dashboards }}",
+        "objects": "{{ " + objects + " }}",
+    }
+    play = {
+        "hosts": "control_plane",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [
+            str(path)
+            for path in (
+                ROOT / "roles/site/defaults/main.yml",
+                ROLE / "defaults/main.yml",
+                *sorted((ROLE / "vars/main").glob("*.yml")),
+            )
+        ],
+        "tasks": [
+            {
+                "ansible.builtin.copy": {"content": told, "dest": str(result), "mode": "0600"},
+                "vars": {"ansible_python_interpreter": sys.executable},
+            }
+        ],
+    }
+    site = {"prometheus_workers": ["tts-worker"], "prometheus_ingress_host": "speech.example.com"}
+    extra = site | {"template": str(ROLE / "templates/objects.yml.j2")} | variables
+    files = {"play.yml": [play], "hosts.yml": INVENTORY, "extra.json": extra}
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", folder / "hosts.yml"]
+        + ["-e", f"@{folder / 'extra.json'}", folder / "play.yml"],
+        env=os.environ
+        | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab/collections"),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rendered: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return rendered
+
+
+def rules(rendered: dict[str, Any]) -> dict[str, Any]:
+    """The rule file that the operator makes of the PrometheusRule."""
+    [spec] = [item["spec"] for item in rendered["objects"] if item["kind"] == "PrometheusRule"]
+    groups: dict[str, Any] = spec
+    return groups
+
+
+def write_rules(rendered: dict[str, Any], path: Path) -> None:
+    """Write that rule file."""
+    path.write_text(yaml.safe_dump(rules(rendered), sort_keys=False), encoding="utf-8")
+
+
+def queries(rendered: dict[str, Any]) -> dict[str, str]:
+    """Every query of every rule and dashboard, by where it is; of an alert, what it compares."""
+    found = {f"record {item['record']}": item["expr"] for item in rendered["records"]}
+    found |= {f"alert {item['alert']}": item["value"] for item in rendered["alerts"]}
+    for dashboard in rendered["dashboards"]:
+        for panel in dashboard["panels"]:
+            for query in panel["queries"]:
+                name = f"{dashboard['title']}: {panel['title']} ({query['legend']})"
+                found[name] = query["expr"]
+    return found

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Prometheus sees of the lab, under load, and what of it can be seen from outside."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import urllib3
+from kubernetes import client
+
+from lab.config import REPOSITORY, Lab
+from tests.monitoring import queries, render
+
+STACK = "cartesia"
+# For as long as the longest range that a rate needs to have two samples in, and the rules to be
+# evaluated after that.
+LOAD_S = 75
+SPEECH = {
+    "model_id": "sonic-reference",
+    "transcript": "The lab speaks, and goes on speaking for a little while.",
+    "voice": {"mode": "id", "id": "en-us"},
+    "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 22050},
+}
+
+
+class Prometheus:
+    """Prometheus' HTTP API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return the data of an answer."""
+        address = f"{self._url}/api/v1/{path}?{urlencode(query)}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            said = json.load(answer)
+        assert said["status"] == "success", said
+        return said["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return an instant query's series."""
+        found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
+        return found
+
+    def values(self, expression: str, label: str) -> dict[str, float]:
+        """Return an instant query's values by a label."""
+        return {
+            item["metric"].get(label, ""): float(item["value"][1])
+            for item in self.query(expression)
+        }
+
+
+@pytest.fixture(scope="module")
+def prometheus(info: dict[str, Any]) -> Prometheus:
+    """The lab's Prometheus."""
+    assert info["prometheus_url"], "the lab has no Prometheus"
+    return Prometheus(info["prometheus_url"])
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Rules and dashboards as the role has them."""
+    return render(tmp_path_factory.mktemp("monitoring"))
+
+
+@pytest.fixture(scope="module")
+def load(info: dict[str, Any]) -> Iterator[None]:
+    """Speech in two connections all the while, begun long enough ago for every rate to show."""
+    host = urlsplit(info["ingress_url"]).hostname or ""
+    headers = {
+        "Host": host,
+        "Cartesia-Version": "2026-03-01",
+        "Content-Type": "application/json",
+        "X-API-Key": info["api_key"],
+    }
+    stop = threading.Event()
+
+    def speak() -> int:
+        done = 0
+        with urllib3.HTTPSConnectionPool(
+            info["ingress_address"], 443, ca_certs=info["ca_file"], server_hostname=host,
+            assert_hostname=host, headers=headers, timeout=30, retries=False,
+        ) as pool:  # fmt: skip
+            while not stop.is_set():
+                answer = pool.request("POST", "/tts/bytes", body=json.dumps(SPEECH))
+                done += answer.status == 200
+                stop.wait(0.2)
+        return done
+
+    with ThreadPoolExecutor(2) as workers:
+        jobs = [workers.submit(speak) for _unused in range(2)]
+        try:
+            time.sleep(LOAD_S)
+            yield
+        finally:
+            stop.set()
+        assert sum(job.result() for job in jobs) > 0, "nothing was spoken"
+
+
+def eventually(what: str, check: Any, seconds: float = 60) -> None:
+    """Return once ``check`` returns nothing that is wrong; fail with what it returned."""
+    limit = time.monotonic() + seconds
+    while wrong := check():
+        assert time.monotonic() < limit, f"{what}: {wrong}"
+        time.sleep(2)
+
+
+def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.CoreV1Api) -> None:
+    def missing() -> set[str]:
+        pods = {pod.metadata.name for pod in core.list_namespaced_pod(STACK).items}
+        assert pods
+        up = prometheus.values(f'min by (pod) (up{{namespace="{STACK}"}})', "pod")
+        return {pod for pod in pods if up.get(pod) != 1}
+
+    eventually("pods that Prometheus does not read", missing)
+
+
+def test_workers_and_api_are_read_every_five_seconds(prometheus: Prometheus) -> None:
+    pools = prometheus.get("targets", state="active")["activeTargets"]
+    found = [item for item in pools if "cartesia-monitor" in item["scrapePool"]]
+    assert {item["labels"]["container"] for item in found} == {"api", "worker"}
+    assert {item["scrapeInterval"] for item in found} == {"5s"}
+
+
+def test_every_target_answers(prometheus: Prometheus) -> None:
+    def broken() -> dict[str, str]:
+        targets = prometheus.get("targets", state="active")["activeTargets"]
+        return {item["scrapeUrl"]: item["lastError"] for item in targets if item["health"] != "up"}
+
+    eventually("targets", broken)
+
+
+def test_cluster_and_platform_are_read(prometheus: Prometheus) -> None:
+    jobs = set(prometheus.values("count by (job) (up == 1)", "job"))
+    assert jobs >= {
+        "coredns", "etcd-metrics", "ingress-metrics", "kube-controller-manager", "kube-scheduler",
+        "kube-state-metrics", "kubelet", "kubernetes", "node-metrics", "prometheus-operator",
+        "probe-ingress", "probe-control-plane",
+    } - {"coredns"}, sorted(jobs)  # fmt: skip
+    assert any("coredns" in job for job in jobs)
+
+
+def test_every_query_has_series_under_load(
+    prometheus: Prometheus, rendered: dict[str, Any], api: client.ApiClient, load: None
+) -> None:
+    scaled = client.AutoscalingV2Api(api).list_namespaced_horizontal_pod_autoscaler(STACK).items
+
+    def empty() -> list[str]:
+        return [
+            f"{name}: {query}"
+            for name, query in queries(rendered).items()
+            # Where nothing is scaled there is no such series, and nothing that could be at its end.
+            if ("horizontalpodautoscaler" not in query or scaled) and not prometheus.query(query)
+        ]
+
+    eventually("queries without series", empty)
+
+
+def test_first_audio_is_measured_where_clients_wait(prometheus: Prometheus, load: None) -> None:
+    measured = prometheus.values("offering:api_ttfa_seconds:p50", "offering")
+    assert 0 < measured["tts/sonic-reference"] < 5
+
+
+def test_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
+    groups = [
+        group
+        for group in prometheus.get("rules")["groups"]
+        if group["name"].startswith("baremetal-sonic")
+    ]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 20
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+
+
+def test_watchdog_fires_and_nothing_critical_does(prometheus: Prometheus) -> None:
+    def wrong() -> str:
+        alerts = prometheus.get("alerts")["alerts"]
+        firing = {item["labels"]["alertname"] for item in alerts if item["state"] == "firing"}
+        critical = {
+            item["labels"]["alertname"]
+            for item in alerts
+            if item["state"] == "firing" and item["labels"]["severity"] == "critical"
+        }
+        return "" if "SpeechWatchdog" in firing and not critical else f"firing: {sorted(firing)}"
+
+    eventually("alerts", wrong)
+
+
+def test_gpus_are_counted_against_the_inventory(
+    prometheus: Prometheus, info: dict[str, Any]
+) -> None:
+    wanted = {name: host["gpus"] for name, host in info["hosts"].items() if host["gpus"]}
+    for record in ("node:gpu_expected:count", "node:gpu_capacity:sum", "node:gpu_allocatable:sum"):
+        found = prometheus.values(f"{record} > 0", "node")
+        assert found == wanted, record
+
+
+def test_certificates_of_ingress_and_cluster_are_watched(prometheus: Prometheus) -> None:
+    left = prometheus.values("probe_ssl_earliest_cert_expiry - time()", "job")
+    assert left.keys() == {"probe-ingress", "probe-control-plane"}
+    assert all(seconds > 86400 for seconds in left.values())
+
+
+@pytest.mark.parametrize("port", [9100, 9180, 9379, 10250, 10257, 10259])
+def test_hosts_metrics_want_a_token(info: dict[str, Any], port: int) -> None:
+    address = info["hosts"]["cp1"]["address"]
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"https://{address}:{port}/metrics", timeout=10, context=context)
+    assert refused.value.code in {401, 403}
+
+
+@pytest.mark.parametrize("port", [9101, 9105, 2381, 10254, 1936])
+def test_what_is_not_protected_stays_on_the_loopback(info: dict[str, Any], port: int) -> None:
+    address = info["hosts"]["cp1"]["address"]
+    with pytest.raises(OSError, match=r"refused|timed out"):
+        socket.create_connection((address, port), 5)
+
+
+def test_report_shows_what_was_measured(info: dict[str, Any], load: None, tmp_path: Path) -> None:
+    page = run_report(info, tmp_path / "report.html")
+    assert page.count("<svg") > 20
+    assert "Speech on site lab" in page
+    assert "Prometheus did not answer" not in page
+    assert "<script" not in page
+
+
+def run_report(info: dict[str, Any], path: Path) -> str:
+    """Run playbooks/report.yml and return the page."""
+    lab = Lab.load(info["name"])
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", "inventories/lab"]
+        + ["playbooks/report.yml", "-e", f"prometheus_report_file={path}"],
+        cwd=REPOSITORY,
+        env=lab.environment | {"ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".lab/collections")},
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return path.read_text(encoding="utf-8")
