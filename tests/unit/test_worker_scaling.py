@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,15 @@ def worker(name: str = "tts-worker", **autoscaling: Any) -> dict[str, Any]:
     return entry | ({"autoscaling": {"enabled": True} | autoscaling} if autoscaling else {})
 
 
+@cache
+def load_plugins() -> None:
+    """Let Ansible find its filters and lookups."""
+    init_plugin_loader()
+
+
 def render(*workers: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
     """The objects that the role applies."""
-    init_plugin_loader()
+    load_plugins()
     values = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
     values |= {"site_namespace": "cartesia", "workers_list": list(workers)} | variables
     look = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/workers.yml.j2') }}}}"
