@@ -57,6 +57,7 @@ class Lab:
     reference_tag: str = ""
     package_key: str = ""
     packages_folder: str = ""
+    manifests_folder: str = ""
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ class Lab:
             "registry_url": f"http://{self.registry_address}:5000",
             "packages_url": f"http://{self.files_address}/{self.packages_folder}",
             "wheels_url": f"http://{self.files_address}/wheels/",
-            "manifests_url": f"http://{self.files_address}/manifests",
+            "manifests_url": f"http://{self.files_address}/{self.manifests_folder}",
             "ingress_host": INGRESS_HOST,
         }
         temporary.touch(mode=0o600)
@@ -143,6 +144,8 @@ class Lab:
             for entry in fields(cls):
                 # Saved by an older version, it may lack what came later.
                 setattr(lab, entry.name, data.get(entry.name, getattr(lab, entry.name)))
+            # A copied file must not turn this lab into the one that it came from.
+            lab.name = name
         except FileNotFoundError:
             return lab
         except (ValueError, AttributeError) as error:

@@ -108,8 +108,9 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
         for host in HOSTS
     }
     lab.package_key = (bundle.repository / "key.asc").read_text(encoding="utf-8")
-    # The folder is named by its content: apt sees a new address when a package changes.
+    # The folders are named by their content: what changes has a new address.
     lab.packages_folder = bundle.repository.name
+    lab.manifests_folder = bundle.manifests.name
     lab.reference_tag = bundle.reference_tag
     lab.save()
     with ThreadPoolExecutor(5) as pool:
@@ -225,7 +226,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         ["--label", f"baremetal.sonic.served={served}"]
         + ["-v", f"{bundle.repository}:/srv/{bundle.repository.name}:ro"]
         + ["-v", f"{bundle.wheels}:/srv/wheels:ro"]
-        + ["-v", f"{bundle.manifests}:/srv/manifests:ro"],
+        + ["-v", f"{bundle.manifests}:/srv/{bundle.manifests.name}:ro"],
         [image, "python3", "-m", "http.server", "--directory", "/srv", "80"],
     ):
         podman("start", files)
