@@ -31,7 +31,11 @@ http: {addr: ':5000'}
 # as seen from inside) over the container's: all hosts would share one tree of units, and a unit
 # stopped on one host would kill the processes of that name on the others. Without that layer each
 # host sees only its own part.
+#
+# A booted machine shares its mounts with its containers (systemd does that, but not in a container):
+# node-exporter and storage drivers ask for it.
 INIT = """
+mount --make-rshared /
 tree=/sys/fs/cgroup/systemd
 if awk -v t=$tree '$5 == t && $4 != "/" {n = 1} END {exit !n}' /proc/self/mountinfo; then
     if mountpoint -q $tree/release_agent; then umount $tree/release_agent; fi

@@ -31,7 +31,7 @@ INVENTORY = {
 
 
 def render(folder: Path, **variables: Any) -> dict[str, Any]:
-    """Return the role's alerts, records, dashboards and objects, as JSON has them.
+    """Return the role's alerts, records, dashboards, workloads and objects, as JSON has them.
 
     The folder takes the files that this needs. `variables` are a site's.
     """
@@ -41,6 +41,7 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
         "alerts": "{{ prometheus_alerts }}",
         "records": "{{ prometheus_records }}",
         "dashboards": "{{ prometheus_dashboards }}",
+        "workloads": "{{ prometheus_workloads }}",
         "objects": "{{ " + objects + " }}",
     }
     play = {

@@ -24,6 +24,7 @@ from kubernetes import client
 
 from lab.config import REPOSITORY, Lab
 from tests.monitoring import queries, render
+from tests.testinfra.conftest import connect
 
 STACK = "cartesia"
 # For as long as the longest range that a rate needs to have two samples in, and the rules to be
@@ -207,6 +208,43 @@ def test_gpus_are_counted_against_the_inventory(
     for record in ("node:gpu_expected:count", "node:gpu_capacity:sum", "node:gpu_allocatable:sum"):
         found = prometheus.values(f"{record} > 0", "node")
         assert found == wanted, record
+
+
+def test_failed_gpu_raises_its_alert_until_it_is_back(
+    prometheus: Prometheus, core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    node = max(info["hosts"], key=lambda name: int(info["hosts"][name]["gpus"]))
+    host = connect(node)
+
+    def alerts() -> set[str]:
+        found = prometheus.get("alerts")["alerts"]
+        return {
+            item["labels"]["alertname"]
+            for item in found
+            if item["state"] == "firing" and item["labels"].get("node") == node
+        }
+
+    # The stand-in driver reports a critical fault of its first GPU: "fallen off the bus".
+    fault = "/run/nvidia-mock/xid/monitoring-test"
+    made = host.run(f"mkdir -p /run/nvidia-mock/xid && echo '0 79' > {fault}.new")
+    assert made.rc == 0, made.stderr
+    try:
+        host.run(f"mv {fault}.new /run/nvidia-mock/.new && mv /run/nvidia-mock/.new {fault}")
+        eventually(
+            "the alert of a failed GPU",
+            lambda: "" if alerts() == {"GpuUnhealthy"} else f"firing: {alerts()}",
+            seconds=200,
+        )
+    finally:
+        host.run(f"rm -f {fault} {fault}.new")
+        # As the runbook says: the plugin looks at its GPUs anew.
+        [plugin] = core.list_namespaced_pod(
+            "kube-system",
+            label_selector="app.kubernetes.io/name=nvidia-device-plugin",
+            field_selector=f"spec.nodeName={node}",
+        ).items
+        core.delete_namespaced_pod(plugin.metadata.name, "kube-system")
+    eventually("the end of the alert", lambda: alerts(), seconds=200)
 
 
 def test_certificates_of_ingress_and_cluster_are_watched(prometheus: Prometheus) -> None:

@@ -130,6 +130,21 @@ def test_existing_prometheus_is_left_alone(tmp_path: Path) -> None:
     assert names.isdisjoint({"kube-state-metrics", "node-metrics", "etcd-metrics", "kubelet"})
 
 
+def test_every_workload_is_waited_for(rendered: dict[str, Any]) -> None:
+    applied = {
+        (item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])
+        for item in rendered["objects"]
+        if item["kind"] in {"DaemonSet", "Deployment", "StatefulSet"}
+    }
+    # These two the operator's release and the operator bring.
+    applied |= {
+        ("Deployment", "monitoring", "prometheus-operator"),
+        ("StatefulSet", "monitoring", "prometheus-prometheus"),
+    }
+    waited = {(item["kind"], item["namespace"], item["name"]) for item in rendered["workloads"]}
+    assert waited == applied
+
+
 def test_monitors_and_rules_are_found_by_their_label(tmp_path: Path) -> None:
     wanted = {"team": "speech"}
     objects = render(tmp_path, prometheus_labels=wanted)["objects"]
