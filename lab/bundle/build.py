@@ -64,7 +64,7 @@ def build(say: Callable[[str], None]) -> Bundle:
     pythons = store.python_steps(debian)
     services = wheels.services_step(REPOSITORY / "services/requirements.txt")
     client = wheels.client_step(table.versions()["kubernetes_python"])
-    releases = manifests.step(spec["manifests"])
+    releases = manifests.step(spec["manifests"], binaries["go:kubernetes/kubectl"], cache)
     debs = packages.steps(spec["packages"], binaries, cache)
     debs["deb:nvidia-driver-mock"] = _driver_step()
     repository = packages.repository_step(debs, cache)

@@ -40,20 +40,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for host in hosts:
             name = str(variables["hostvars"][host].get("site_name", DEFAULT_SITE))
             sites.setdefault(name, []).append(host)
-        problems = []
+        problems: list[str] = []
+        warnings: list[str] = []
         for name, members in sites.items():
             found = self._hosts(members, options["report"], variables)
-            found += self._site(members, options["roles"], variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
-            problems += [f"{prefix}{line}" for line in found]
+            more, doubts = self._site(members, options["roles"], variables)
+            problems += [f"{prefix}{line}" for line in found + more]
+            warnings += [f"{prefix}{line}" for line in doubts]
         if problems:
             listed = "\n".join(f"  {n}. {line}" for n, line in enumerate(problems, start=1))
             return {
                 "failed": True,
                 "problems": problems,
+                "warnings": warnings,
                 "msg": f"{len(problems)} to mend before anything is changed:\n{listed}",
             }
-        return {"changed": False, "problems": []}
+        return {"changed": False, "problems": [], "warnings": warnings}
 
     def _hosts(self, members: list[str], report: str, variables: dict[str, Any]) -> list[str]:
         found = []
@@ -67,7 +70,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             machine_ids[host] = said["machine_id"]
         return found + preflight.shared_machine_ids(machine_ids)
 
-    def _site(self, members: list[str], roles: list[str], variables: dict[str, Any]) -> list[str]:
+    def _site(
+        self, members: list[str], roles: list[str], variables: dict[str, Any]
+    ) -> tuple[list[str], list[str]]:
+        """What is wrong with a site, and what may become so."""
         groups = variables["groups"]
         leaders = [host for host in groups.get("control_plane", []) if host in members]
         found = []
@@ -92,7 +98,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
-        return found + preflight.gpu_problems(values.get("workers_list") or [], counts)
+        asked = values.get("workers_list") or []
+        found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
+        return found, preflight.gpu_warnings(asked, counts)
 
     def _ingress(
         self, members: list[str], values: dict[str, Any], variables: dict[str, Any]

@@ -141,6 +141,14 @@ class KubeClient:
             query["dryRun"] = "All"
         return self._object(path, query, METADATA, "PATCH", body)
 
+    def try_apply(self, path: str, body: Object, manager: str) -> dict[str, Any]:
+        """What a server-side apply would make of an object, whoever owns its fields.
+
+        Raises KubeError.
+        """
+        query = {"fieldManager": manager, "force": "true", "dryRun": "All"}
+        return self._object(path, query, JSON, "PATCH", body)
+
     def _object(
         self,
         path: str,

@@ -17,9 +17,17 @@ RETRY_S = 1.0
 GONE = 410
 
 
+GROUPS = {
+    "pods": "/api/v1",
+    "nodes": "/api/v1",
+    "events": "/api/v1",
+    "apiservices": "/apis/apiregistration.k8s.io/v1",
+}
+
+
 def collection(resource: str, namespace: str = "") -> str:
-    """The API path of a collection: pods and nodes are core/v1, everything else apps/v1."""
-    group = "/api/v1" if resource in ("pods", "nodes", "events") else "/apis/apps/v1"
+    """The API path of a collection; one that GROUPS does not name is of apps/v1."""
+    group = GROUPS.get(resource, "/apis/apps/v1")
     return f"{group}/namespaces/{namespace}/{resource}" if namespace else f"{group}/{resource}"
 
 

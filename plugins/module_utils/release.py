@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .pods import Object
 MANAGER = "baremetal.sonic"
 LABELS = {"app.kubernetes.io/managed-by": MANAGER}
 NOT_FOUND = 404
+SYSTEM = "kube-system"
 # Requests at once: more would only queue at the API server.
 PARALLEL = 4
 # Kinds that others cannot be created without.
@@ -59,7 +61,8 @@ def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any
     """The manifest's objects, moved to a namespace.
 
     Upstream's manifests name the namespace that suits upstream: in metadata (where there is one)
-    and in the subjects of bindings. Raises ReleaseError for what is not an object.
+    and in the subjects of bindings. What they put into the system's own stays there. Raises
+    ReleaseError for what is not an object.
     """
     moved = []
     for document in documents:
@@ -71,12 +74,13 @@ def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any
             raise ReleaseError("it holds a document that is not a Kubernetes object")
         item = dict(document)
         metadata = dict(item["metadata"])
-        if "namespace" in metadata:
+        if metadata.get("namespace", SYSTEM) != SYSTEM:
             metadata["namespace"] = namespace
         item["metadata"] = metadata
         if "subjects" in item:
             item["subjects"] = [
-                subject | ({"namespace": namespace} if "namespace" in subject else {})
+                subject
+                | ({"namespace": namespace} if subject.get("namespace", SYSTEM) != SYSTEM else {})
                 for subject in item["subjects"]
             ]
         moved.append(item)
@@ -153,10 +157,17 @@ class Release:
         Raises KubeError.
         """
         items = list(items)
+        # The manifest may describe the namespace itself.
+        own = [item for item in items if _called(item) == f"Namespace {self._namespace}"]
+        items = [item for item in items if item not in own]
+        labels = [item["metadata"].get("labels") or {} for item in own]
         namespace = {
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": {"name": self._namespace, "labels": LABELS},
+            "metadata": {
+                "name": self._namespace,
+                "labels": dict(ChainMap(LABELS, *labels)),
+            },
         }
         new = not self._version_at(f"/api/v1/namespaces/{self._namespace}")
         changed = ["Namespace " + self._namespace] if self._put(namespace, dry_run)[1] else []

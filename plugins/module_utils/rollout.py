@@ -33,14 +33,14 @@ REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True, order=True)
 class Target:
-    """A workload to wait for."""
+    """A workload to wait for; namespace: empty for what has none."""
 
     kind: str
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}".replace(" /", " ")
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,37 @@ def deployment_progress(obj: Object) -> Progress:
     if available < updated:
         return Progress(False, f"{available} of {updated} pods available", wanted, ready)
     return Progress(True, f"{available} of {wanted} pods available", wanted, ready)
+
+
+def may_be_crowded(obj: Object, least: int) -> bool:
+    """Whether a Deployment has `least` pods available and none of an old revision.
+
+    For one whose number of pods an autoscaler sets that suffices: the load may ask for more pods
+    than the nodes have room for.
+    """
+    status = obj.get("status") or {}
+    wanted = int((obj.get("spec") or {}).get("replicas", 1))
+    updated = _count(status, "updatedReplicas")
+    return (
+        _count(status, "observedGeneration") >= int(obj["metadata"].get("generation", 0))
+        and updated >= wanted
+        and _count(status, "replicas") <= updated
+        and _count(status, "availableReplicas") >= least
+    )
+
+
+def crowded_progress(progress: Progress, pods: Iterable[Object]) -> Progress:
+    """Progress of a Deployment that may be crowded: done when only room is missing."""
+    waiting = [pod for pod in pods if not pod_ready(pod) and not terminating(pod)]
+    if progress.done or not waiting or not all(has_no_room(pod) for pod in waiting):
+        return progress
+    told = f"{progress.ready} of {progress.desired} pods ready, no node has room for the others"
+    return Progress(True, told, progress.desired, progress.ready)
+
+
+def has_no_room(pod: Object) -> bool:
+    """Whether the scheduler finds no node for the pod."""
+    return [trouble.cause for trouble in diagnose_pod(pod, 1)] == ["unschedulable"]
 
 
 def daemonset_progress(obj: Object) -> Progress:
@@ -187,10 +218,12 @@ def assess(
     pods: Iterable[Object],
     replicasets: Iterable[Object],
     crash_restarts: int,
+    least: int | None = None,
 ) -> Assessment:
     """One workload's state from the objects of its namespace.
 
     Only pods of the newest revision are diagnosed: what ails an old one no longer matters.
+    least: for a Deployment that an autoscaler scales, the pods that suffice (may_be_crowded).
     """
     if workload is None:
         trouble = Trouble("missing", "it does not exist")
@@ -198,6 +231,9 @@ def assess(
     progress = PREDICATES[target.kind](workload)
     replicaset = _newest_replicaset(workload, replicasets) if target.kind == "Deployment" else None
     mine, newest = _pods_of(target, workload, pods, replicaset)
+    crowded = least is not None and may_be_crowded(workload, least)
+    if crowded:
+        progress = crowded_progress(progress, newest)
     troubles: list[Trouble] = []
     if not progress.done:
         if (workload.get("spec") or {}).get("paused"):
@@ -206,6 +242,8 @@ def assess(
         for pod in newest:
             if not _history(pod, newest):
                 troubles += diagnose_pod(pod, crash_restarts)
+        if crowded:
+            troubles = [trouble for trouble in troubles if trouble.cause != "unschedulable"]
     return Assessment(target, progress, True, tuple(troubles), tuple(mine))
 
 

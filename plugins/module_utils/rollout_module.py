@@ -65,7 +65,7 @@ def finish(module: AnsibleModule, outcome: Outcome, **values: Any) -> None:
     values["elapsed_s"] = outcome.elapsed_s
     values["workloads"] = [assessment.summary() for assessment in outcome.assessments]
     if outcome.failure:
-        module.fail_json(msg=outcome.failure, **values)
+        module.fail_json(msg=outcome.failure, cause=outcome.cause, **values)
     if outcome.pending:
         values["msg"] = "would wait for " + "; ".join(outcome.pending)
     module.exit_json(changed=False, **values)

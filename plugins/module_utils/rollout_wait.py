@@ -103,12 +103,16 @@ class NodeResources:
 
 @dataclass
 class Outcome:
-    """How a wait ended. failure: empty when everything is ready."""
+    """How a wait ended. failure: empty when everything is ready.
+
+    cause: of a failure, a Trouble's cause or "timeout".
+    """
 
     assessments: list[Assessment]
     elapsed_s: float
     pending: list[str] = field(default_factory=list)
     failure: str = ""
+    cause: str = ""
 
 
 def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]:
@@ -130,8 +134,22 @@ def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]
     return told
 
 
+def api_service_troubles(names: Sequence[str], found: Sequence[Object]) -> dict[str, str]:
+    """For each wanted APIService that is not Available, why; "" for one that does not exist."""
+    services = {name_of(service): service for service in found}
+    told = {}
+    for name in names:
+        if name not in services:
+            told[name] = ""
+            continue
+        available = condition(services[name], "Available")
+        if available.get("status") != "True":
+            told[name] = str(available.get("message") or "it has not been asked yet")
+    return told
+
+
 class Wait:
-    """One wait for a list of workloads and, if asked, for what nodes must offer."""
+    """One wait for a list of workloads and, if asked, for nodes' resources and APIServices."""
 
     def __init__(
         self,
@@ -140,7 +158,9 @@ class Wait:
         graces: Graces,
         timeout_s: float,
         node_resources: NodeResources | None = None,
+        api_services: Sequence[str] = (),
         check: Check | None = None,
+        least: Mapping[Target, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -149,7 +169,9 @@ class Wait:
         self._graces = graces
         self._timeout_s = timeout_s
         self._node_resources = node_resources
+        self._api_services = api_services
         self._check = check
+        self._least = least or {}
         self._clock = clock
         self._today = today
         self._since: dict[tuple[Target, str], float] = {}
@@ -160,6 +182,8 @@ class Wait:
         ]
         if node_resources:
             paths.append(collection("nodes"))
+        if api_services:
+            paths.append(collection("apiservices"))
         self._store = Store(api, paths, int(timeout_s) + 1)
 
     def run(self, once: bool = False) -> Outcome:
@@ -177,9 +201,9 @@ class Wait:
             outcome = Outcome(assessments, round(now - started, 1), pending)
             if not pending or once:
                 break
-            outcome.failure = self._fatal(assessments, now)
+            outcome.cause, outcome.failure = self._fatal(assessments, now)
             if not outcome.failure and now - started >= self._timeout_s:
-                outcome.failure = self._timed_out(outcome)
+                outcome.cause, outcome.failure = "timeout", self._timed_out(outcome)
             if outcome.failure:
                 break
             if not following:
@@ -203,7 +227,14 @@ class Wait:
             if target.kind == "Deployment"
             else [],
             self._graces.crash_restarts,
+            self._least.get(target),
         )
+
+    def _service_troubles(self) -> dict[str, str]:
+        if not self._api_services:
+            return {}
+        found = self._store.items(collection("apiservices"))
+        return api_service_troubles(self._api_services, found)
 
     def _pending(self, assessments: Sequence[Assessment]) -> list[str]:
         """Everything still waited for, one sentence each."""
@@ -218,11 +249,17 @@ class Wait:
                 told.append(f"{assessment.target}: {missing}")
         if self._node_resources:
             told += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
+        for name, why in self._service_troubles().items():
+            told.append(f"APIService {name}: {why or 'does not exist'}")
         return told
 
-    def _fatal(self, assessments: Sequence[Assessment], now: float) -> str:
-        """The first trouble that outlived its grace, told in full; empty when there is none."""
+    def _fatal(self, assessments: Sequence[Assessment], now: float) -> tuple[str, str]:
+        """Cause and full text of the first trouble that outlived its grace; empty without one."""
         seen: dict[tuple[Target, str], Trouble] = {}
+        for name, why in self._service_troubles().items():
+            if not why:
+                key = (Target("APIService", "", name), "missing")
+                seen[key] = Trouble("missing", "it does not exist")
         for assessment in assessments:
             for trouble in assessment.troubles:
                 seen.setdefault((assessment.target, trouble.cause), trouble)
@@ -241,8 +278,9 @@ class Wait:
             elif trouble.pod:
                 more = self._log(key[0].namespace, trouble)
             told = trouble.message.rstrip(". \n")
-            return f"{key[0]} cannot become ready: {told}.{more} {HINTS[trouble.cause]}"
-        return ""
+            text = f"{key[0]} cannot become ready: {told}.{more} {HINTS[trouble.cause]}"
+            return trouble.cause, text
+        return "", ""
 
     def _uses(self, resources: Sequence[str]) -> str | None:
         """Who holds the extended resources that are short; None while some are being freed."""

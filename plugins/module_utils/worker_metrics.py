@@ -101,13 +101,22 @@ class CapacityCheck:
     """A check for rollout_wait: every ready pod of a worker reports capacity, and enough of it."""
 
     def __init__(
-        self, api: KubeApi, workers: Collection[Target], min_capacity: float, port: int
+        self,
+        api: KubeApi,
+        workers: Collection[Target],
+        min_capacity: float,
+        port: int,
+        idle: Collection[Target] = (),
     ) -> None:
-        """min_capacity: the least sum of one worker's pods. port: where pods serve /metrics."""
+        """min_capacity: the least sum of one worker's pods. port: where pods serve /metrics.
+
+        idle: workers that may be scaled to no pods.
+        """
         self._api = api
         self._workers = workers
         self._min_capacity = min_capacity
         self._port = port
+        self._idle = idle
         self._found: dict[Target, dict[str, PodCapacity]] = {}
 
     def __call__(self, assessment: Assessment) -> str:
@@ -125,7 +134,7 @@ class CapacityCheck:
         capacity = sum(reported.capacity for reported in found.values())
         if capacity < self._min_capacity:
             if not assessment.progress.desired:
-                return "it is scaled to no pods"
+                return "" if assessment.target in self._idle else "it is scaled to no pods"
             return f"its capacity is {capacity:g}, {self._min_capacity:g} is wanted"
         return ""
 

@@ -45,6 +45,13 @@ options:
       - With V(0) a worker that is scaled to no pods passes.
     type: int
     default: 1
+  autoscaled:
+    description:
+      - For each worker whose number of pods an autoscaler sets, the least number that it may set.
+      - Such a worker is also ready while nodes have no room for more than that, and with V(0)
+        while it is scaled to no pods.
+    type: dict
+    default: {}
   metrics_port:
     description: Port on which the pods serve C(/metrics).
     type: int
@@ -82,6 +89,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+cause:
+  description:
+    - What kind of failure it is, V(image), V(crash), V(config), V(refused), V(unschedulable),
+      V(quota), V(missing), V(paused) or V(timeout).
+  type: str
+  returned: on failure
 elapsed_s:
   description: Seconds that the wait took.
   type: float
@@ -146,6 +159,7 @@ def main() -> None:
             "namespace": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "str", "required": True},
             "min_capacity": {"type": "int", "default": 1},
+            "autoscaled": {"type": "dict", "default": {}},
             "metrics_port": {"type": "int", "default": 8080},
             "workloads": {
                 "type": "list",
@@ -158,12 +172,31 @@ def main() -> None:
     )
     namespace = module.params["namespace"]
     workers = [Target("Deployment", namespace, name) for name in module.params["workers"]]
+    try:
+        least = {
+            Target("Deployment", namespace, name): int(count)
+            for name, count in module.params["autoscaled"].items()
+        }
+    except (TypeError, ValueError):
+        module.fail_json(msg="autoscaled: every worker needs a whole number")
+        raise
     targets = list(dict.fromkeys([*targets_of(module.params["workloads"]), *workers]))
     client = client_of(module, ", ".join(map(str, targets)), workers={}, workloads=[])
     check = CapacityCheck(
-        client, workers, module.params["min_capacity"], module.params["metrics_port"]
+        client,
+        workers,
+        module.params["min_capacity"],
+        module.params["metrics_port"],
+        idle={worker for worker, count in least.items() if count == 0},
     )
-    wait = Wait(client, targets, Graces.of(module.params), module.params["timeout"], check=check)
+    wait = Wait(
+        client,
+        targets,
+        Graces.of(module.params),
+        module.params["timeout"],
+        check=check,
+        least=least,
+    )
     outcome = run_wait(module, wait)
     finish(module, outcome, workers=check.summary(outcome.assessments))
 

@@ -62,6 +62,11 @@ options:
         description: For each node's name, the least count.
         type: dict
         required: true
+  api_services:
+    description: Also waits until these APIServices are Available, by which a workload extends the API.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -81,6 +86,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+cause:
+  description:
+    - What kind of failure it is, V(image), V(crash), V(config), V(refused), V(unschedulable),
+      V(quota), V(missing), V(paused) or V(timeout).
+  type: str
+  returned: on failure
 elapsed_s:
   description: Seconds that the wait took.
   type: float
@@ -158,6 +169,7 @@ def main() -> None:
                     "nodes": {"type": "dict", "required": True},
                 },
             },
+            "api_services": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -178,6 +190,7 @@ def main() -> None:
         Graces.of(module.params),
         module.params["timeout"],
         node_resources=node_resources,
+        api_services=module.params["api_services"],
     )
     finish(module, run_wait(module, wait))
 

@@ -30,18 +30,95 @@ def gpu_problems(workers: Sequence[Mapping[str, Any]], gpus: Mapping[str, int | 
         workers: the variable workers_list.
         gpus: GPUs by host; None where the inventory does not say.
     """
+    have = _gpu_count(gpus)
+    need = sum(least_pods(item) for item in workers)
+    if have is None or need <= have:
+        return []
+    message = f"workers_list asks for {need} GPUs, the inventory has {have} ({_listed(gpus)}):"
+    return [f"{message} lower replicas or minReplicas, or add hosts to gpu_workers"]
+
+
+def gpu_warnings(workers: Sequence[Mapping[str, Any]], gpus: Mapping[str, int | None]) -> list[str]:
+    """What autoscaling may ask for and cannot get; not wrong, since hosts may be added later.
+
+    Args:
+        workers: the variable workers_list.
+        gpus: GPUs by host; None where the inventory does not say.
+    """
+    have = _gpu_count(gpus)
+    if have is None:
+        return []
+    found = []
+    for item in workers:
+        if (item.get("autoscaling") or {}).get("enabled") and most_pods(item) > have:
+            found.append(
+                f"worker {item.get('name')}: maxReplicas is {most_pods(item)}, the inventory has"
+                f" {have} GPUs ({_listed(gpus)}): pods above that will wait for a GPU"
+            )
+    most = sum(most_pods(item) for item in workers)
+    if not found and most > have:
+        found.append(
+            f"all workers together may grow to {most} pods, the inventory has {have} GPUs"
+            f" ({_listed(gpus)}): under full load the first to grow leave none to the others"
+        )
+    return found
+
+
+def scaling_problems(workers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Numbers of autoscaling that no cluster would take, or that would never scale.
+
+    Args:
+        workers: the variable workers_list.
+    """
+    found = []
+    for item in workers:
+        scaling = item.get("autoscaling") or {}
+        if not scaling.get("enabled"):
+            continue
+        name = f"worker {item.get('name')}: autoscaling"
+        least, most = least_pods(item), most_pods(item)
+        if least < 0:
+            found.append(f"{name}.minReplicas is {least}: set it to 0 or more")
+        if most < max(least, 1):
+            found.append(f"{name}.maxReplicas is {most}: set it to {max(least, 1)} or more")
+        threshold = float(_given(scaling, "threshold", 0.6))
+        if not 0 < threshold <= 1:
+            found.append(
+                f"{name}.threshold is {threshold:g}: it is a share of the streams that are there,"
+                " so set it above 0 and up to 1"
+            )
+    return found
+
+
+def least_pods(worker: Mapping[str, Any]) -> int:
+    """The pods that a worker has at least, each on a GPU of its own."""
+    scaling = worker.get("autoscaling") or {}
+    if scaling.get("enabled"):
+        return int(_given(scaling, "minReplicas", 1))
+    return int(_given(worker, "replicas", 1))
+
+
+def most_pods(worker: Mapping[str, Any]) -> int:
+    """The pods to which a worker may grow."""
+    scaling = worker.get("autoscaling") or {}
+    if scaling.get("enabled"):
+        return int(_given(scaling, "maxReplicas", 10))
+    return least_pods(worker)
+
+
+def _given(options: Mapping[str, Any], name: str, default: float) -> Any:
+    value = options.get(name)
+    return default if value is None else value
+
+
+def _gpu_count(gpus: Mapping[str, int | None]) -> int | None:
     if not gpus or any(count is None for count in gpus.values()):
-        return []
-    have = sum(count or 0 for count in gpus.values())
-    need = sum(
-        int(item.get("replicas") or (item.get("autoscaling") or {}).get("minReplicas") or 1)
-        for item in workers
-    )
-    if need <= have:
-        return []
-    listed = ", ".join(f"{host} {count}" for host, count in gpus.items())
-    message = f"workers_list asks for {need} GPUs, the inventory has {have} ({listed}):"
-    return [f"{message} lower the replicas or add hosts to gpu_workers"]
+        return None
+    return sum(count or 0 for count in gpus.values())
+
+
+def _listed(gpus: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{host} {count}" for host, count in gpus.items())
 
 
 def virtual_ip_problems(address: str, hosts: Mapping[str, str]) -> list[str]:

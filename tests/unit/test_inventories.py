@@ -79,8 +79,10 @@ def inventory(tmp_path: Path, name: str) -> Path:
     return copied / "hosts.yml"
 
 
-def judge(tmp_path: Path, hosts: Path, *options: str) -> tuple[int, list[str]]:
-    """Run preflight's judgement; returns the exit status and the problems."""
+def judge(
+    tmp_path: Path, hosts: Path, *options: str, what: str = "problems"
+) -> tuple[int, list[str]]:
+    """Run preflight's judgement; returns the exit status and the problems (or the warnings)."""
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(yaml.safe_dump(PLAYBOOK), encoding="utf-8")
     done = subprocess.run(
@@ -101,7 +103,7 @@ def judge(tmp_path: Path, hosts: Path, *options: str) -> tuple[int, list[str]]:
         done.stdout[done.stdout.index("{") : done.stdout.rindex("\n}") + 2]
     )
     results = said["plays"][0]["tasks"][-1]["hosts"].values()
-    return done.returncode, [line for result in results for line in result.get("problems", [])]
+    return done.returncode, [line for result in results for line in result.get(what, [])]
 
 
 @pytest.mark.parametrize("name", ["single-site", "two-sites"])
@@ -121,6 +123,15 @@ def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
     assert [line for line in problems if "site berlin: ingress_certificates[0] is for" in line]
     assert [line for line in problems if "site oslo: workers_list asks for 5 GPUs" in line]
+
+
+def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    site = hosts.parent / "group_vars/all/site.yml"
+    site.write_text(site.read_text().replace("maxReplicas: 8", "maxReplicas: 9"))
+    status, warnings = judge(tmp_path, hosts, what="warnings")
+    assert status == 0
+    assert [line for line in warnings if "maxReplicas is 9, the inventory has 8 GPUs" in line]
 
 
 def test_missing_and_mistyped_variables(tmp_path: Path) -> None:

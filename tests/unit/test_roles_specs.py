@@ -24,6 +24,7 @@ MODULES = {
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
     "json_exporter": ("json-exporter", "github.com/prometheus-community/json_exporter"),
+    "keda": ("keda", "github.com/kedacore/keda/v2"),
     "kube_rbac_proxy": ("kube-rbac-proxy", "github.com/brancz/kube-rbac-proxy"),
     "kube_router": ("kube-router", "github.com/cloudnativelabs/kube-router/v2"),
     "kube_state_metrics": ("kube-state-metrics", "k8s.io/kube-state-metrics/v2"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.bundle import build, golang, images, manifests, packages, table, wheels
 from lab.bundle.steps import Runner, Step
@@ -103,11 +104,26 @@ def test_manifests_are_served_by_their_names(
     monkeypatch.setattr(manifests, "HERE", tmp_path)
     monkeypatch.setattr(golang, "module_directory", lambda component, module: tmp_path)
     spec = {"component": "tool", "module": "example.com/tool", "path": "bundle.yaml"}
-    step = manifests.step({"tool": spec | {"name": "tool.yaml"}})
+    step = manifests.step({"tool": spec | {"name": "tool.yaml"}}, source(), tmp_path)
     step.build(tmp_path)
     assert (tmp_path / "tool.yaml").read_text() == "kind: Thing\n"
     (tmp_path / "go/tool/go.sum").write_text("another version")
-    assert manifests.step({"tool": spec | {"name": "tool.yaml"}}).key != step.key
+    again = manifests.step({"tool": spec | {"name": "tool.yaml"}}, source(), tmp_path)
+    assert again.key != step.key
+
+
+def test_manifest_made_by_kustomize_has_the_tags_of_the_table(
+    tmp_path: Path, programs: Programs
+) -> None:
+    # It prints what it is to make its output of.
+    programs.put("kubectl", 'cat "$2/kustomization.yaml"')
+    folder = tmp_path / "config"
+    folder.mkdir()
+    text = manifests.kustomize(Path("kubectl"), folder, {"example.com/tool": "1.2"})
+    made = yaml.safe_load(text)
+    assert made["images"] == [{"name": "example.com/tool", "newTag": "1.2"}]
+    assert made["labels"] == [{"pairs": {"app.kubernetes.io/version": "1.2"}}]
+    assert not Path(made["resources"][0]).is_absolute()
 
 
 def test_package_that_dpkg_reads(tmp_path: Path) -> None:

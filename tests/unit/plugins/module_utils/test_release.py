@@ -115,6 +115,32 @@ def test_manifest_is_moved_to_the_namespace() -> None:
     assert "namespace" not in binding["subjects"][1]
 
 
+def test_what_is_the_systems_stays_there() -> None:
+    def moved(subject: dict[str, str], **metadata: str) -> dict[str, Any]:
+        kind = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}
+        [item] = in_namespace([kind | {"metadata": metadata, "subjects": [subject]}], "tools")
+        return item
+
+    reader = moved({"name": "operator", "namespace": "default"}, namespace="kube-system")
+    assert reader["metadata"]["namespace"] == "kube-system"
+    assert reader["subjects"][0]["namespace"] == "tools"
+    scaler = moved({"name": "pod-autoscaler", "namespace": "kube-system"}, namespace="default")
+    assert scaler["metadata"]["namespace"] == "tools"
+    assert scaler["subjects"][0]["namespace"] == "kube-system"
+
+
+def test_namespace_of_the_manifest_is_applied_once() -> None:
+    api = Api()
+    metadata = {"name": "tools", "labels": {"a": "b"}}
+    own = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    for _unused in range(2):
+        changed = Release(api, "operator", "tools").apply([own], "1", False, lambda _path: None)
+    assert changed == []
+    assert api.applied.count("/api/v1/namespaces/tools") == 2, "once each time"
+    labels = {"a": "b", "app.kubernetes.io/managed-by": "baremetal.sonic"}
+    assert api.objects["/api/v1/namespaces/tools"]["metadata"]["labels"] == labels
+
+
 def test_manifest_is_read_as_kubernetes_reads_it() -> None:
     crd = manifest()[0]
     assert crd["kind"] == "CustomResourceDefinition", "kinds before those who need them"

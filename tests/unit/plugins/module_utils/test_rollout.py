@@ -135,3 +135,40 @@ def test_ready_pods() -> None:
     assert [pod["metadata"]["name"] for pod in rollout.ready_pods(assessment)] == [
         "tts-worker-7d9f-aaaaa"
     ]
+
+
+def scaled(updated: int, available: int, *, replicas: int = 2) -> dict[str, Any]:
+    """A Deployment that wants two pods."""
+    workload: dict[str, Any] = copy.deepcopy(CASES["deployment_done"]["object"])
+    workload["status"] |= {
+        "replicas": replicas,
+        "updatedReplicas": updated,
+        "readyReplicas": available,
+        "availableReplicas": available,
+    }
+    return workload
+
+
+@pytest.mark.parametrize(
+    ("workload", "pods", "least", "done", "causes"),
+    [
+        # The autoscaler asks for two, one GPU is there: that is all there can be.
+        (scaled(2, 1), ("ready", "no_gpu"), 1, True, []),
+        (scaled(2, 1), ("ready", "no_gpu"), None, False, ["unschedulable"]),
+        (scaled(2, 1), ("ready", "no_gpu"), 2, False, ["unschedulable"]),
+        # The other is loading: it is waited for.
+        (scaled(2, 1), ("ready", "loading"), 1, False, []),
+        (scaled(2, 1), ("ready", "crash_loop"), 1, False, ["crash"]),
+        # An old pod is left, and the new one finds no GPU: that would last for ever.
+        (scaled(1, 2, replicas=3), ("ready", "no_gpu"), 1, False, ["unschedulable"]),
+    ],
+)
+def test_autoscaler_may_ask_for_more_than_there_is(
+    workload: Any, pods: tuple[str, ...], least: int | None, done: bool, causes: list[str]
+) -> None:
+    mine = [owned(name, "rs-2") for name in pods]
+    for pod in mine:
+        pod["metadata"]["labels"] = {"app.kubernetes.io/name": "tts-worker"}
+    assessment = rollout.assess(WORKER, workload, mine, SETS, crash_restarts=3, least=least)
+    assert assessment.progress.done is done
+    assert [trouble.cause for trouble in assessment.troubles] == causes

@@ -240,6 +240,37 @@ def test_nodes_must_offer_what_is_wanted(api: FakeApi) -> None:
     assert "Node gpu2 offers 0 of 4" in outcome.failure
 
 
+def api_service(status: str, message: str = "") -> dict[str, Any]:
+    available = {"type": "Available", "status": status, "message": message}
+    return {
+        "metadata": {"name": "v1beta1.external.metrics.k8s.io", "uid": "a"},
+        "status": {"conditions": [available]},
+    }
+
+
+SERVICES = ["v1beta1.external.metrics.k8s.io"]
+
+
+def test_api_service_is_waited_for(api: FakeApi) -> None:
+    api.objects[collection("apiservices")] = [api_service("False", "no endpoints")]
+    outcome = Wait(api, [], SHORT, 0.1, api_services=SERVICES).run()
+    assert outcome.pending == ["APIService v1beta1.external.metrics.k8s.io: no endpoints"]
+    assert outcome.cause == "timeout"
+
+
+def test_api_service_that_becomes_available(api: FakeApi) -> None:
+    api.objects[collection("apiservices")] = [api_service("False", "no endpoints")]
+    api.send(collection("apiservices"), "MODIFIED", api_service("True"))
+    assert Wait(api, [], SHORT, 5, api_services=SERVICES).run().failure == ""
+
+
+def test_api_service_that_does_not_exist_is_told_early(api: FakeApi) -> None:
+    outcome = Wait(api, [], SHORT, 30, api_services=SERVICES).run()
+    assert outcome.failure.startswith("APIService v1beta1.external.metrics.k8s.io cannot become")
+    assert outcome.cause == "missing"
+    assert outcome.elapsed_s < 2
+
+
 def capacity(api: FakeApi, text: str | None, least: int = 1) -> tuple[CapacityCheck, str]:
     api.objects[DEPLOYMENTS] = [CASES["deployment_done"]["object"]]
     api.objects[PODS_PATH] = [pod("ready"), pod("leaving")]
@@ -287,3 +318,5 @@ def test_worker_scaled_to_none(api: FakeApi) -> None:
     assert "it is scaled to no pods" in wait(api, timeout_s=0.1, check=check).run().failure
     check = CapacityCheck(api, [WORKER], 0, 8080)
     assert wait(api, check=check).run().failure == ""
+    check = CapacityCheck(api, [WORKER], 1, 8080, idle=[WORKER])
+    assert wait(api, check=check, least={WORKER: 0}).run().failure == ""

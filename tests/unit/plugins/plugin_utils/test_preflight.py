@@ -17,7 +17,9 @@ def test_cloned_hosts() -> None:
 def test_more_gpus_asked_than_there_are() -> None:
     workers: list[dict[str, Any]] = [
         {"name": "a", "replicas": 3},
-        {"name": "b", "autoscaling": {"minReplicas": 2}},
+        {"name": "b", "replicas": 9, "autoscaling": {"enabled": True, "minReplicas": 2}},
+        {"name": "c", "replicas": 9, "autoscaling": {"enabled": True, "minReplicas": 0}},
+        {"name": "d", "replicas": 0, "autoscaling": {"minReplicas": 2}},
     ]
     [problem] = preflight.gpu_problems(workers, {"gpu1": 4})
     assert "asks for 5 GPUs, the inventory has 4 (gpu1 4)" in problem
@@ -26,6 +28,43 @@ def test_more_gpus_asked_than_there_are() -> None:
 
 def test_unknown_gpus_are_not_judged() -> None:
     assert preflight.gpu_problems([{"name": "a", "replicas": 9}], {"gpu1": None}) == []
+    assert preflight.gpu_warnings([{"name": "a", "replicas": 9}], {"gpu1": None}) == []
+
+
+def scaled(name: str, least: int, most: int, threshold: float = 0.6) -> dict[str, Any]:
+    options = {"enabled": True, "minReplicas": least, "maxReplicas": most, "threshold": threshold}
+    return {"name": name, "autoscaling": options}
+
+
+def test_autoscaling_that_may_want_more_gpus_than_there_are() -> None:
+    gpus: dict[str, int | None] = {"gpu1": 2, "gpu2": 4}
+    [warning] = preflight.gpu_warnings([scaled("a", 1, 7), scaled("b", 1, 2)], gpus)
+    assert "worker a: maxReplicas is 7, the inventory has 6 GPUs (gpu1 2, gpu2 4)" in warning
+    [warning] = preflight.gpu_warnings([scaled("a", 1, 5), {"name": "b", "replicas": 2}], gpus)
+    assert "all workers together may grow to 7 pods, the inventory has 6" in warning
+    assert preflight.gpu_warnings([scaled("a", 1, 4), {"name": "b", "replicas": 2}], gpus) == []
+
+
+@pytest.mark.parametrize(
+    ("worker", "says"),
+    [
+        (scaled("a", -1, 2), "minReplicas is -1: set it to 0 or more"),
+        (scaled("a", 3, 2), "maxReplicas is 2: set it to 3 or more"),
+        (scaled("a", 0, 0), "maxReplicas is 0: set it to 1 or more"),
+        (scaled("a", 1, 2, 60), "threshold is 60: it is a share"),
+        (scaled("a", 1, 2, 0), "threshold is 0: it is a share"),
+    ],
+)
+def test_autoscaling_that_cannot_work(worker: dict[str, Any], says: str) -> None:
+    [problem] = preflight.scaling_problems([worker])
+    assert problem.startswith("worker a: autoscaling.")
+    assert says in problem
+
+
+def test_autoscaling_that_can_work_or_is_off() -> None:
+    workers = [scaled("a", 0, 1, 1.0), {"name": "b"}]
+    off = {"name": "c", "autoscaling": {"enabled": False, "minReplicas": 5, "maxReplicas": 1}}
+    assert preflight.scaling_problems([*workers, off]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans how speech workers are rolled out with the GPUs that are free."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: worker_rollout
+short_description: Plans how speech workers are rolled out with the GPUs that are free
+version_added: "0.1.0"
+author: baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Looks at what applying these objects would do to the workers that run, by a dry run of the API
+    server, and says how to do it so that no capacity is lost without need and the rollout ends.
+  - A worker whose pods are replaced gets new pods beside the old ones as far as GPUs are free, and
+    for the rest gives up old ones first. Every other worker gets C(maxSurge) 0, C(maxUnavailable) 1.
+  - Fails when the objects hold a ScaledObject and the cluster has no KEDA.
+  - Reads only.
+extends_documentation_fragment:
+  - baremetal.sonic.attributes.reads
+options:
+  kubeconfig:
+    description: Path, on the host that runs the module, of the kubeconfig to use.
+    type: path
+    required: true
+  context:
+    description: Context of the kubeconfig; its current one by default.
+    type: str
+  namespace:
+    description: Namespace of the workers.
+    type: str
+    required: true
+  definitions:
+    description: The objects that will be applied; Deployments and ScaledObjects are looked at.
+    type: list
+    elements: dict
+    required: true
+  step:
+    description: Pods of a worker that are replaced at a time.
+    type: int
+    default: 1
+seealso:
+  - module: baremetal.sonic.worker_capacity
+"""
+
+EXAMPLES = r"""
+- name: Plan how the workers are rolled out
+  baremetal.sonic.worker_rollout:
+    kubeconfig: /etc/kubernetes/admin.conf
+    namespace: cartesia
+    definitions: "{{ lookup('ansible.builtin.template', 'workers.yml.j2') | from_yaml_all | list }}"
+  register: workers_plan
+"""
+
+RETURN = r"""
+strategies:
+  description: For each worker's name, the C(rollingUpdate) to apply it with.
+  type: dict
+  returned: success
+  sample: {"tts-worker": {"maxSurge": 1, "maxUnavailable": 0}}
+surging:
+  description: Whether a strategy is not the one at rest, which it should get back after the rollout.
+  type: bool
+  returned: success
+waves:
+  description: Batches of the longest rollout, one after the other; 0 when no pod is replaced.
+  type: int
+  returned: success
+replaced:
+  description: Names of the workers whose pods are replaced.
+  type: list
+  elements: str
+  returned: success
+handover:
+  description:
+    - Deployments, cut to the number of their pods. An autoscaler is to set it from now on, and it
+      would fall to 1 until then. Apply them first, under another field manager.
+  type: list
+  elements: dict
+  returned: success
+keda:
+  description: Whether the cluster knows ScaledObjects.
+  type: bool
+  returned: success
+stale:
+  description: ScaledObjects, cut to their names, of workers that are no longer autoscaled.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import worker_rollout
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
+
+
+def main() -> None:
+    """Runs the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "required": True},
+            "context": {"type": "str"},
+            "namespace": {"type": "str", "required": True},
+            "definitions": {"type": "list", "elements": "dict", "required": True},
+            "step": {"type": "int", "default": 1},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    definitions, namespace = params["definitions"], params["namespace"]
+    if params["step"] < 1:
+        module.fail_json(
+            msg=f"step is {params['step']}: at least 1 pod has to be replaced at a time"
+        )
+    nothing = worker_rollout.Plan(strategies={})
+    client = client_of(module, "workers", surging=False, **asdict(nothing))
+    try:
+        plan = worker_rollout.make(client, definitions, namespace, params["step"])
+    except KubeError as error:
+        module.fail_json(msg=f"the Kubernetes API cannot be asked: {error}")
+        raise
+    # In check mode whoever installs KEDA may not have done so either.
+    scaled = worker_rollout.kinds(definitions, "ScaledObject")
+    if scaled and not plan.keda and not module.check_mode:
+        module.fail_json(
+            msg=f"autoscaling is on for {', '.join(scaled)}, but the cluster has no KEDA (no kind"
+            " ScaledObject of keda.sh/v1alpha1): run playbooks/platform.yml, or set"
+            " autoscaling.enabled to false in workers_list"
+        )
+    module.exit_json(changed=False, surging=plan.surging, **asdict(plan))
+
+
+if __name__ == "__main__":
+    main()
