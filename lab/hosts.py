@@ -18,6 +18,8 @@ from lab.bundle.steps import run
 from lab.config import HOSTS, Host, Lab, LabError
 
 HOST_IMAGE = "localhost/baremetal-sonic-host"
+# Where a container's monitor leaves the exit code for podman (conmon --exit-dir).
+EXITS = Path("/run/libpod/exits")
 REGISTRY_CONFIG = """
 version: 0.1
 log: {level: warn}
@@ -126,6 +128,9 @@ def destroy(lab: Lab) -> list[str]:
     selector = f"label={lab.label}"
     containers = podman("ps", "--all", "--quiet", "--filter", selector).split()
     if containers:
+        for container in containers:
+            if _state(container) == "killed":
+                _report_exit(container)
         podman("rm", "--force", "--time", "5", "--volumes", *containers)
         removed.append(f"{len(containers)} containers")
     volumes = podman("volume", "ls", "--quiet", "--filter", selector).split()
@@ -150,7 +155,7 @@ def destroy(lab: Lab) -> list[str]:
 def running(lab: Lab) -> list[str]:
     """Names of the lab's running containers."""
     words = podman("ps", "--filter", f"label={lab.label}", "--format", "{{.Names}}")
-    return sorted(words.split())
+    return sorted(name for name in words.split() if _state(name) == "running")
 
 
 def _network(lab: Lab) -> None:
@@ -172,9 +177,27 @@ def _missing(kind: str, name: str) -> bool:
 
 
 def _state(name: str) -> str:
+    """Podman's word for the container's state, "missing", or "killed".
+
+    Podman goes by what the container's monitor reports. Where that was killed too (all processes of
+    the machine ended at once), the state stays "running" or "stopping" for ever.
+    """
     if _missing("container", name):
         return "missing"
-    return podman("container", "inspect", "--format", "{{.State.Status}}", name).strip()
+    status, identity, pid = podman(
+        "container", "inspect", "--format", "{{.State.Status}} {{.Id}} {{.State.Pid}}", name
+    ).split()
+    if status in {"running", "stopping", "paused"} and not _alive(identity, pid):
+        return "killed"
+    return status
+
+
+def _alive(identity: str, pid: str) -> bool:
+    try:
+        # The number may be another process's by now; its control group tells.
+        return identity in Path("/proc", pid, "cgroup").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
@@ -194,8 +217,23 @@ def _start(lab: Lab, name: str, address: str, options: list[str], command: list[
         return True
     if state == "created":
         return True  # an earlier run was interrupted before it started the container
+    if state == "killed":
+        _report_exit(name)
+    elif state == "stopping":
+        podman("wait", name)
     podman("start", name)
     return False
+
+
+def _report_exit(name: str) -> None:
+    """Tell podman, in its dead monitor's place, that the container was killed."""
+    if not EXITS.is_dir():
+        raise LabError(
+            f"the processes of {name} are gone, but podman takes it for running, and has no folder"
+            f" {EXITS} to be told by: restart this machine"
+        )
+    identity = podman("container", "inspect", "--format", "{{.Id}}", name).strip()
+    (EXITS / identity).write_text("137", encoding="utf-8")
 
 
 def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:

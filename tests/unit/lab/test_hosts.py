@@ -18,6 +18,7 @@ case "$*" in
     "volume ls --quiet --filter label=baremetal.sonic.lab=lab") echo v1;;
     "network ls --quiet --filter label=baremetal.sonic.lab=lab") echo sonic-lab;;
     "images --quiet"*) echo abc abc;;
+    "container inspect"*) echo exited f17f 0;;
     "rmi abc") test -z "$USER_OF_IMAGE" || { echo "image is in use by $USER_OF_IMAGE"; exit 2; };;
 esac
 """
@@ -91,28 +92,80 @@ def test_network_that_is_there_decides_the_subnet(programs: Programs) -> None:
 @pytest.mark.parametrize(
     ("state", "new", "asked"),
     [
-        ("missing", True, "create"),
-        ("created", True, None),
-        ("exited", False, "start sonic-lab-cp1"),
-        ("running", False, None),
+        ("missing", True, ["create --name"]),
+        ("created", True, []),
+        ("exited", False, ["start"]),
+        ("stopping", False, ["wait", "start"]),
+        ("running", False, []),
     ],
 )
 def test_container_in_every_state_that_an_interruption_leaves(
-    programs: Programs, state: str, new: bool, asked: str | None
+    programs: Programs,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    new: bool,
+    asked: list[str],
 ) -> None:
     missing = "exit 1" if state == "missing" else ""
     programs.put(
         "podman",
-        f'case "$*" in "container exists"*) {missing};; "container inspect"*) echo {state};; esac',
+        f'case "$*" in "container exists"*) {missing};;'
+        f' "container inspect"*) echo {state} f17f 4242;; esac',
     )
+    monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", "4242"))
     lab = Lab("lab", subnet="172.30.0.0/24")
     assert hosts._start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new
     did = [line for line in programs.ran if "podman container " not in line]
-    assert [asked in line for line in did] == [True] if asked else did == []
+    assert len(did) == len(asked)
+    assert all(f"{words} sonic-lab-cp1" in line for words, line in zip(asked, did, strict=True))
     if state == "missing":
         assert "--label baremetal.sonic.lab=lab" in did[0]
         assert "--hostname cp1" in did[0]
         assert "--ip 172.30.0.11" in did[0]
+
+
+# A podman whose containers' processes were all ended at once, with their monitors.
+KILLED = """case "$*" in
+"ps "*) echo sonic-lab-cp1;;
+*"{{.Id}} {{.State.Pid}}"*) echo running f17f 999999999;;
+*"{{.Id}}"*) echo f17f;;
+esac"""
+
+
+def test_container_that_was_killed_with_its_monitor_is_started_again(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs.put("podman", KILLED)
+    monkeypatch.setattr(hosts, "EXITS", tmp_path)
+    lab = Lab("lab", subnet="172.30.0.0/24")
+    assert hosts.running(lab) == []
+    assert hosts._start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is False
+    assert (tmp_path / "f17f").read_text(encoding="utf-8") == "137"
+    assert programs.ran[-1] == "podman start sonic-lab-cp1"
+
+
+def test_lab_that_was_killed_is_removed_at_the_first_try(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs.put("podman", KILLED)
+    monkeypatch.setattr(hosts, "EXITS", tmp_path)
+    assert "1 containers" in hosts.destroy(Lab("lab"))
+    assert (tmp_path / "f17f").exists()
+    assert "podman rm --force --time 5 --volumes sonic-lab-cp1" in programs.ran
+
+
+def test_killed_container_that_podman_cannot_be_told_of_is_one_clear_error(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs.put("podman", KILLED)
+    monkeypatch.setattr(hosts, "EXITS", tmp_path / "none")
+    with pytest.raises(LabError, match="the processes of sonic-lab-cp1 are gone"):
+        hosts._start(Lab("lab"), "sonic-lab-cp1", "172.30.0.11", [], ["image"])
+
+
+def test_process_of_the_same_number_is_not_the_container() -> None:
+    assert not hosts._alive("f17f0000", "self")
+    assert not hosts._alive("f17f0000", "999999999")
 
 
 def test_host_that_does_not_answer_is_named(
