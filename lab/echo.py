@@ -165,7 +165,7 @@ def deployed(api: client.ApiClient, address: str) -> Iterator[Echo]:
     core = client.CoreV1Api(api)
     stack = core.list_namespaced_pod(STACK).items
     # Any image of the reference stack has Python.
-    image = next(p for p in stack if p.metadata.name.startswith("cartesia-api"))
+    [image, *_more] = [p for p in stack if p.metadata.name.startswith("cartesia-api")]
     source = (Path(__file__).parent / "echo_server.py").read_text(encoding="utf-8")
     echo = Echo(api, address, "")
     left = client.NetworkingV1Api(api).list_namespaced_ingress(STACK, label_selector=SELECTOR)

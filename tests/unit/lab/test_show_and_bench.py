@@ -94,11 +94,13 @@ def test_recap_of_ansible() -> None:
     }
 
 
-def test_bench_of_no_lab_or_a_failing_playbook(lab: Lab, programs: Programs) -> None:
+def test_bench_of_no_lab_or_a_failing_playbook(
+    lab: Lab, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     programs.put("podman")
     with pytest.raises(LabError, match="no lab lab is running: make lab LAB=lab"):
         bench.run(lab)
-    programs.put("podman", "echo sonic-lab-cp1")
+    monkeypatch.setattr("lab.hosts.running", lambda _lab: ["sonic-lab-cp1"])
     programs.put("ansible-playbook", "echo 'fatal: [cp1]'; exit 2")
     with pytest.raises(LabError, match=re.compile("hosts.yml failed:.*fatal", re.DOTALL)):
         bench.run(lab)
@@ -112,7 +114,8 @@ def test_bench_says_what_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("LAB_TIMINGS", raising=False)
-    programs.put("podman", 'case "$*" in ps*) echo sonic-lab-cp1;; *) echo none-of-this-id;; esac')
+    programs.put("podman", "echo none-of-this-id")
+    monkeypatch.setattr("lab.hosts.running", lambda _lab: ["sonic-lab-cp1"])
     programs.put("ansible-playbook", f"cat <<'END'\n{RECAP}END")
     loaded: list[Lab] = []
     monkeypatch.setattr("lab.bench_ingress.measure", loaded.append)
