@@ -75,7 +75,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
     inventory = {
         "all": {
             "hosts": {"cp1": {"ansible_connection": "local", "ansible_host": "192.0.2.11"}},
-            "children": {"ingress": {"hosts": {"cp1": {}}}},
+            "children": {
+                "control_plane": {"hosts": {"cp1": {}}},
+                "ingress": {"hosts": {"cp1": {}}},
+                "gpu_workers": {"hosts": {"gpu1": {"ansible_host": "192.0.2.21"}}},
+            },
             "vars": {"ansible_python_interpreter": sys.executable},
         }
     }
@@ -130,6 +134,11 @@ def test_own_controller(rendered: dict[str, Objects]) -> None:
     # It keeps the address for as long as the host's live connections may take to end.
     probe = vip["livenessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] > 90
+
+
+def test_host_that_serves_no_longer_loses_its_label(rendered: dict[str, Objects]) -> None:
+    labels = [named(rendered["defaults"], "Node", n)["metadata"]["labels"] for n in ("cp1", "gpu1")]
+    assert labels == [{"baremetal.sonic/ingress": "true"}, {}]
 
 
 def test_secrets_are_read_in_one_namespace_only(rendered: dict[str, Objects]) -> None:

@@ -134,6 +134,20 @@ def test_role_depends_on_site(role: Path) -> None:
 
 
 @each_role
+def test_field_manager_is_the_role(role: Path) -> None:
+    # Server-side apply takes away what its manager applied before and does not apply now: of an
+    # object that two roles write to (a Node's labels), each would undo the other's part.
+    managers = [
+        task["kubernetes.core.k8s"]["server_side_apply"]["field_manager"]
+        for path in sorted(role.glob("tasks/*.yml"))
+        for task in tasks(load(path))
+        if "server_side_apply" in task.get("kubernetes.core.k8s", {})
+    ]
+    names = {role.name, f"{role.name}.handover"}
+    assert {name.removeprefix("baremetal.sonic.") for name in managers} <= names
+
+
+@each_role
 def test_role_is_used(role: Path) -> None:
     named = f"baremetal.sonic.{role.name}"
     files = [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("roles/*/meta/main.yml")]
