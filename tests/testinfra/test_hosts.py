@@ -23,8 +23,21 @@ PACKAGES = {
 
 # Ports that may be open to others, by the group whose hosts open them, and what listens there.
 OPEN = {
-    "all": {22: "sshd", 179: "kube-router (BGP)", 10250: "kubelet", 10256: "kube-proxy (health)"},
-    "control_plane": {2379: "etcd", 2380: "etcd", 6443: "kube-apiserver"},
+    "all": {
+        22: "sshd",
+        179: "kube-router (BGP)",
+        9100: "node-exporter, by kube-rbac-proxy",
+        10250: "kubelet",
+        10256: "kube-proxy (health)",
+    },
+    "control_plane": {
+        2379: "etcd",
+        2380: "etcd",
+        6443: "kube-apiserver",
+        9379: "etcd's metrics, by kube-rbac-proxy",
+        10257: "kube-controller-manager",
+        10259: "kube-scheduler",
+    },
     # Their ports 80 and 443 lead to the controller's pod: nothing on the host listens on them.
     "ingress": {},
     "gpu_workers": {},

@@ -133,7 +133,7 @@ def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.Cor
 def test_workers_and_api_are_read_every_five_seconds(prometheus: Prometheus) -> None:
     pools = prometheus.get("targets", state="active")["activeTargets"]
     found = [item for item in pools if "cartesia-monitor" in item["scrapePool"]]
-    assert {item["labels"]["container"] for item in found} == {"api", "worker"}
+    assert {item["labels"]["container"] for item in found} == {"api", "worker", "haproxy"}
     assert {item["scrapeInterval"] for item in found} == {"5s"}
 
 
