@@ -188,7 +188,7 @@ def test_workers_follow_the_load_and_only_the_load(
 ) -> None:
     gpus = sum(host["gpus"] for host in info["hosts"].values())
     wait(lambda: worker.other_than(1), 30)
-    with Crowd(info, 4 * gpus) as crowd:
+    with Crowd(info, 4 * gpus, sentences=36) as crowd:
         record_property("second_pod_s", wait(lambda: worker.fewer_than(2), 60))
         record_property("all_gpus_s", wait(lambda: worker.fewer_than(gpus), 60))
         with no_prometheus(core, custom):
