@@ -63,7 +63,10 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
             }
         ],
     }
-    site = {"prometheus_workers": ["tts-worker"], "prometheus_ingress_names": ["speech.example.com", "voice.example.com"]}
+    site = {
+        "prometheus_workers": ["tts-worker"],
+        "prometheus_ingress_names": ["speech.example.com", "voice.example.com"],
+    }
     extra = site | {"template": str(ROLE / "templates/objects.yml.j2")} | variables
     files = {"play.yml": [play], "hosts.yml": INVENTORY, "extra.json": extra}
     for name, content in files.items():
