@@ -57,7 +57,9 @@ class Crowd:
         self._deadline = time.monotonic() + limit_s
         self._leaving = threading.Event()
         self._lock = threading.Lock()
-        self._listeners = [threading.Thread(target=self._listen, daemon=True) for _ in range(size)]
+        self._listeners = [
+            threading.Thread(target=self._listen, daemon=True) for _each in range(size)
+        ]
 
     def __enter__(self) -> Crowd:
         for listener in self._listeners:
