@@ -76,6 +76,7 @@ class Stack:
         """Start the API pod."""
         settings = {
             "LICENSE_PROXY_URL": f"http://127.0.0.1:{self._proxy_port}",
+            "CARTESIA_API_KEY": KEY,
             "SONIC_PORT": str(self.api_port),
             "SONIC_METRICS_PORT": str(self.api_metrics_port),
             "SONIC_QUEUE_TIMEOUT": "0.5",
@@ -93,6 +94,10 @@ class Stack:
             "SONIC_METRICS_PORT": str(self.worker_ports[name]),
         }
         self._service(name, "worker", settings | more)
+
+    def start_listener(self, name: str = "listener") -> None:
+        """Start a worker that listens."""
+        self.start_worker(name, SONIC_OPERATION="STT", SONIC_MODEL="ink-reference")
 
     def wait_api(self) -> None:
         """Wait until the API is ready."""
@@ -164,3 +169,14 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **settings}
             )
+
+
+def error_rate(said: str, heard: str) -> float:
+    """Return the word error rate: changes that make one text the other, for each word said."""
+    want, got = said.split(), heard.split()
+    row = list(range(len(got) + 1))
+    for i, word in enumerate(want, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(got, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
+    return row[-1] / len(want)
