@@ -10,31 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import soxr  # type: ignore[import-untyped,unused-ignore]
 
-from sonic_reference.protocol import AudioEncoding, Encoding, OutputFormat
+from sonic_reference.protocol import SAMPLE_BYTES, AudioEncoding, Encoding, OutputFormat
 
 Samples = npt.NDArray[np.float32]
 
-# Bytes of a sample, and the format's number in a WAV header (mmreg.h).
-SAMPLE_BYTES: dict[Encoding, int] = {
-    "pcm_f32le": 4,
-    "pcm_s16le": 2,
-    "pcm_mulaw": 1,
-    "pcm_alaw": 1,
-}
+# The format's number in a WAV header (mmreg.h).
 WAV_FORMATS: dict[Encoding, int] = {
     "pcm_f32le": 3,
     "pcm_s16le": 1,
     "pcm_mulaw": 7,
     "pcm_alaw": 6,
-}
-# Bytes of a sample of what clients send.
-SAMPLE_WIDTHS: dict[AudioEncoding, int] = {
-    "pcm_s16le": 2,
-    "pcm_s32le": 4,
-    "pcm_f16le": 2,
-    "pcm_f32le": 4,
-    "pcm_mulaw": 1,
-    "pcm_alaw": 1,
 }
 # A header is sent before the length is known: by convention the largest number stands for
 # "until the end".
@@ -176,7 +161,7 @@ class Decoder:
 
     def __init__(self, encoding: AudioEncoding, source_rate: int, target_rate: int) -> None:
         self._encoding = encoding
-        self._width = SAMPLE_WIDTHS[encoding]
+        self._width = SAMPLE_BYTES[encoding]
         self._rest = b""
         self._resampler: soxr.ResampleStream | None = None
         if source_rate != target_rate:

@@ -33,6 +33,17 @@ Container = Literal["raw", "wav", "mp3"]
 Encoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
 AudioEncoding = Literal["pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw"]
 
+# Hz; what sound files are sent to workers at.
+FILE_RATE = 16000
+SAMPLE_BYTES: dict[AudioEncoding, int] = {
+    "pcm_s16le": 2,
+    "pcm_s32le": 4,
+    "pcm_f16le": 2,
+    "pcm_f32le": 4,
+    "pcm_mulaw": 1,
+    "pcm_alaw": 1,
+}
+
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
 _MEDIA_TYPES: dict[Container, str] = {"raw": "audio/pcm", "wav": "audio/wav", "mp3": "audio/mpeg"}
 

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from sonic_reference import protocol
 from sonic_reference.api import openapi, resources
 from sonic_reference.api.contexts import Session
 from sonic_reference.api.credentials import Credentials
@@ -42,14 +43,11 @@ from sonic_reference.api.schema import (
 from sonic_reference.api.sessions import Sessions
 from sonic_reference.api.streaming import GrowingResponse, audio, disconnected
 from sonic_reference.api.transcription import (
-    FILE_RATE,
     Listening,
     Manual,
     Turns,
-    read_audio,
     transcribe,
 )
-from sonic_reference.audio import SAMPLE_WIDTHS
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -248,8 +246,10 @@ def create_app(site: Site) -> ASGIApp:
         if "encoding" in request.query_params:
             job, sound = wanted.job(request.state.request_id, interim=False), content
         else:
-            sound = await asyncio.to_thread(read_audio, content)
-            wanted = wanted.model_copy(update={"encoding": "pcm_s16le", "sample_rate": FILE_RATE})
+            sound = await asyncio.to_thread(_read_audio, content)
+            wanted = wanted.model_copy(
+                update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
+            )
             job = wanted.job(request.state.request_id, interim=False)
         gone = asyncio.create_task(disconnected(request.receive))
         try:
@@ -258,7 +258,7 @@ def create_app(site: Site) -> ASGIApp:
             gone.cancel()
         if not with_words:
             del said["words"]
-        seconds = len(sound) / SAMPLE_WIDTHS[job.encoding] / job.sample_rate
+        seconds = len(sound) / protocol.SAMPLE_BYTES[job.encoding] / job.sample_rate
         return JSONResponse(
             said | {"duration": round(seconds, 3), "language": job.language,
                     "request_id": request.state.request_id}
@@ -390,6 +390,13 @@ async def _unless(gone: asyncio.Task[None], work: Awaitable[Result]) -> Result:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+
+
+def _read_audio(content: bytes) -> bytes:
+    # Loads libraries that a pod which nobody sends recordings to does without.
+    from sonic_reference.api.recordings import read_audio
+
+    return read_audio(content)
 
 
 def _unexpected() -> ApiError:

@@ -14,9 +14,8 @@ from sonic_reference import protocol
 from sonic_reference.api.dispatch import Dispatcher, Event, WorkerLostError, lost
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.schema import STRUCTURED_ERRORS
-from sonic_reference.audio import SAMPLE_BYTES
 from sonic_reference.errors import ApiError
-from sonic_reference.protocol import SpeechJob
+from sonic_reference.protocol import SAMPLE_BYTES, SpeechJob
 
 Fields = dict[str, Any]
 

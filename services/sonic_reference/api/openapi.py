@@ -85,6 +85,13 @@ def _answer(operation: str, content: Fields, *errors: int, **more: Any) -> Field
     return {"operationId": operation, "responses": success | statuses} | more
 
 
+def _refused(operation: str) -> Fields:
+    """Return an operation that always ends in an error here."""
+    refused = _answer(operation, {}, *KEY_ERRORS, 404)
+    del refused["responses"]["200"]
+    return refused
+
+
 ID = [{"name": "id", "in": "path", "required": True, "schema": TEXT}]
 AUDIO = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
@@ -101,12 +108,6 @@ def _paths() -> Fields:
     delete = _answer("deletePronunciationDict", {}, *KEY_ERRORS, 404)
     del delete["responses"]["200"]
     delete["responses"] |= deleted
-    forbidden: Fields = {
-        "operationId": "deleteVoice",
-        "responses": {
-            str(status): {"$ref": "#/components/responses/Error"} for status in (*KEY_ERRORS, 404)
-        },
-    }
     recording = _body(ListenRequest, "multipart/form-data")
     recording["requestBody"]["content"]["multipart/form-data"]["schema"] = {
         "type": "object",
@@ -144,7 +145,8 @@ def _paths() -> Fields:
         "/voices/{id}": {
             "parameters": ID,
             "get": _answer("getVoice", _json(VOICE), *KEY_ERRORS, 404),
-            "delete": forbidden,
+            "patch": _refused("updateVoice"),
+            "delete": _refused("deleteVoice"),
         },
         "/pronunciation-dicts/": {
             "get": _answer(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -27,6 +27,7 @@ from sonic_reference.api.schema import (
 from sonic_reference.errors import ApiError
 
 Fields = dict[str, Any]
+Endpoint = Callable[[Request], Awaitable[Response]]
 ReadBody = Callable[[Request], Awaitable[bytes]]
 # Voices have no date of their own: they came with the first version of this stack.
 VOICES_SINCE = "2026-11-01T00:00:00Z"
@@ -142,26 +143,32 @@ def routes(credentials: Credentials, library: Library, read_body: ReadBody) -> l
         token = credentials.token(grants, wanted.expires_in or DEFAULT_LIFE_S)
         return JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
 
-    made = [
-        ("/voices", "GET", list_voices),
-        ("/voices/clone", "POST", change_voice),
-        ("/voices/localize", "POST", change_voice),
-        ("/voices/{id}", "GET", get_voice),
-        ("/voices/{id}", "PATCH", change_voice),
-        ("/voices/{id}", "DELETE", change_voice),
-        ("/pronunciation-dicts", "GET", list_dictionaries),
-        ("/pronunciation-dicts", "POST", create_dictionary),
-        ("/pronunciation-dicts/{id}", "GET", get_dictionary),
-        ("/pronunciation-dicts/{id}", "PATCH", change_dictionary),
-        ("/pronunciation-dicts/{id}", "DELETE", delete_dictionary),
-        ("/access-token", "POST", create_token),
-    ]
+    made: dict[str, dict[str, Endpoint]] = {
+        "/voices": {"GET": list_voices},
+        "/voices/clone": {"POST": change_voice},
+        "/voices/localize": {"POST": change_voice},
+        "/voices/{id}": {"GET": get_voice, "PATCH": change_voice, "DELETE": change_voice},
+        "/pronunciation-dicts": {"GET": list_dictionaries, "POST": create_dictionary},
+        "/pronunciation-dicts/{id}": {
+            "GET": get_dictionary, "PATCH": change_dictionary, "DELETE": delete_dictionary
+        },
+        "/access-token": {"POST": create_token},
+    }  # fmt: skip
     # Clients write the lists' paths with a slash at the end and without one.
     return [
-        Route(path + end, function, methods=[method])
-        for path, method, function in made
+        Route(path + end, by_method(endpoints), methods=list(endpoints))
+        for path, endpoints in made.items()
         for end in ("", "/")
     ]
+
+
+def by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    """Return one endpoint for a path, so that a wrong method's answer names all right ones."""
+
+    async def serve(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return serve
 
 
 def _voice(request: Request) -> voices.Voice:

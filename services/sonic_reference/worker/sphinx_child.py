@@ -3,10 +3,10 @@
 
 Standard input and output: frames of a type byte, a 32-bit big-endian length and the content.
 In: ``O`` a new stream, ``I`` one with interim transcripts, ``A`` audio (16-bit little-endian mono,
-16 kHz), ``F`` transcribe what has come so far, ``Q`` no more of this stream. Out: ``R`` ready, ``T``
-a transcript (JSON ``{"text", "final", "duration", "words": [[word, start, end], ...]}``), ``C`` an
-``A`` worked through, ``D`` after the transcripts of an ``F``, ``E`` after those of a ``Q``.
-The process ends when standard input does.
+16 kHz), ``F`` transcribe what has come so far, ``Q`` no more of this stream.
+Out: ``R`` ready, ``T`` a transcript (JSON ``{"text", "final", "duration", "words": [[word, start,
+end], ...]}``), ``C`` an ``A`` worked through, ``D`` after the transcripts of an ``F``, ``E`` after
+those of a ``Q``. The process ends when standard input does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pocketsphinx import Decoder, Endpointer  # type: ignore[import-untyped,unus
 RATE = 16000
 # Seconds of speech between two transcripts that are not final.
 PARTIAL_S = 0.5
-# Models looked at in a frame: a tenth of the default halves the time.
+# Models looked at in a frame: a tenth of the default halves the time it takes.
 MAX_MODELS = 3000
 # The dictionary's mark of a word's second and later pronunciations.
 ALTERNATIVE = re.compile(r"\(\d+\)$")

@@ -45,7 +45,7 @@ def quiet_stack(tmp_path_factory: pytest.TempPathFactory, nats_server: str) -> I
     try:
         stack.start_nats()
         stack.start_proxy()
-        stack.start_api()
+        stack.start_api(SONIC_QUEUE_TIMEOUT="15")
         stack.start_worker(SONIC_BATCH_SIZE="4")
         stack.start_listener()
         stack.wait_api()
