@@ -142,6 +142,8 @@ class Lab:
             for entry in fields(cls):
                 # Saved by an older version, it may lack what came later.
                 setattr(lab, entry.name, data.get(entry.name, getattr(lab, entry.name)))
+            # A copied file must not turn this lab into the one that it came from.
+            lab.name = name
         except FileNotFoundError:
             return lab
         except (ValueError, AttributeError) as error:

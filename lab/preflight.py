@@ -75,7 +75,7 @@ def subnet_problems(text: str, lab: Lab) -> list[str]:
         wanted = ipaddress.IPv4Network(text)
     except ValueError as error:
         return [f"LAB_SUBNET={text} is not a network: {error}"]
-    if wanted.prefixlen != 24:
+    if wanted.prefixlen != 24 or str(wanted) != text:
         return [f"LAB_SUBNET={text} is not a /24, as 172.30.5.0/24 is"]
     if lab.subnet == text:
         return []

@@ -52,8 +52,10 @@ def on_leader(lab: Lab, *words: str) -> str:
 def fetch_kubeconfig(lab: Lab) -> None:
     """Keep the administrator's kubeconfig beside the lab's keys."""
     text = on_leader(lab, "cat", "/etc/kubernetes/admin.conf")
-    lab.kubeconfig.touch(mode=0o600)
-    lab.kubeconfig.write_text(text, encoding="utf-8")
+    temporary = lab.kubeconfig.with_name("kubeconfig.new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(lab.kubeconfig)
 
 
 def summary(lab: Lab, say: Callable[[str], None]) -> None:

@@ -169,7 +169,8 @@ def end_leftover() -> None:
     """End what a run that was killed had started and could not end."""
     if not GROUP.exists():
         return
-    number, when = GROUP.read_text(encoding="utf-8").split(" ")
+    # Half a note, of a run that was killed while it wrote it, names nobody.
+    number, _space, when = GROUP.read_text(encoding="utf-8").partition(" ")
     if number.isdigit() and started(int(number)) == when:
         print("==> ending what a killed run left running", flush=True)
         end_group(int(number), lambda: None if started(int(number)) == when else True)

@@ -55,34 +55,37 @@ def build(say: Callable[[str], None]) -> Bundle:
     """
     cache = cache_dir() / "bundle"
     cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache, say):
-        spec = table.artifacts()
-        store = ImageStore(cache)
-        binaries = golang.steps(spec["binaries"])
-        debian = debian_step("debian", ["ca-certificates"])
-        host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
-        pythons = store.python_steps(debian)
-        services = wheels.services_step(REPOSITORY / "services/requirements.txt")
-        client = wheels.client_step(table.versions()["kubernetes_python"])
-        debs = packages.steps(spec["packages"], binaries, cache)
-        debs["deb:nvidia-driver-mock"] = _driver_step()
-        repository = packages.repository_step(debs, cache)
-        images = store.steps(spec["images"], binaries, debian)
-        tag = reference_tag()
-        images |= store.service_steps(tag, pythons, services)
-        steps: list[Step] = [debian, host, services, client, *pythons.values()]
-        steps += [*binaries.values(), *debs.values(), repository, *images.values()]
-        Runner(cache, say, workers=3).run(steps)
-        registry = binaries["go:registry/registry"].output(cache) / "registry"
-        return Bundle(
-            repository=repository.output(cache),
-            wheels=client.output(cache),
-            registry_binary=registry,
-            registry_store=store.seed(registry, images, say),
-            host_image=host.output(cache) / "rootfs.tar",
-            host_image_key=host.key,
-            reference_tag=tag,
-        )
+    spec = table.artifacts()
+    store = ImageStore(cache)
+    binaries = golang.steps(spec["binaries"])
+    debian = debian_step("debian", ["ca-certificates"])
+    host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
+    pythons = store.python_steps(debian)
+    services = wheels.services_step(REPOSITORY / "services/requirements.txt")
+    client = wheels.client_step(table.versions()["kubernetes_python"])
+    debs = packages.steps(spec["packages"], binaries, cache)
+    debs["deb:nvidia-driver-mock"] = _driver_step()
+    repository = packages.repository_step(debs, cache)
+    images = store.steps(spec["images"], binaries, debian)
+    tag = reference_tag()
+    images |= store.service_steps(tag, pythons, services)
+    steps: list[Step] = [debian, host, services, client, *pythons.values()]
+    steps += [*binaries.values(), *debs.values(), repository, *images.values()]
+    registry = binaries["go:registry/registry"].output(cache) / "registry"
+    runner = Runner(cache, say, workers=3)
+    if not runner.complete(steps) or store.unseeded(images):
+        with _alone(cache, say):
+            runner.run(steps)
+            store.seed(registry, images, say)
+    return Bundle(
+        repository=repository.output(cache),
+        wheels=client.output(cache),
+        registry_binary=registry,
+        registry_store=store.registry,
+        host_image=host.output(cache) / "rootfs.tar",
+        host_image_key=host.key,
+        reference_tag=tag,
+    )
 
 
 def reference_tag() -> str:

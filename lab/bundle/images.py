@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.bundle import golang
-from lab.bundle.steps import Step, digest, run
+from lab.bundle.steps import Step, digest, read_json, run, write_json
 from lab.bundle.table import HERE
 from lab.config import REPOSITORY, LabError
 
@@ -195,26 +195,32 @@ class ImageStore:
             )
         return made
 
-    def seed(self, registry: Path, steps: dict[str, Step], say: Callable[[str], None]) -> Path:
-        """Push what the registry's store does not hold yet; returns the store's folder."""
-        store = self.cache / "registry"
-        seeded_file = store / "seeded.json"
-        seeded: dict[str, str] = {}
-        if seeded_file.exists():
-            seeded = json.loads(seeded_file.read_text(encoding="utf-8"))
-        missing = {n: s for n, s in steps.items() if seeded.get(_reference(s, self.cache)) != s.key}
+    @property
+    def registry(self) -> Path:
+        """The folder that the site's registry serves."""
+        return self.cache / "registry"
+
+    def unseeded(self, steps: dict[str, Step]) -> list[Step]:
+        """Finished images that the registry's folder does not hold as they are now."""
+        # Without a whole note all is pushed again; the registry takes only what it lacks.
+        seeded = read_json(self.registry / "seeded.json")
+        return [s for s in steps.values() if seeded.get(_reference(s, self.cache)) != s.key]
+
+    def seed(self, registry: Path, steps: dict[str, Step], say: Callable[[str], None]) -> None:
+        """Push what the registry's folder does not hold yet; `registry` is its program."""
+        missing = self.unseeded(steps)
         if not missing:
-            return store
-        store.mkdir(parents=True, exist_ok=True)
-        with _Registry(registry, store) as address:
-            for number, step in enumerate(missing.values(), start=1):
+            return
+        self.registry.mkdir(parents=True, exist_ok=True)
+        seeded = read_json(self.registry / "seeded.json")
+        with _Registry(registry, self.registry) as address:
+            for number, step in enumerate(missing, start=1):
                 reference = _reference(step, self.cache)
                 say(f"[{number}/{len(missing)}] seeding the site's registry: {reference}")
                 run([*self.podman, "push", "--quiet", "--tls-verify=false"]
                     + [reference, f"docker://{address}/{reference}"])  # fmt: skip
                 seeded[reference] = step.key
-                seeded_file.write_text(json.dumps(seeded, indent=1), encoding="utf-8")
-        return store
+                write_json(self.registry / "seeded.json", seeded)
 
 
 def _reference(step: Step, cache: Path) -> str:

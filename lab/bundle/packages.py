@@ -128,8 +128,9 @@ def _builder(
 def _gpg(cache: Path) -> list[str]:
     home = cache / "gnupg"
     command = ["gpg", "--batch", "--quiet", "--yes", "--homedir", str(home)]
-    if not (home / "pubring.kbx").exists():
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # gpg writes its files before the key: after an interruption they are there without one.
+    if not run([*command, "--list-secret-keys"]).strip():
         run(
             [*command, "--passphrase", "", "--quick-generate-key"]
             + ["baremetal.sonic bundle", "ed25519", "sign", "never"]

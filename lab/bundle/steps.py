@@ -60,10 +60,10 @@ def run(
 def read_json(path: Path) -> dict[str, Any]:
     """What write_json wrote; empty where there is no such file, or no whole one."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -114,8 +114,14 @@ class Runner:
             raise
         return time.monotonic() - started
 
+    def complete(self, steps: Iterable[Step]) -> bool:
+        """Whether every result is there; true then for good, so no lock is needed to ask."""
+        return all(step.output(self.cache).exists() for step in steps)
+
     def run(self, steps: Iterable[Step]) -> int:
         """Build what is missing, in the order of needs; returns how many were built.
+
+        Only one run may be under way in a cache.
 
         Raises:
             LabError: a step failed (those already running are let finish, and are kept), or needs

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,10 +121,15 @@ def token(run: Runner, minutes: int) -> dict[str, Any]:
     if code:
         raise RuntimeError(failure(error or out))
     words = out.split()
-    return {
-        "token": words[words.index("--token") + 1],
-        "ca_cert_hash": words[words.index("--discovery-token-ca-cert-hash") + 1],
-    }
+    options = dict(pairwise(words))
+    try:
+        return {
+            "token": options["--token"],
+            "ca_cert_hash": options["--discovery-token-ca-cert-hash"],
+        }
+    except KeyError as missing:
+        # Not with the output: a token may be in it.
+        raise RuntimeError(f"kubeadm's join command has no {missing.args[0]}") from None
 
 
 def join_configuration(base: dict[str, Any], endpoint: str, secret: dict[str, Any]) -> str:

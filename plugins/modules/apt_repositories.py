@@ -74,6 +74,7 @@ refreshed:
   type: bool
 """
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,19 @@ def deb822(repository: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def problems(repositories: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with the names of the repositories: all of it."""
+    names = [repository["name"] for repository in repositories]
+    found = [f"{name}: named twice" for name in sorted(set(names)) if names.count(name) > 1]
+    # apt passes over files of other names, as sources.list(5) says, without an error.
+    found += [
+        f"{name!r} is no name: use letters, digits, dashes, underscores and dots"
+        for name in names
+        if not re.fullmatch("[A-Za-z0-9_.-]+", name)
+    ]
+    return found
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -118,6 +132,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    wrong = problems(module.params["repositories"])
+    if wrong:
+        module.fail_json(msg=f"site_package_repositories: {'; '.join(wrong)}")
     changed_paths = []
     diffs = []
     newest = 0.0

@@ -73,6 +73,7 @@ changed_paths:
 import grp
 import os
 import pwd
+import re
 import stat
 import tempfile
 from pathlib import Path
@@ -100,7 +101,7 @@ class Target:
             # Not read_text: it would hide line ends of other systems.
             text = self.path.read_bytes().decode("utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
-            return None, ""
+            return ("", "a link that leads nowhere") if self.path.is_symlink() else (None, "")
         return text, _permissions(stat.S_IMODE(shown.st_mode), shown.st_uid, shown.st_gid)
 
     def wanted(self) -> tuple[str | None, str]:
@@ -146,9 +147,7 @@ def problems(files: list[dict[str, Any]]) -> list[str]:
         seen.add(path)
         if item["state"] == "present" and item["content"] is None:
             found.append(f"{path}: content is missing (or say state: absent)")
-        try:
-            int(item["mode"], 8)
-        except ValueError:
+        if not re.fullmatch("[0-7]{3,4}", item["mode"]):
             found.append(f"{path}: mode {item['mode']!r} is not octal, as '0644' is")
         for kind, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
             try:

@@ -195,6 +195,11 @@ class Node:
             return {"changed": False, "joined": True}
         if self.module.check_mode:
             return {"changed": True, "joined": False}
+        lacking = [n for n in ("token", "ca_cert_hash") if not self.options["secret"].get(n)]
+        if lacking:
+            self.module.fail_json(
+                msg=f"secret lacks {', '.join(lacking)}: give what state=token returned"
+            )
         if kubeadm.bootstrapped():
             # The kubelet got its identity, and the join was interrupted before it saw that. A
             # second join would be refused, because the node is there: finish this one.
@@ -224,12 +229,12 @@ def main() -> None:
             "token_minutes": {"type": "int", "default": 15, "no_log": False},
             "api_timeout": {"type": "int", "default": 120},
         },
-        required_if=[
-            ("state", "initialized", ["config"]),
-            ("state", "joined", ["endpoint", "secret"]),
-        ],
+        required_if=[("state", "joined", ["endpoint", "secret"])],
         supports_check_mode=True,
     )
+    if module.params["state"] == "initialized" and not module.params["config"]:
+        # required_if takes the empty list, which is the default, for a value.
+        module.fail_json(msg="state is initialized but config is missing or empty")
     node = Node(module)
     actions = {"initialized": node.initialize, "token": node.token, "joined": node.join}
     state = module.params["state"]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a running lab is asked and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from lab import bench, show
+from lab.bundle.steps import run
+from lab.config import Lab, LabError
+from tests.unit.lab.conftest import Programs
+
+# The remote side of ssh: a shell that gets the words behind the address as one line.
+SSH = 'while [ "${1#root@}" = "$1" ]; do shift; done; shift; exec sh -c "$*"'
+RECAP = """\
+PLAY RECAP *********************************************************************
+cp1                        : ok=48   changed=0    unreachable=0    failed=0    skipped=12
+gpu-with-a-name-of-more-than-26.example.com : ok=20   changed=2    unreachable=0    skipped=3
+ok: [cp1] => {"msg": "x : ok=1 changed=1"}
+"""
+
+
+@pytest.fixture
+def lab() -> Lab:
+    made = Lab("lab", subnet="172.30.0.0/24", api_key="sk_lab_key")
+    made.hosts = {"cp1": {"address": "172.30.0.11", "gpus": 0, "groups": ["control_plane"]}}
+    made.save()
+    return made
+
+
+def test_words_arrive_at_the_host_as_they_were_given(lab: Lab, programs: Programs) -> None:
+    programs.put("ssh", SSH)
+    words = ["a b", "$HOME", "it's", 'say "x"', "nvidia\\.com/gpu", "[-1]", "", "*"]
+    assert show.on_leader(lab, "printf", "%s|", *words) == "|".join([*words, ""])
+
+
+def test_kubeconfig_is_for_the_owner_only(lab: Lab, programs: Programs) -> None:
+    programs.put("ssh", "echo 'apiVersion: v1'")
+    show.fetch_kubeconfig(lab)
+    assert lab.kubeconfig.read_text() == "apiVersion: v1\n"
+    assert stat.S_IMODE(lab.kubeconfig.stat().st_mode) == 0o600
+
+
+def test_interrupted_fetch_leaves_no_half_kubeconfig(
+    lab: Lab, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """'make lab-info' fetches it only where there is none: half of one would stay for good."""
+
+    def interrupted(path: Path, text: str, encoding: str) -> None:
+        with path.open("w", encoding=encoding) as stream:
+            stream.write(text[:5])
+        raise KeyboardInterrupt
+
+    programs.put("ssh", "echo 'apiVersion: v1'")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            show.fetch_kubeconfig(lab)
+    assert not lab.kubeconfig.exists()
+    show.fetch_kubeconfig(lab)
+    assert lab.kubeconfig.read_text() == "apiVersion: v1\n"
+
+
+def test_info_is_json_and_names_the_files_of_this_lab(lab: Lab) -> None:
+    told = json.loads(json.dumps(show.info(lab)))
+    assert told["ingress_address"] == "172.30.0.11"
+    assert told["hosts"]["cp1"]["container"] == "sonic-lab-cp1"
+    for name in ("ca_file", "kubeconfig", "ssh_key"):
+        assert Path(told[name]).parent == lab.directory
+
+
+def test_example_of_what_to_try_can_be_pasted_into_a_shell(lab: Lab, programs: Programs) -> None:
+    text = show.TRY_NEXT.format(lab=lab, host="speech.lab.test", resolve="r")
+    example = text[text.index("curl") : text.index("  KUBECONFIG")]
+    programs.put("curl", 'for word; do last=$word; done; printf %s "$last"')
+    request = json.loads(run(["sh", "-c", example]))
+    assert request["voice"] == {"mode": "id", "id": "en-us"}
+    assert "X-API-Key: sk_lab_key" in programs.ran[0]
+
+
+def test_recap_of_ansible() -> None:
+    assert bench.recap(RECAP) == {
+        "cp1": (48, 0, 12),
+        "gpu-with-a-name-of-more-than-26.example.com": (20, 2, 3),
+    }
+
+
+def test_bench_of_no_lab_or_a_failing_playbook(lab: Lab, programs: Programs) -> None:
+    programs.put("podman")
+    with pytest.raises(LabError, match="no lab lab is running: make lab LAB=lab"):
+        bench.run(lab)
+    programs.put("podman", "echo sonic-lab-cp1")
+    programs.put("ansible-playbook", "echo 'fatal: [cp1]'; exit 2")
+    with pytest.raises(LabError, match=re.compile("hosts.yml failed:.*fatal", re.DOTALL)):
+        bench.run(lab)
+    assert not (lab.directory / "timings.json").exists()
+
+
+def test_bench_says_what_changed(
+    lab: Lab,
+    programs: Programs,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LAB_TIMINGS", raising=False)
+    programs.put("podman", 'case "$*" in ps*) echo sonic-lab-cp1;; *) echo none-of-this-id;; esac')
+    programs.put("ansible-playbook", f"cat <<'END'\n{RECAP}END")
+    bench.run(lab)
+    told = capsys.readouterr().out
+    assert "cp1 48+12, gpu-with-a-name-of-more-than-26.example.com 20+3, CHANGED 2" in told
+    timings = json.loads((lab.directory / "timings.json").read_text())
+    assert list(timings) == list(bench.PLAYBOOKS)
