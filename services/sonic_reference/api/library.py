@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,7 +25,7 @@ from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-MAX_ITEMS = 2000
+MAX_ITEMS = 1000
 MAX_DICTIONARIES = 1000
 WATCH_S = 1.0
 
@@ -60,22 +61,30 @@ class Dictionary(BaseModel):
 
     def apply(self, text: str) -> str:
         """Return the text with every item's text replaced by its alias; longest texts first."""
-        aliases = {item.text if item.case_sensitive else item.text.lower(): item.alias
-                   for item in self.items}  # fmt: skip
-        pattern = "|".join(
-            rf"(?<!\w){re.escape(item.text)}(?!\w)"
-            if item.case_sensitive
-            else rf"(?<!\w)(?i:{re.escape(item.text)})(?!\w)"
-            for item in sorted(self.items, key=lambda item: -len(item.text))
-        )
-        if not pattern:
+        if not self.items:
             return text
+        aliases = {
+            item.text if item.case_sensitive else item.text.lower(): item.alias
+            for item in self.items
+        }
 
         def alias(found: re.Match[str]) -> str:
             said = found.group()
             return aliases.get(said, aliases.get(said.lower(), said))
 
-        return re.sub(pattern, alias, text)
+        texts = tuple((item.text, bool(item.case_sensitive)) for item in self.items)
+        return _pattern(texts).sub(alias, text)
+
+
+@lru_cache(maxsize=64)
+def _pattern(texts: tuple[tuple[str, bool], ...]) -> re.Pattern[str]:
+    """Return what finds any of these texts as whole words, each with case or without."""
+    longest_first = sorted(texts, key=lambda text: -len(text[0]))
+    found = "|".join(
+        re.escape(text) if with_case else f"(?i:{re.escape(text)})"
+        for text, with_case in longest_first
+    )
+    return re.compile(rf"(?<!\w)(?:{found})(?!\w)")
 
 
 class Library:

@@ -61,6 +61,11 @@ class Stack:
         """The API's URL."""
         return f"http://127.0.0.1:{self.api_port}"
 
+    @property
+    def nats_url(self) -> str:
+        """The NATS server's URL."""
+        return f"nats://127.0.0.1:{self._nats_port}"
+
     def start_nats(self) -> None:
         """Start the NATS server."""
         self._start("nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {})
@@ -160,7 +165,7 @@ class Stack:
         common = {
             "PYTHONPATH": str(SERVICES),
             "SONIC_HOST": "127.0.0.1",
-            "NATS_URL": f"nats://127.0.0.1:{self._nats_port}",
+            "NATS_URL": self.nats_url,
         }
         command = [sys.executable, "-m", f"sonic_reference.{module}"]
         self._start(name, command, common | dict(settings))

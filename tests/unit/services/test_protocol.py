@@ -51,6 +51,33 @@ def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not roster.served("tts", "m")
 
 
+def test_the_worker_with_most_streams_free_comes_first() -> None:
+    roster = Roster({"tts": ("m",)})
+    assert roster.freest("tts", "m") is None
+    roster.note(said("small", capacity=2))
+    roster.note(said("large", capacity=8, load=5))
+    roster.note(said("listener", operation="stt", capacity=16))
+    assert roster.freest("tts", "m") == "large"
+    # What was given out counts at once, and what a worker says itself counts more.
+    roster.reserve("large")
+    roster.reserve("large")
+    assert roster.freest("tts", "m") == "small"
+    roster.note(said("large", capacity=8, load=0))
+    assert roster.freest("tts", "m") == "large"
+    roster.forget("large")
+    roster.reserve("small")
+    roster.reserve("small")
+    assert roster.freest("tts", "m") is None
+    assert roster.served("tts", "m")
+
+
+def test_among_equals_all_get_some() -> None:
+    roster = Roster({"tts": ("m",)})
+    for name in "abc":
+        roster.note(said(name, capacity=100))
+    assert {roster.freest("tts", "m") for _unused in range(100)} == {"a", "b", "c"}
+
+
 def test_model_names_resolve() -> None:
     roster = Roster({"tts": ("default", "m")})
     assert roster.resolve("tts", "m") == "m"
