@@ -125,7 +125,7 @@ def test_odd_text_does_no_harm(text: str) -> None:
     ("text", "language"),
     [
         ("Hello, world! It costs 42 dollars.", "en"),
-        ("Grüße aus Köln - schön, oder?", "de"),
+        ("Grüße aus Köln, schön, oder?", "de"),
     ],
 )
 def test_words_and_phonemes_are_timed(text: str, language: str) -> None:
@@ -137,7 +137,7 @@ def test_words_and_phonemes_are_timed(text: str, language: str) -> None:
             size += len(block.pcm)
         seconds = size / 2 / RATE
         words = [mark for mark in marks if mark.kind == "word"]
-        assert [mark.text for mark in words] == [one for one in text.split() if one != "-"]
+        assert [mark.text for mark in words] == text.split()
         assert [mark.start_s for mark in words] == sorted(mark.start_s for mark in words)
         assert all(mark.start_s < mark.end_s for mark in words)
         assert words[0].start_s == 0
