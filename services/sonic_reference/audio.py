@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn an engine's samples into the bytes that a client asked for, piece by piece."""
+"""Turn an engine's samples into what a client asked for, and a client's audio into samples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import soxr  # type: ignore[import-untyped,unused-ignore]
 
-from sonic_reference.protocol import Encoding, OutputFormat
+from sonic_reference.protocol import SAMPLE_BYTES, AudioEncoding, Encoding, OutputFormat
 
 Samples = npt.NDArray[np.float32]
 
-# Bytes of a sample, and the format's number in a WAV header (mmreg.h).
-SAMPLE_BYTES: dict[Encoding, int] = {
-    "pcm_f32le": 4,
-    "pcm_s16le": 2,
-    "pcm_mulaw": 1,
-    "pcm_alaw": 1,
-}
+# The format's number in a WAV header (mmreg.h).
 WAV_FORMATS: dict[Encoding, int] = {
     "pcm_f32le": 3,
     "pcm_s16le": 1,
@@ -138,3 +132,51 @@ class Encoder:
             return bytes(self._mp3.encode(_to_int16(samples).tobytes())) if samples.size else b""
         head, self._head = self._head, b""
         return head + _encode(samples, self._output.encoding)
+
+
+def _mulaw_table() -> Samples:
+    code = ~np.arange(256) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 132 << (code >> 4 & 7)) - 132
+    return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
+
+
+def _alaw_table() -> Samples:
+    code = np.arange(256) ^ 0x55
+    segment = code >> 4 & 7
+    magnitude = ((code & 0x0F) << 4) + 8
+    magnitude = np.where(segment > 0, magnitude + 256 << np.maximum(segment - 1, 0), magnitude)
+    return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
+
+
+_LAWS = {"pcm_mulaw": _mulaw_table(), "pcm_alaw": _alaw_table()}
+_TYPES = {"pcm_s16le": "<i2", "pcm_s32le": "<i4", "pcm_f16le": "<f2", "pcm_f32le": "<f4"}
+_SCALES = {"pcm_s16le": 32768.0, "pcm_s32le": 2147483648.0}
+
+
+class Decoder:
+    """One stream's way from a client's audio to 16-bit, little-endian, mono samples.
+
+    A sample may be cut in two by the pieces that it comes in.
+    """
+
+    def __init__(self, encoding: AudioEncoding, source_rate: int, target_rate: int) -> None:
+        self._encoding = encoding
+        self._width = SAMPLE_BYTES[encoding]
+        self._rest = b""
+        self._resampler: soxr.ResampleStream | None = None
+        if source_rate != target_rate:
+            self._resampler = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
+
+    def feed(self, audio: bytes, last: bool = False) -> bytes:
+        """Return the samples that can be had after this audio; all of them after the last."""
+        audio = self._rest + audio
+        whole = len(audio) // self._width * self._width
+        self._rest = audio[whole:]
+        if self._encoding in _LAWS:
+            samples = _LAWS[self._encoding][np.frombuffer(audio, "u1")]
+        else:
+            raw = np.frombuffer(audio[:whole], _TYPES[self._encoding]).astype(np.float32)
+            samples = np.nan_to_num(raw / np.float32(_SCALES.get(self._encoding, 1.0)))
+        if self._resampler:
+            samples = self._resampler.resample_chunk(samples, last=last)
+        return _to_int16(np.clip(samples, -1.0, 1.0)).astype("<i2").tobytes()

@@ -16,7 +16,8 @@ ORPHAN_S = 10.0
 ANNOUNCE_S = 1.0
 # A worker that has not announced itself for that long is gone.
 ROSTER_TTL_S = 3.5
-# Bytes of audio that a worker may be ahead of what the API pod has handed to its client.
+# Bytes of audio that a worker may be ahead of what the API pod has handed to its client, and that
+# an API pod may be ahead of what a worker has transcribed.
 WINDOW_BYTES = 1024 * 1024
 # Bytes of audio in one message, well below NATS's default max_payload of 1 MiB.
 CHUNK_BYTES = 128 * 1024
@@ -25,9 +26,23 @@ ROLL_CALL = f"{PREFIX}.rollcall"
 WORKERS = f"{PREFIX}.workers"
 REPLIES = f"{PREFIX}.replies"
 CONTROL = f"{PREFIX}.control"
+LIBRARY = f"{PREFIX}.library.entry"
+LIBRARY_CALL = f"{PREFIX}.library.rollcall"
 
 Container = Literal["raw", "wav", "mp3"]
 Encoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
+AudioEncoding = Literal["pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw"]
+
+# Hz; what sound files are sent to workers at.
+FILE_RATE = 16000
+SAMPLE_BYTES: dict[AudioEncoding, int] = {
+    "pcm_s16le": 2,
+    "pcm_s32le": 4,
+    "pcm_f16le": 2,
+    "pcm_f32le": 4,
+    "pcm_mulaw": 1,
+    "pcm_alaw": 1,
+}
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
 _MEDIA_TYPES: dict[Container, str] = {"raw": "audio/pcm", "wav": "audio/wav", "mp3": "audio/mpeg"}
@@ -69,11 +84,30 @@ class SpeechJob(Message):
     speed: float = 1.0
     volume: float = 1.0
     emotion: str | None = None
-    pronunciation_dict_id: str | None = None
+    word_timestamps: bool = False
+    phoneme_timestamps: bool = False
+
+
+class TranscriptionJob(Message):
+    """One stream of audio to transcribe: mono samples in this encoding and at this rate (Hz)."""
+
+    request_id: str
+    operation: Literal["stt"] = "stt"
+    model_id: str
+    language: str = "en"
+    interim: bool = True
+    encoding: AudioEncoding
+    sample_rate: int = Field(ge=8000, le=48000)
+
+
+Job = SpeechJob | TranscriptionJob
 
 
 class Announcement(Message):
-    """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called."""
+    """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called.
+
+    Also the payload of "busy", so that the asking pod knows better at once.
+    """
 
     worker: str
     operation: str
@@ -81,6 +115,11 @@ class Announcement(Message):
     capacity: int
     load: int
     draining: bool = False
+
+    @property
+    def free(self) -> int:
+        """Streams that it would still take."""
+        return 0 if self.draining else self.capacity - self.load
 
 
 class Accepted(Message):
@@ -95,6 +134,22 @@ class Finished(Message):
     sent: int
 
 
+class Marks(Message):
+    """When words and phonemes sound: text, start and end in seconds of the utterance."""
+
+    words: list[tuple[str, float, float]] = []
+    phonemes: list[tuple[str, float, float]] = []
+
+
+class Transcript(Message):
+    """Text of the audio since the last final transcript; words in seconds of the stream."""
+
+    text: str
+    is_final: bool
+    duration: float
+    words: list[tuple[str, float, float]] = []
+
+
 def token(name: str) -> str:
     """Return a name as one token of a subject; other characters than [A-Za-z0-9_-] become =XX."""
     return "".join(
@@ -102,11 +157,6 @@ def token(name: str) -> str:
     )
 
 
-def job_subject(operation: str, model: str) -> str:
-    """Return the subject on which jobs of one offering are published."""
-    return f"{PREFIX}.jobs.{token(operation)}.{token(model)}"
-
-
-def job_queue(operation: str, model: str) -> str:
-    """Return the queue group of one offering's workers."""
-    return f"{token(operation)}.{token(model)}"
+def job_subject(operation: str, model: str, worker: str) -> str:
+    """Return the subject on which jobs of one offering are offered to one worker."""
+    return f"{PREFIX}.jobs.{token(operation)}.{token(model)}.{token(worker)}"

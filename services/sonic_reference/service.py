@@ -24,11 +24,32 @@ from sonic_reference.settings import Environment, SettingsError
 
 log = logging.getLogger(__name__)
 
+# The largest message on a WebSocket; audio comes in far smaller ones.
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+BUSY_POLL_S = 0.05
+
 Main = Callable[[Mapping[str, str], asyncio.Event], Awaitable[None]]
 
 
 class Server(uvicorn.Server):
-    """An HTTP server inside a service that handles its signals itself."""
+    """An HTTP server inside a service that handles its signals itself.
+
+    At its end it takes no new connections, and closes WebSockets only when ``busy`` says no more
+    that something is in progress on them.
+    """
+
+    def __init__(self, config: uvicorn.Config, busy: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self._busy = busy
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in order."""
+        for server in self.servers:
+            server.close()
+        while self._busy() and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(BUSY_POLL_S)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -39,20 +60,26 @@ class Server(uvicorn.Server):
 class Listener:
     """An HTTP application on a port, from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._address = (host, port)
         self._server = Server(
             uvicorn.Config(
                 app,
                 lifespan="off",
                 http="httptools",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                # Audio in base64 hardly shrinks, and each socket would hold buffers for it.
+                ws_per_message_deflate=False,
                 access_log=False,
                 log_config=None,
                 server_header=False,
                 # Longer than an ingress keeps an idle connection, so that the ingress closes first.
                 timeout_keep_alive=90,
-            )
+            ),
+            busy,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -107,6 +134,8 @@ def run(name: str, main: Main) -> int:
     )
     # One line for each call to the license proxy would say nothing new.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Its lines about WebSockets have their queries in them, and so the access tokens of clients.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
     async def body() -> None:
         stop = asyncio.Event()

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 import httpx
 
 from sonic_reference import messaging, service
-from sonic_reference.api.app import Health, create_app
+from sonic_reference.api.app import Health, Site, create_app
 from sonic_reference.api.authorization import Authorizer
+from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.dispatch import Dispatcher
+from sonic_reference.api.library import Library
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.settings import Environment
 
@@ -28,11 +30,16 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     port = environment.integer("SONIC_PORT", 5000, 1, 65535)
     nats_url = environment.url("NATS_URL", ("nats", "tls"))
     proxy_url = environment.url("LICENSE_PROXY_URL", ("http", "https"))
-    models = environment.names("SONIC_MODELS", "sonic-reference")
+    models = {
+        "tts": environment.names("SONIC_MODELS", "sonic-reference"),
+        "stt": environment.names("SONIC_STT_MODELS", "ink-reference"),
+    }
+    site_key = environment.text("CARTESIA_API_KEY", "")
     queue_timeout_s = environment.number("SONIC_QUEUE_TIMEOUT", 2.0, 0.0, 3600.0)
     queue_limit = environment.integer("SONIC_QUEUE_LIMIT", 64, 0, 100_000)
     stream_timeout_s = environment.number("SONIC_STREAM_TIMEOUT", 5.0, 2.0, 300.0)
     max_body_bytes = environment.integer("SONIC_MAX_BODY_BYTES", 262_144, 1024, 900_000)
+    max_audio_bytes = environment.integer("SONIC_MAX_AUDIO_BYTES", 26_214_400, 1024, 2**30)
     ttl_s = environment.number("SONIC_AUTHORIZATION_TTL", 10.0, 0.0, 3600.0)
     grace_s = environment.number("SONIC_AUTHORIZATION_GRACE", 300.0, 0.0, 86400.0)
     shutdown_delay_s = environment.number("SONIC_SHUTDOWN_DELAY", 3.0, 0.0, 300.0)
@@ -50,10 +57,13 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         stream_timeout_s=stream_timeout_s,
     )
     health = Health(dispatcher)
+    library = Library()
     async with httpx.AsyncClient(base_url=proxy_url, timeout=2.0, trust_env=False) as proxy:
-        authorizer = Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s)
-        app = create_app(health, authorizer, metrics, max_body_bytes)
-        public = service.Listener(app, host, port)
+        credentials = Credentials(
+            Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s), site_key
+        )
+        site = Site(health, credentials, library, metrics, max_body_bytes, max_audio_bytes)
+        public = service.Listener(create_app(site), host, port, busy=lambda: site.sessions.work > 0)
         private = service.Listener(
             service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port
         )
@@ -64,13 +74,16 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
             await dispatcher.start(await connecting)
+            await library.start(connecting.result())
             await stopping
         health.draining = True
         if connecting.done():
             log.info("draining: no new requests in %g s", shutdown_delay_s)
             # Whoever routes requests here must first have seen that this pod is not ready any more.
             await asyncio.sleep(shutdown_delay_s)
+        site.sessions.draining = True
         await public.stop(drain_timeout_s)
+        await library.stop()
         await dispatcher.stop()
         if connecting.done():
             await messaging.close(connecting.result())

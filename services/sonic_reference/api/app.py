@@ -7,28 +7,53 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from sonic_reference.api.authorization import Authorizer
+from sonic_reference import protocol
+from sonic_reference.api import openapi, resources
+from sonic_reference.api.contexts import Session
+from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.dispatch import Dispatcher
+from sonic_reference.api.events import Speaker, error_event, sse
+from sonic_reference.api.library import Library
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.schema import (
     DEFAULT_VERSION,
     STRUCTURED_ERRORS,
-    parse_speech_request,
+    EventsRequest,
+    ListenRequest,
+    LiveListenRequest,
+    SpeechRequest,
+    parse,
+    parse_json,
     parse_version,
 )
-from sonic_reference.api.streaming import SpeechResponse, disconnected
+from sonic_reference.api.sessions import Sessions
+from sonic_reference.api.streaming import GrowingResponse, audio, disconnected
+from sonic_reference.api.transcription import (
+    Listening,
+    Manual,
+    Turns,
+    transcribe,
+)
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Speech = TypeVar("Speech", bound=SpeechRequest)
 
 BODY_TIMEOUT_S = 15.0
 # nginx's number for a client that closed the connection; only metrics and logs see it.
@@ -59,12 +84,13 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         state = scope.setdefault("state", {})
         state["request_id"] = str(uuid.uuid4())
         state["began"] = time.monotonic()
+        if scope["type"] == "websocket":
+            with self._metrics.websockets.track_inprogress():
+                await self._app(scope, receive, send)
+            return
         status = 500
 
         async def send_with_id(message: Message) -> None:
@@ -87,10 +113,10 @@ class Envelope:
             )
 
 
-def error_response(request: Request, error: ApiError) -> Response:
+def error_response(connection: HTTPConnection, error: ApiError) -> Response:
     """Return an error in the shape of the request's version of the API."""
     try:
-        version = parse_version(request.headers.get("cartesia-version"))
+        version = connection_version(connection)
     except ApiError:
         version = DEFAULT_VERSION
     if version < STRUCTURED_ERRORS:
@@ -100,19 +126,19 @@ def error_response(request: Request, error: ApiError) -> Response:
             "error_code": error.code,
             "title": error.title,
             "message": error.message,
-            "request_id": request.state.request_id,
+            "request_id": connection.state.request_id,
         },
         error.status,
         error.headers,
     )
 
 
-def api_key(request: Request) -> str:
-    """Return the request's key from X-API-Key or Authorization: Bearer; empty without one."""
-    if key := request.headers.get("x-api-key", "").strip():
-        return key
-    scheme, _unused, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+def connection_version(connection: HTTPConnection) -> str:
+    """Return the API's version; of a WebSocket, the query's wins, since browsers set no headers."""
+    asked = connection.headers.get("cartesia-version")
+    if connection.scope["type"] == "websocket":
+        asked = connection.query_params.get("cartesia_version") or asked
+    return parse_version(asked)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -139,11 +165,24 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def create_app(
-    health: Health, authorizer: Authorizer, metrics: ApiMetrics, max_body_bytes: int
-) -> ASGIApp:
+@dataclass
+class Site:
+    """What the routes work with."""
+
+    health: Health
+    credentials: Credentials
+    library: Library
+    metrics: ApiMetrics
+    max_body_bytes: int
+    max_audio_bytes: int
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.credentials)
+
+
+def create_app(site: Site) -> ASGIApp:
     """Return the application on port 5000."""
-    dispatcher = health.dispatcher
+    health, metrics, dispatcher = site.health, site.metrics, site.health.dispatcher
 
     async def root(_request: Request) -> Response:
         return JSONResponse({"ok": True, "version": DEFAULT_VERSION})
@@ -156,37 +195,123 @@ def create_app(
             200 if ok else 503,
         )  # fmt: skip
 
-    async def tts_bytes(request: Request) -> Response:
-        parse_version(request.headers.get("cartesia-version"))
-        await authorizer.check(api_key(request), "tts")
-        body = await read_body(request, max_body_bytes)
-        job = parse_speech_request(body).job(request.state.request_id)
-        gone = asyncio.create_task(disconnected(request.receive))
-        opening = asyncio.create_task(dispatcher.open(job))
-        try:
-            await asyncio.wait({opening, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not opening.done():
-                opening.cancel()
-        if opening.cancelled() or not opening.done():
-            await asyncio.wait({opening})
-            raise ClientDisconnect
-        try:
-            speech, first = await opening
-        except ApiError:
-            gone.cancel()
-            raise
-        metrics.ttfa.labels(speech.offering).observe(time.monotonic() - request.state.began)
-        return SpeechResponse(speech, first, job.output_format.media_type, gone, metrics)
+    async def description(_request: Request) -> Response:
+        return JSONResponse(openapi.document())
 
-    async def on_api_error(request: Request, error: Exception) -> Response:
-        return error_response(request, error if isinstance(error, ApiError) else _unexpected())
+    async def asked(request: Request, model: type[Speech]) -> Speech:
+        """Return a checked request for speech, with its text as its dictionary wants it said."""
+        parse_version(request.headers.get("cartesia-version"))
+        await site.credentials.check(request, "tts")
+        wanted = parse_json(model, await read_body(request, site.max_body_bytes))
+        said = site.library.apply(wanted.pronunciation_dict_id, wanted.transcript)
+        return wanted.model_copy(update={"transcript": said})
+
+    async def tts_bytes(request: Request) -> Response:
+        job = (await asked(request, SpeechRequest)).job(request.state.request_id)
+        gone = asyncio.create_task(disconnected(request.receive))
+        stream, head = await _unless(gone, dispatcher.open(job))
+        metrics.ttfa.labels(stream.offering).observe(time.monotonic() - request.state.began)
+        return GrowingResponse(
+            audio(stream, head, metrics), job.output_format.media_type,
+            gone=gone, close=stream.close,
+        )  # fmt: skip
+
+    async def tts_sse(request: Request) -> Response:
+        wanted = await asked(request, EventsRequest)
+        version = connection_version(request)
+        common = {"context_id": wanted.context_id} if wanted.context_id else {}
+        gone = asyncio.create_task(disconnected(request.receive))
+        speaker = Speaker(dispatcher, metrics)
+        events = speaker.speak(wanted.job(request.state.request_id), request.state.began)
+        # Errors before the first event are answered with their status.
+        first = await _unless(gone, anext(events))
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            async with aclosing(events):
+                yield sse(first | common)
+                try:
+                    async for event in events:
+                        yield sse(event | common)
+                    yield sse({"type": "done", "done": True, "status_code": 200} | common)
+                except ApiError as error:
+                    yield sse(error_event(error, request.state.request_id, version))
+
+        return GrowingResponse(parts(), "text/event-stream", gone=gone, close=events.aclose)
+
+    async def stt(request: Request) -> Response:
+        parse_version(request.headers.get("cartesia-version"))
+        await site.credentials.check(request, "stt")
+        body = await read_body(request, site.max_audio_bytes)
+        wanted, content, with_words = await read_recording(request, body)
+        if "encoding" in request.query_params:
+            job, sound = wanted.job(request.state.request_id, interim=False), content
+        else:
+            sound = await asyncio.to_thread(_read_audio, content)
+            wanted = wanted.model_copy(
+                update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
+            )
+            job = wanted.job(request.state.request_id, interim=False)
+        gone = asyncio.create_task(disconnected(request.receive))
+        try:
+            said = await _unless(gone, transcribe(dispatcher, job, sound))
+        finally:
+            gone.cancel()
+        if not with_words:
+            del said["words"]
+        seconds = len(sound) / protocol.SAMPLE_BYTES[job.encoding] / job.sample_rate
+        return JSONResponse(
+            said | {"duration": round(seconds, 3), "language": job.language,
+                    "request_id": request.state.request_id}
+        )  # fmt: skip
+
+    async def tts_websocket(socket: WebSocket) -> None:
+        try:
+            version = connection_version(socket)
+            await site.sessions.admit(socket, "tts")
+        except ApiError as error:
+            await socket.send_denial_response(error_response(socket, error))
+            return
+        await socket.accept()
+        session = Session(
+            socket, dispatcher, site.library, metrics, version=version, sessions=site.sessions
+        )
+        await session.serve()
+
+    async def listen(socket: WebSocket, shape: Callable[[str], Manual | Turns]) -> None:
+        try:
+            version = connection_version(socket)
+            wanted = parse(LiveListenRequest, dict(socket.query_params))
+            await site.sessions.admit(socket, "stt")
+            stream = await dispatcher.connect(wanted.job(socket.state.request_id, interim=True))
+        except ApiError as error:
+            await socket.send_denial_response(error_response(socket, error))
+            return
+        site.sessions.work += 1
+        try:
+            await socket.accept()
+            await Listening(socket, shape(wanted.language), version).serve(stream)
+        finally:
+            site.sessions.work -= 1
+            await asyncio.shield(stream.close())
+
+    async def stt_websocket(socket: WebSocket) -> None:
+        await listen(socket, Manual)
+
+    async def stt_turns_websocket(socket: WebSocket) -> None:
+        await listen(socket, lambda _language: Turns())
+
+    async def body_of(request: Request) -> bytes:
+        return await read_body(request, site.max_body_bytes)
+
+    async def on_api_error(connection: HTTPConnection, error: Exception) -> Response:
+        return error_response(connection, error if isinstance(error, ApiError) else _unexpected())
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         status_code = error.status_code if isinstance(error, HTTPException) else 500
         code, title = TITLES.get(status_code, ("invalid_request", "Invalid request"))
+        headers = error.headers if isinstance(error, HTTPException) else None
         message = f"{request.method} {request.url.path} is not served"
-        return error_response(request, ApiError(status_code, code, title, message))
+        return error_response(request, ApiError(status_code, code, title, message, headers))
 
     async def on_leave(request: Request, _error: Exception) -> Response:
         request.state.left = True
@@ -195,10 +320,17 @@ def create_app(
     async def on_bug(request: Request, error: Exception) -> Response:
         return error_response(request, _unexpected())
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", root),
         Route("/status", status),
+        Route("/openapi.json", description),
         Route("/tts/bytes", tts_bytes, methods=["POST"]),
+        Route("/tts/sse", tts_sse, methods=["POST"]),
+        Route("/stt", stt, methods=["POST"]),
+        WebSocketRoute("/tts/websocket", tts_websocket),
+        WebSocketRoute("/stt/websocket", stt_websocket),
+        WebSocketRoute("/stt/turns/websocket", stt_turns_websocket),
+        *resources.routes(site.credentials, site.library, body_of),
     ]
     app = Starlette(
         routes=routes,
@@ -209,7 +341,62 @@ def create_app(
             Exception: on_bug,
         },
     )
-    return Envelope(app, metrics, frozenset(route.path for route in routes))
+    app.router.redirect_slashes = False
+    paths = {route.path for route in routes if isinstance(route, Route) and "{" not in route.path}
+    return Envelope(app, metrics, frozenset(paths))
+
+
+async def read_recording(request: Request, body: bytes) -> tuple[ListenRequest, bytes, bool]:
+    """Return what a POST /stt asks, the file, and whether times of words are wanted.
+
+    Raises ApiError 400.
+    """
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        form = await Request(request.scope, receive).form(max_files=1, max_fields=20)
+    except HTTPException as error:
+        raise ApiError(400, "invalid_request", "Invalid request", error.detail) from None
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise ApiError(
+                400, "invalid_request", "Invalid request",
+                "file: the body must be multipart/form-data with a file",
+            )  # fmt: skip
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        wanted = parse(ListenRequest, fields | dict(request.query_params))
+        granularities = form.getlist("timestamp_granularities[]")
+        granularities += form.getlist("timestamp_granularities")
+        return wanted, await file.read(), "word" in granularities
+    finally:
+        await form.close()
+
+
+async def _unless(gone: asyncio.Task[None], work: Awaitable[Result]) -> Result:
+    """Return what work comes to. Raises ClientDisconnect when the client leaves before that."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    except BaseException:
+        gone.cancel()
+        raise
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def _read_audio(content: bytes) -> bytes:
+    # Loads libraries that a pod which nobody sends recordings to does without.
+    from sonic_reference.api.recordings import read_audio
+
+    return read_audio(content)
 
 
 def _unexpected() -> ApiError:

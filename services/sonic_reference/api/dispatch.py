@@ -8,7 +8,8 @@ import contextlib
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -20,7 +21,7 @@ from sonic_reference import protocol
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.roster import Roster
 from sonic_reference.errors import ApiError
-from sonic_reference.protocol import SpeechJob
+from sonic_reference.protocol import Job, SpeechJob
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +32,41 @@ OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
 
 
+def lost(message: str) -> ApiError:
+    """Return the public error for a worker that went away."""
+    return ApiError(503, "worker_lost", "Service unavailable", message, {"Retry-After": "1"})
+
+
+class NothingToSayError(ApiError):
+    """A text without a sound."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            400, "invalid_request", "Nothing to say", "The transcript has nothing to speak"
+        )
+
+
 class WorkerLostError(Exception):
     """The worker of a stream fell silent, or bytes were lost on the way."""
 
 
-class Speech:
-    """One job that a worker took: its audio, piece by piece."""
+class Event(NamedTuple):
+    """What a worker says of a job: audio, marks, transcript or flush_done."""
+
+    kind: str
+    content: bytes
+
+
+class Stream:
+    """One job that a worker took."""
 
     def __init__(self, dispatcher: Dispatcher, job: str, offering: str) -> None:
         self._dispatcher = dispatcher
-        self._events: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._received = 0
+        self._sent = 0
+        self._taken = 0
+        self._room = asyncio.Event()
         self.job = job
         self.offering = offering
         self.worker = ""
@@ -50,45 +75,71 @@ class Speech:
         self.last_heard = time.monotonic()
         self.ended = False
 
-    def put(self, event: str, content: bytes) -> None:
+    def put(self, kind: str, content: bytes) -> None:
         """Take in what came from NATS."""
         self.last_heard = time.monotonic()
-        if event == "audio":
-            self._received += len(content)
-        if event != "beat":
-            self._events.put_nowait((event, content))
+        match kind:
+            case "beat":
+                return
+            case "taken":
+                if content.isdigit():
+                    self._taken = max(self._taken, int(content))
+            case "audio":
+                self._received += len(content)
+        # Whatever ends the job ends the wait for room, too.
+        self._room.set()
+        if kind != "taken":
+            self._events.put_nowait(Event(kind, content))
 
-    async def answer(self) -> str:
+    async def answer(self) -> Event:
         """Return what became of the offer: accepted, busy, nobody or silent."""
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
-                event, content = await self._events.get()
+                event = await self._events.get()
         except TimeoutError:
-            return "silent"
-        if event == "accepted":
-            self.worker = protocol.Accepted.model_validate_json(content).worker
+            return Event("silent", b"")
+        if event.kind == "accepted":
+            self.worker = protocol.Accepted.model_validate_json(event.content).worker
         return event
 
-    async def next(self) -> bytes | None:
-        """Return the next audio, None after the last. Raises ApiError, WorkerLostError."""
+    async def next(self) -> Event | None:
+        """Return what comes next, None at the end. Raises ApiError, WorkerLostError."""
         if self.consumed - self.credited > protocol.WINDOW_BYTES // 4:
             await self._dispatcher.credit(self)
-        event, content = await self._events.get()
-        match event:
+        event = await self._events.get()
+        match event.kind:
             case "audio":
-                self.consumed += len(content)
-                return content
+                self.consumed += len(event.content)
             case "end":
                 self.ended = True
-                sent = protocol.Finished.model_validate_json(content).sent
+                sent = protocol.Finished.model_validate_json(event.content).sent
                 if sent != self._received:
                     raise WorkerLostError(f"{self._received} of {sent} bytes arrived")
                 return None
             case "error":
                 self.ended = True
-                raise ApiError.decode(content)
-            case _:
+                raise ApiError.decode(event.content)
+            case "lost":
                 raise WorkerLostError(f"nothing heard of worker {self.worker}")
+        return event
+
+    async def audio(self, audio: bytes) -> None:
+        """Send audio to the worker, as fast as it works through it."""
+        for start in range(0, len(audio), protocol.CHUNK_BYTES):
+            piece = audio[start : start + protocol.CHUNK_BYTES]
+            while self._sent - self._taken > protocol.WINDOW_BYTES and not self.ended:
+                self._room.clear()
+                await self._room.wait()
+            await self._dispatcher.control(self, "audio", piece)
+            self._sent += len(piece)
+
+    async def finalize(self) -> None:
+        """Ask for a transcript of what was sent so far."""
+        await self._dispatcher.control(self, "finalize")
+
+    async def finish(self) -> None:
+        """Say that no more audio comes."""
+        await self._dispatcher.control(self, "close", str(self._sent).encode())
 
     async def close(self) -> None:
         """Forget the job, and tell its worker so if it is not done."""
@@ -107,7 +158,7 @@ class Dispatcher:
         metrics: ApiMetrics,
         *,
         pod: str,
-        models: tuple[str, ...],
+        models: Mapping[str, tuple[str, ...]],
         queue_timeout_s: float,
         queue_limit: int,
         stream_timeout_s: float,
@@ -118,14 +169,15 @@ class Dispatcher:
         self._queue_limit = queue_limit
         self._stream_timeout_s = stream_timeout_s
         self._client: Client | None = None
-        self._speeches: dict[str, Speech] = {}
+        self._streams: dict[str, Stream] = {}
         self._waiting: Counter[str] = Counter()
         self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ticker: asyncio.Task[None] | None = None
         self._nuid = NUID()
         self.roster = Roster(models)
-        for model in models:
-            self._show(f"tts/{model}")
+        for operation, names in models.items():
+            for name in names:
+                self._show(f"{operation}/{name}")
 
     @property
     def connected(self) -> bool:
@@ -145,62 +197,60 @@ class Dispatcher:
         """End all streams that are left."""
         if self._ticker:
             self._ticker.cancel()
-        for speech in list(self._speeches.values()):
-            await speech.close()
+        for stream in list(self._streams.values()):
+            await stream.close()
 
-    async def open(self, job: SpeechJob) -> tuple[Speech, bytes]:
-        """Find a worker; returns the stream and its first audio.
+    async def open(self, job: SpeechJob) -> tuple[Stream, list[Event]]:
+        """Find a worker; returns the stream and what came up to its first audio.
 
         A worker that is lost before its first audio is replaced once. Raises ApiError 404 for an
         unknown model, 429 when all workers stay full, 503 when there are none, or what the worker
         says.
         """
-        model = self.roster.resolve(job.operation, job.model_id)
-        deadline = time.monotonic() + self._queue_timeout_s
         for attempt in (1, 2):
-            speech = await self._place(job, model, deadline)
+            stream = await self.connect(job)
             try:
-                first = await speech.next()
+                return stream, await self._head(stream)
             except WorkerLostError as error:
-                await speech.close()
+                await stream.close()
+                self.roster.forget(stream.worker)
                 log.warning("request %s, attempt %d: %s", job.request_id, attempt, error)
-                deadline = time.monotonic() + self._queue_timeout_s
-                continue
             except BaseException:
-                await asyncio.shield(speech.close())
+                await asyncio.shield(stream.close())
                 raise
-            if first is None:
-                await speech.close()
-                raise ApiError(
-                    400, "invalid_request", "Nothing to say", "The transcript has nothing to speak"
-                )
-            return speech, first
-        raise ApiError(
-            503,
-            "worker_lost",
-            "Service unavailable",
-            "The worker was lost before it spoke",
-            {"Retry-After": "1"},
-        )
+        raise lost("The worker was lost before it spoke")
 
-    async def credit(self, speech: Speech) -> None:
+    async def connect(self, job: Job) -> Stream:
+        """Find a worker for a job. Raises ApiError 404, 429, 503 as :meth:`open`."""
+        model = self.roster.resolve(job.operation, job.model_id)
+        return await self._place(job, model, time.monotonic() + self._queue_timeout_s)
+
+    async def _head(self, stream: Stream) -> list[Event]:
+        head: list[Event] = []
+        while event := await stream.next():
+            head.append(event)
+            if event.kind == "audio":
+                return head
+        raise NothingToSayError
+
+    async def credit(self, stream: Stream) -> None:
         """Tell a worker how far its audio got; also a sign of life."""
-        speech.credited = speech.consumed
-        await self._control(speech, "credit", str(speech.consumed).encode())
+        stream.credited = stream.consumed
+        await self.control(stream, "credit", str(stream.consumed).encode())
 
-    async def drop(self, speech: Speech) -> None:
-        """See :meth:`Speech.close`."""
-        if self._speeches.pop(speech.job, None) and speech.worker and not speech.ended:
-            await self._control(speech, "cancel")
+    async def drop(self, stream: Stream) -> None:
+        """See :meth:`Stream.close`."""
+        if self._streams.pop(stream.job, None) and stream.worker and not stream.ended:
+            await self.control(stream, "cancel")
 
     # Finding a worker
 
-    async def _place(self, job: SpeechJob, model: str, deadline: float) -> Speech:
+    async def _place(self, job: Job, model: str, deadline: float) -> Stream:
         """Offer a job until a worker takes it; one offering's requests go in their order."""
         offering = f"{job.operation}/{model}"
         line = self._lines[offering]
-        if not line.locked() and (speech := await self._offer(job, model)):
-            return speech
+        if not line.locked() and (stream := await self._offer(job, model)):
+            return stream
         with self._wait(offering, job.operation, model):
             try:
                 async with asyncio.timeout_at(
@@ -208,8 +258,8 @@ class Dispatcher:
                 ):
                     async with line:
                         while True:
-                            if speech := await self._offer(job, model):
-                                return speech
+                            if stream := await self._offer(job, model):
+                                return stream
                             await self.roster.change(OFFER_PAUSE_S)
             except TimeoutError:
                 raise self._no_worker(job.operation, model) from None
@@ -225,31 +275,38 @@ class Dispatcher:
         message = "All workers are busy; try again"
         return ApiError(429, "concurrency_limited", "Too many concurrent requests", message, retry)
 
-    async def _offer(self, job: SpeechJob, model: str) -> Speech | None:
-        """Offer a job once; returns the stream if a worker took it."""
+    async def _offer(self, job: Job, model: str) -> Stream | None:
+        """Offer a job to the worker with most streams free; returns the stream if it takes it."""
         client = self._client
-        if client is None or not client.is_connected:
+        worker = self.roster.freest(job.operation, model)
+        if client is None or not client.is_connected or worker is None:
             return None
-        speech = Speech(self, self._nuid.next().decode(), f"{job.operation}/{model}")
-        self._speeches[speech.job] = speech
+        stream = Stream(self, self._nuid.next().decode(), f"{job.operation}/{model}")
+        self._streams[stream.job] = stream
+        self.roster.reserve(worker)
         taken = False
         try:
             await client.publish(
-                protocol.job_subject(job.operation, model),
+                protocol.job_subject(job.operation, model, worker),
                 job.model_dump_json().encode(),
-                reply=f"{protocol.REPLIES}.{self._pod}.{speech.job}",
+                reply=f"{protocol.REPLIES}.{self._pod}.{stream.job}",
             )
-            answer = await speech.answer()
-            taken = answer == "accepted"
-            if answer == "silent":
-                log.warning("request %s: an offer was not answered", job.request_id)
+            answer = await stream.answer()
+            taken = answer.kind == "accepted"
+            match answer.kind:
+                case "busy":
+                    self._note(answer.content)
+                case "nobody" | "silent":
+                    # It counts again when it announces itself.
+                    log.warning("request %s: worker %s: %s", job.request_id, worker, answer.kind)
+                    self.roster.forget(worker)
         except NatsError as error:
             log.warning("request %s: cannot offer: %s", job.request_id, error)
         finally:
             if not taken:
                 # A worker that takes it after all is told to stop, see _on_reply.
-                self._speeches.pop(speech.job, None)
-        return speech if taken else None
+                self._streams.pop(stream.job, None)
+        return stream if taken else None
 
     @contextlib.contextmanager
     def _wait(self, offering: str, operation: str, model: str) -> Generator[None, None, None]:
@@ -277,25 +334,29 @@ class Dispatcher:
         job = parts[4]
         # The server itself answers on the bare subject when nobody listens to an offer.
         event = parts[5] if len(parts) > 5 else "nobody"
-        speech = self._speeches.get(job)
-        if speech:
-            speech.put(event, message.data)
+        stream = self._streams.get(job)
+        if stream:
+            stream.put(event, message.data)
         elif event == "accepted":
-            late = Speech(self, job, "")
+            late = Stream(self, job, "")
             with contextlib.suppress(ValidationError):
                 late.worker = protocol.Accepted.model_validate_json(message.data).worker
-                await self._control(late, "cancel")
+                await self.control(late, "cancel")
 
     async def _on_announcement(self, message: Msg) -> None:
-        try:
-            self.roster.note(protocol.Announcement.model_validate_json(message.data))
-        except ValidationError:
-            log.warning("an announcement could not be read: %s", message.subject)
+        self._note(message.data)
 
-    async def _control(self, speech: Speech, verb: str, content: bytes = b"") -> None:
+    def _note(self, announcement: bytes) -> None:
+        try:
+            self.roster.note(protocol.Announcement.model_validate_json(announcement))
+        except ValidationError:
+            log.warning("an announcement could not be read")
+
+    async def control(self, stream: Stream, verb: str, content: bytes = b"") -> None:
+        """Tell a stream's worker something."""
         if self._client is None or self._client.is_closed:
             return
-        subject = f"{protocol.CONTROL}.{protocol.token(speech.worker)}.{speech.job}.{verb}"
+        subject = f"{protocol.CONTROL}.{protocol.token(stream.worker)}.{stream.job}.{verb}"
         with contextlib.suppress(NatsError):
             await self._client.publish(subject, content)
 
@@ -306,10 +367,10 @@ class Dispatcher:
             await asyncio.sleep(TICK_S)
             ticks += 1
             now = time.monotonic()
-            for speech in list(self._speeches.values()):
-                if not speech.worker:
+            for stream in list(self._streams.values()):
+                if not stream.worker:
                     continue
-                if now - speech.last_heard > self._stream_timeout_s:
-                    speech.put("lost", b"")
+                if now - stream.last_heard > self._stream_timeout_s:
+                    stream.put("lost", b"")
                 elif ticks % round(2 * protocol.BEAT_S / TICK_S) == 0:
-                    await self.credit(speech)
+                    await self.credit(stream)

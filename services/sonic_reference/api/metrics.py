@@ -26,6 +26,9 @@ class ApiMetrics:
         self.streams = Gauge(
             "api_streams", "Requests whose audio is on its way.", registry=self.registry
         )
+        self.websockets = Gauge(
+            "api_websockets", "Open WebSocket connections.", registry=self.registry
+        )
         self.requests = Histogram(
             "api_request_seconds",
             "Seconds from a request's first byte to its answer's last, by route and status; "

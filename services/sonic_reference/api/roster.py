@@ -4,21 +4,26 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from collections.abc import Mapping
 
 from sonic_reference.errors import ApiError
 from sonic_reference.protocol import ROSTER_TTL_S, Announcement
+
+# What the public names of each operation's models start with.
+FAMILIES = {"tts": "sonic", "stt": "ink"}
 
 
 class Roster:
     """The workers heard of lately.
 
-    ``models`` are the offerings this site means to have, also while they have no worker. The first
-    one answers for the public model names (those that start with "sonic") which no worker serves
+    ``models`` are the offerings this site means to have by operation, also while they have no
+    worker. The first one answers for the public model names (see FAMILIES) which no worker serves
     by that name.
     """
 
-    def __init__(self, models: tuple[str, ...]) -> None:
+    def __init__(self, models: Mapping[str, tuple[str, ...]]) -> None:
         self._models = models
         self._workers: dict[str, tuple[float, Announcement]] = {}
         self._changed = asyncio.Event()
@@ -31,6 +36,25 @@ class Roster:
             self._workers[said.worker] = (time.monotonic(), said)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def forget(self, worker: str) -> None:
+        """Count a worker as gone until it announces itself again."""
+        self._workers.pop(worker, None)
+
+    def reserve(self, worker: str) -> None:
+        """Count one more job of a worker until it says itself how many it has."""
+        if known := self._workers.get(worker):
+            heard, said = known
+            self._workers[worker] = (heard, said.model_copy(update={"load": said.load + 1}))
+
+    def freest(self, operation: str, model: str) -> str | None:
+        """Return the worker of this offering that has most streams free, None when all are full."""
+        free = [
+            (said.free, random.random(), said.worker)
+            for said in self.present()
+            if (said.operation, said.model) == (operation, model) and said.free > 0
+        ]
+        return max(free)[2] if free else None
 
     async def change(self, timeout_s: float) -> None:
         """Wait for the next announcement, at most that long."""
@@ -57,10 +81,11 @@ class Roster:
 
     def resolve(self, operation: str, model_id: str) -> str:
         """Return the offering that answers for a model name. Raises ApiError 404."""
-        if model_id in self._models or self.served(operation, model_id):
+        models = self._models.get(operation, ())
+        if model_id in models or self.served(operation, model_id):
             return model_id
-        if model_id.startswith("sonic"):
-            return self._models[0]
+        if models and model_id.startswith(FAMILIES[operation]):
+            return models[0]
         raise ApiError(
             404,
             "model_not_found",

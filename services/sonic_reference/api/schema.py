@@ -9,18 +9,31 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Literal
+import uuid
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from sonic_reference import voices
+from sonic_reference.api.credentials import LONGEST_S
+from sonic_reference.api.library import MAX_ITEMS, Item
 from sonic_reference.errors import ApiError
-from sonic_reference.protocol import Container, Encoding, OutputFormat, SpeechJob
+from sonic_reference.protocol import (
+    AudioEncoding,
+    Container,
+    Encoding,
+    OutputFormat,
+    SpeechJob,
+    TranscriptionJob,
+)
 
 # What a request without a Cartesia-Version header gets.
 DEFAULT_VERSION = "2026-03-01"
 OLDEST_VERSION = "2024-06-10"
 # From this version on errors are JSON objects; before it they are lines of text.
 STRUCTURED_ERRORS = "2026-03-01"
+# From this version on voices come in pages; before it all at once.
+PAGED_VOICES = "2024-11-13"
 MAX_TRANSCRIPT = 20_000
 MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_BIT_RATES = (32000, 64000, 96000, 128000, 192000)
@@ -75,8 +88,8 @@ class GenerationConfig(Fields):
     emotion: str | list[str] | None = None
 
 
-class SpeechRequest(Fields):
-    """The body of POST /tts/bytes."""
+class SpeechFields(Fields):
+    """What all requests for speech have."""
 
     model_id: str = Field(min_length=1, max_length=128)
     transcript: str = Field(max_length=MAX_TRANSCRIPT)
@@ -92,25 +105,27 @@ class SpeechRequest(Fields):
     speed: Literal["slow", "normal", "fast"] | None = None
     pronunciation_dict_id: str | None = Field(default=None, max_length=128)
 
+    add_timestamps: bool | None = None
+    add_phoneme_timestamps: bool | None = None
+
     @model_validator(mode="after")
-    def _makes_sense(self) -> SpeechRequest:
-        if not self.transcript.strip():
-            raise ValueError("transcript is empty")
+    def _one_language(self) -> Self:
         if self.language and self.locale:
             raise ValueError("language and locale cannot both be set")
         return self
 
-    def job(self, request_id: str) -> SpeechJob:
-        """Return what a worker is asked to do."""
+    def job(self, request_id: str, transcript: str | None = None) -> SpeechJob:
+        """Return what a worker is asked to do: to speak this text, or the request's own."""
         config = self.generation_config or GenerationConfig()
         wanted = self.output_format
         emotion = config.emotion
+        voice = voices.find(self.voice.id)
         return SpeechJob(
             request_id=request_id,
             model_id=self.model_id,
-            transcript=self.transcript,
+            transcript=self.transcript if transcript is None else transcript,
             voice_id=self.voice.id,
-            language=self.language or self.locale or "en",
+            language=self.language or self.locale or (voice.language if voice else "en"),
             output_format=OutputFormat(
                 container=wanted.container,
                 encoding=wanted.encoding or "pcm_s16le",
@@ -120,22 +135,156 @@ class SpeechRequest(Fields):
             speed=config.speed * SPEED_WORDS[self.speed or "normal"],
             volume=config.volume,
             emotion=", ".join(emotion) if isinstance(emotion, list) else emotion,
-            pronunciation_dict_id=self.pronunciation_dict_id,
+            word_timestamps=bool(self.add_timestamps),
+            phoneme_timestamps=bool(self.add_phoneme_timestamps),
         )
 
 
-def parse_speech_request(body: bytes) -> SpeechRequest:
-    """Read and check a body. Raises ApiError 400 that names every field at fault."""
+class SpeechRequest(SpeechFields):
+    """The body of POST /tts/bytes."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.transcript.strip():
+            raise ValueError("transcript is empty")
+        return self
+
+
+class EventsRequest(SpeechRequest):
+    """The body of POST /tts/sse: its audio has no header, since it comes in pieces."""
+
+    context_id: str | None = Field(default=None, max_length=256)
+
+    @model_validator(mode="after")
+    def _is_raw(self) -> Self:
+        if self.output_format.container != "raw":
+            raise ValueError("output_format.container must be raw")
+        return self
+
+
+class ContextRequest(SpeechFields):
+    """A message on WS /tts/websocket that adds text to a context."""
+
+    context_id: str = Field(default_factory=lambda: str(uuid.uuid4()), min_length=1, max_length=256)
+    more: bool | None = Field(default=None, alias="continue")
+    flush: bool | None = None
+    max_buffer_delay_ms: int | None = Field(default=None, ge=0, le=5000)
+
+    @model_validator(mode="after")
+    def _is_raw(self) -> Self:
+        if self.output_format.container != "raw":
+            raise ValueError("output_format.container must be raw")
+        return self
+
+
+class CancelRequest(Fields):
+    """A message on WS /tts/websocket that ends a context."""
+
+    context_id: str = Field(min_length=1, max_length=256)
+    cancel: Literal[True]
+
+
+class ListenRequest(Fields):
+    """The query of WS /stt/websocket; of POST /stt the fields and the query together."""
+
+    model: str = Field(min_length=1, max_length=128)
+    language: str = Field(
+        default="en", max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*$"
+    )
+    encoding: AudioEncoding = "pcm_s16le"
+    sample_rate: int = Field(default=16000, ge=8000, le=48000)
+
+    def job(self, request_id: str, interim: bool) -> TranscriptionJob:
+        """Return what a worker is asked to do, with interim transcripts or without."""
+        return TranscriptionJob(
+            request_id=request_id,
+            model_id=self.model,
+            language=self.language,
+            interim=interim,
+            encoding=self.encoding,
+            sample_rate=self.sample_rate,
+        )
+
+
+class LiveListenRequest(ListenRequest):
+    """The query of WS /stt/websocket, where the audio does not tell its own format."""
+
+    encoding: AudioEncoding
+    sample_rate: int = Field(ge=8000, le=48000)
+
+
+class PageRequest(Fields):
+    """The query of lists."""
+
+    limit: int = Field(default=10, ge=1, le=100)
+    starting_after: str | None = Field(default=None, max_length=128)
+    ending_before: str | None = Field(default=None, max_length=128)
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Self:
+        if self.starting_after and self.ending_before:
+            raise ValueError("starting_after and ending_before cannot both be set")
+        return self
+
+
+class VoicesRequest(PageRequest):
+    """The query of GET /voices."""
+
+    q: str | None = Field(default=None, max_length=200)
+    gender: Literal["masculine", "feminine", "gender_neutral"] | None = None
+    is_owner: bool | None = None
+
+
+class DictionaryRequest(Fields):
+    """The body of POST /pronunciation-dicts."""
+
+    name: str = Field(min_length=1, max_length=200)
+    items: list[Item] | None = Field(default=None, max_length=MAX_ITEMS)
+
+
+class DictionaryChange(Fields):
+    """The body of PATCH /pronunciation-dicts/ID."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    items: list[Item] | None = Field(default=None, max_length=MAX_ITEMS)
+
+
+class Grants(Fields):
+    """What an access token is good for."""
+
+    tts: bool | None = None
+    stt: bool | None = None
+    agent: bool | None = None
+
+
+class TokenRequest(Fields):
+    """The body of POST /access-token."""
+
+    grants: Grants | None = None
+    expires_in: int | None = Field(default=None, ge=1, le=LONGEST_S)
+
+
+Request = TypeVar("Request", bound=Fields)
+
+
+def parse_json(model: type[Request], body: str | bytes) -> Request:
+    """Read and check JSON. Raises ApiError 400 that names every field at fault."""
     try:
-        return SpeechRequest.model_validate(json.loads(body))
+        return parse(model, json.loads(body))
+    except (ValueError, RecursionError):
+        raise ApiError(400, "invalid_json", "Invalid JSON", "This is not valid JSON") from None
+
+
+def parse(model: type[Request], fields: object) -> Request:
+    """Check fields. Raises ApiError 400 that names every one at fault."""
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise ApiError(400, "invalid_request", "Invalid request", problems) from None
-    except (ValueError, RecursionError):
-        raise ApiError(400, "invalid_json", "Invalid JSON", "The body is not valid JSON") from None
 
 
 def parse_version(value: str | None) -> str:

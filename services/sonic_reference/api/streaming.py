@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP answer that grows while a worker speaks."""
+"""HTTP answers that grow while a worker speaks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sonic_reference.api.dispatch import Speech, WorkerLostError
+from sonic_reference.api.dispatch import Event, Stream, WorkerLostError
 from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.api.sessions import SEND_TIMEOUT_S
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
-
-# A client that takes nothing for this long has left.
-SEND_TIMEOUT_S = 30.0
 
 
 async def disconnected(receive: Receive) -> None:
@@ -25,20 +25,46 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-class SpeechResponse(Response):
-    """Audio as it comes.
+async def audio(
+    stream: Stream, head: list[Event], metrics: ApiMetrics
+) -> AsyncGenerator[bytes, None]:
+    """Yield a stream's audio. Raises BrokenError when it ends early."""
+    metrics.streams.inc()
+    try:
+        for event in head:
+            if event.kind == "audio":
+                yield event.content
+        while following := await stream.next():
+            yield following.content
+    except WorkerLostError as error:
+        metrics.broken.labels("worker_lost").inc()
+        raise BrokenError(str(error)) from None
+    except ApiError as error:
+        metrics.broken.labels("worker_error").inc()
+        raise BrokenError(str(error)) from None
+    finally:
+        metrics.streams.dec()
 
-    When the worker is lost after the answer has begun, the connection is closed without the end
-    that HTTP asks for, so that no client takes a part for the whole.
+
+class BrokenError(Exception):
+    """An answer cannot be finished."""
+
+
+class GrowingResponse(Response):
+    """Bytes as they come.
+
+    ``gone`` ends when the client leaves; ``close`` is called at the end, whatever that is. When the
+    parts break off, the connection is closed without the end that HTTP asks for, so that no
+    client takes a part for the whole.
     """
 
     def __init__(
         self,
-        speech: Speech,
-        first: bytes,
+        parts: AsyncGenerator[bytes, None],
         media_type: str,
+        *,
         gone: asyncio.Task[None],
-        metrics: ApiMetrics,
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self.media_type = media_type
         self.status_code = 200
@@ -46,42 +72,37 @@ class SpeechResponse(Response):
         self.body = b""
         self.init_headers({"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._speech = speech
-        self._first = first
+        self._parts = parts
         self._gone = gone
-        self._metrics = metrics
+        self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send everything; returns early, without the answer's end, when the stream breaks."""
-        self._metrics.streams.inc()
+        """Send everything; returns early, without the answer's end, when the parts break off."""
         talking = asyncio.create_task(self._talk(scope, send))
         try:
             await asyncio.wait({talking, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-            if talking.done():
-                await talking
-            else:
+            if not talking.done():
                 scope["state"]["left"] = True
+                talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
         finally:
             talking.cancel()
             self._gone.cancel()
-            self._metrics.streams.dec()
-            await asyncio.shield(self._speech.close())
+            # The parts may never have begun, and then do not clean up themselves.
+            await asyncio.shield(self._close())
 
     async def _talk(self, scope: Scope, send: Send) -> None:
         request_id = scope["state"]["request_id"]
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            audio: bytes | None = self._first
-            while audio is not None:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await send({"type": "http.response.body", "body": audio, "more_body": True})
-                audio = await self._speech.next()
+            async with aclosing(self._parts) as parts:
+                await send(
+                    {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                )
+                async for part in parts:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except WorkerLostError as error:
-            self._metrics.broken.labels("worker_lost").inc()
-            log.error("request %s: stream cut: %s", request_id, error)
-        except ApiError as error:
-            self._metrics.broken.labels("worker_error").inc()
+        except BrokenError as error:
             log.error("request %s: stream cut: %s", request_id, error)
         except TimeoutError:
             scope["state"]["left"] = True

@@ -9,29 +9,45 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
 
 from sonic_reference import messaging, service
 from sonic_reference.settings import Environment
 from sonic_reference.worker import gpu
-from sonic_reference.worker.engine import Engine, EngineError, Utterance
-from sonic_reference.worker.espeak import EspeakEngine
+from sonic_reference.worker.batcher import Batcher
+from sonic_reference.worker.engine import Engine, EngineError, Stream, Utterance
+from sonic_reference.worker.espeak import EspeakEngine, EspeakStream
 from sonic_reference.worker.metrics import WorkerMetrics
+from sonic_reference.worker.recognition import RecognitionOperation
 from sonic_reference.worker.service import Worker
+from sonic_reference.worker.speech import SpeechOperation
+from sonic_reference.worker.sphinx import SphinxRecognizer
 
 log = logging.getLogger(__name__)
 
 
-async def load(engine: Engine) -> None:
-    """Load the model and prove it by an utterance. Raises EngineError."""
-    began = time.monotonic()
+async def prove(engine: Engine[Stream]) -> None:
+    """Load a voice and prove it by an utterance. Raises EngineError."""
     await engine.load()
+    stream = await engine.begin(Utterance("Ready.", voice_id=""))
     size = 0
-    async with aclosing(engine.synthesize(Utterance("Ready.", voice_id=""))) as blocks:
-        async for block in blocks:
-            size += len(block)
+    while True:
+        (block,) = await engine.step([stream])
+        if isinstance(block, EngineError):
+            raise block
+        size += len(block.pcm)
+        if block.last:
+            break
     if size == 0:
         raise EngineError("the engine spoke without a sound")
+
+
+async def load(engine: EspeakEngine | SphinxRecognizer) -> None:
+    """Load the model. Raises EngineError."""
+    began = time.monotonic()
+    if isinstance(engine, EspeakEngine):
+        await prove(engine)
+    else:
+        await engine.load()
     log.info("model loaded in %.3f s", time.monotonic() - began)
 
 
@@ -42,18 +58,27 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     nats_url = environment.url("NATS_URL", ("nats", "tls"))
     model = environment.text("SONIC_MODEL")
     operation = environment.text("SONIC_OPERATION", "TTS").lower()
-    if operation != "tts":
-        environment.refuse(f"SONIC_OPERATION={operation!r}: this worker only knows TTS")
-    capacity = environment.integer("SONIC_BATCH_SIZE", 4, 1, 256)
-    if not environment.switch("SONIC_USE_CB", True):
-        log.warning("SONIC_USE_CB=false: the CPU engine batches continuously all the same")
+    if operation not in ("tts", "stt"):
+        environment.refuse(f"SONIC_OPERATION={operation!r} is neither TTS nor STT")
+    batch_size = environment.integer("SONIC_BATCH_SIZE", 4, 1, 256)
+    capacity = environment.integer("SONIC_CAPACITY", batch_size, 1, 1024)
+    continuous = environment.switch("SONIC_USE_CB", True)
     pace = environment.number("SONIC_PACE", 0.0, 0.0, 10.0)
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
     environment.check()
 
     log.info("%s", gpu.describe(variables))
     metrics = WorkerMetrics()
-    engine = EspeakEngine(capacity)
+    engine: EspeakEngine | SphinxRecognizer
+    serving: SpeechOperation[EspeakStream] | RecognitionOperation
+    batcher: Batcher[EspeakStream] | None = None
+    if operation == "tts":
+        engine = EspeakEngine(capacity)
+        batcher = Batcher(engine, batch_size=batch_size, continuous=continuous, pace=pace)
+        serving = SpeechOperation(engine, batcher, metrics)
+    else:
+        engine = SphinxRecognizer(capacity)
+        serving = RecognitionOperation(engine)
     worker: Worker | None = None
     listener = service.Listener(
         service.metrics_app(metrics.registry, lambda: worker is not None and worker.ready),
@@ -72,12 +97,17 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
                 return
             await step
         client = connecting.result()
+        if batcher:
+            batcher.start()
         worker = Worker(
-            client, engine, metrics,
-            worker_id=worker_id, operation=operation, model=model, capacity=capacity, pace=pace,
-        )  # fmt: skip
+            client, serving, metrics, worker_id=worker_id, model=model, capacity=capacity
+        )
         await worker.start()
-        log.info("worker %s takes %d streams of %s/%s", worker_id, capacity, operation, model)
+        log.info(
+            "worker %s takes %d streams of %s/%s, %d at a time, %s batching",
+            worker_id, capacity, operation, model, batch_size,
+            "continuous" if continuous else "static",
+        )  # fmt: skip
         await stopping
         await worker.drain(drain_timeout_s)
         await messaging.close(client)
@@ -87,6 +117,8 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     finally:
         for task in (loading, connecting, stopping):
             task.cancel()
+        if batcher:
+            await batcher.stop()
         await engine.close()
         await listener.stop(1)
 

@@ -1,30 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU engine: eSpeak NG, one process for each parallel stream."""
+"""The CPU engine for text to speech: eSpeak NG, one process for each parallel stream."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
+import re
 import struct
-import sys
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from sonic_reference.worker.engine import EngineError, Utterance
-
-log = logging.getLogger(__name__)
+from sonic_reference import voices
+from sonic_reference.worker.child import Child, Pool
+from sonic_reference.worker.engine import Block, EngineError, Mark, Utterance
 
 CHILD = Path(__file__).with_name("espeak_child.py")
-START_TIMEOUT_S = 30.0
-# An utterance ends within one audio buffer after it was asked to, which is far less.
-STOP_TIMEOUT_S = 2.0
 WORDS_A_MINUTE = 175
 PITCH = 50
-# Variants that come with eSpeak NG, so that different voice ids sound different.
-VARIANTS = ("", "+m1", "+m3", "+m7", "+f1", "+f2", "+f3", "+f4")
 # Public language codes that eSpeak NG knows by another name.
 LANGUAGES = {"en": "en-us", "zh": "cmn", "no": "nb", "tl": "en-us", "pt": "pt-br"}
 
@@ -32,8 +27,12 @@ LANGUAGES = {"en": "en-us", "zh": "cmn", "no": "nb", "tl": "en-us", "pt": "pt-br
 def voice_name(utterance: Utterance) -> str:
     """Return the eSpeak NG voice for an utterance: the same voice id, always the same voice."""
     language = utterance.language.lower().replace("_", "-")
-    variant = VARIANTS[zlib.crc32(utterance.voice_id.encode()) % len(VARIANTS)]
-    return LANGUAGES.get(language, language) + variant
+    if known := voices.find(utterance.voice_id):
+        variant = known.variant
+    else:
+        number = zlib.crc32(utterance.voice_id.encode("utf-8", "surrogatepass"))
+        variant = voices.VARIANTS[number % len(voices.VARIANTS)].name
+    return f"{LANGUAGES.get(language, language)}+{variant}"
 
 
 def spoken_text(text: str) -> str:
@@ -42,87 +41,53 @@ def spoken_text(text: str) -> str:
     return clean.encode("utf-8", "ignore").decode()
 
 
-class Child:
-    """One speaking process."""
+class EspeakStream:
+    """One utterance in progress."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise EngineError("a speaking process has no pipes")
-        self._process = process
-        self._input = process.stdin
-        self._output = process.stdout
-        self.sample_rate = 0
+    def __init__(self, child: Child, text: str, sample_rate: int) -> None:
+        self.child = child
+        self._sample_rate = sample_rate
+        self._words = [(found.start(), found.group()) for found in re.finditer(r"\S+", text)]
+        self._open: dict[str, tuple[str, float]] = {}
+        self._word = -1
+        self._samples = 0
 
-    @classmethod
-    async def start(cls) -> Child:
-        """Start a process and wait until its voice data is loaded. Raises EngineError."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(CHILD),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            # Ctrl-C in a terminal must not cut streams that the worker still drains.
-            start_new_session=True,
-        )  # fmt: skip
-        child = cls(process)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                kind, content = await child.receive()
-        except TimeoutError:
-            child.kill()
-            raise EngineError(f"eSpeak NG was not ready in {START_TIMEOUT_S:g} s") from None
-        if kind != b"R":
-            child.kill()
-            raise EngineError(content.decode(errors="replace"))
-        (child.sample_rate,) = struct.unpack(">I", content)
-        return child
+    def block(self, pcm: bytes) -> Block:
+        """Return a block of audio."""
+        self._samples += len(pcm) // 2
+        return Block(pcm)
 
-    def send(self, line: bytes) -> None:
-        """Send one line."""
-        with contextlib.suppress(OSError, RuntimeError):
-            self._input.write(line + b"\n")
+    def marks(self, content: bytes) -> list[Mark]:
+        """Return the marks that end where those begin that the process found."""
+        done: list[Mark] = []
+        for kind, what, ms in json.loads(content):
+            if kind == "p":
+                done += self._next("phoneme", what, ms / 1000)
+                continue
+            # eSpeak NG reads one word as several where it is a number: they count as one.
+            index = sum(start <= what for start, _unused in self._words) - 1
+            if index > self._word:
+                self._word = index
+                done += self._next("word", self._words[index][1], ms / 1000)
+        return done
 
-    async def receive(self) -> tuple[bytes, bytes]:
-        """Return the next frame's type and content. Raises EngineError when the process is gone."""
-        try:
-            head = await self._output.readexactly(5)
-            return head[:1], await self._output.readexactly(struct.unpack(">I", head[1:])[0])
-        except (asyncio.IncompleteReadError, OSError):
-            raise EngineError("a speaking process ended") from None
+    def rest(self) -> Block:
+        """Return what is still open at the end."""
+        end_s = self._samples / self._sample_rate
+        marks = [*self._next("phoneme", "", end_s), *self._next("word", "", end_s)]
+        return Block(marks=tuple(marks), last=True)
 
-    async def settle(self) -> bool:
-        """End the utterance in progress; returns whether the process can speak again."""
-        self.send(b"")
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                while (await self.receive())[0] == b"A":
-                    pass
-        except (EngineError, TimeoutError):
-            return False
-        return True
-
-    def kill(self) -> None:
-        """End the process now."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def end(self) -> None:
-        """End the process in order: it leaves when its input does."""
-        self._input.close()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+    def _next(self, kind: Literal["word", "phoneme"], text: str, start_s: float) -> list[Mark]:
+        before, self._open[kind] = self._open.get(kind), (text, start_s)
+        return [Mark(kind, *before, start_s)] if before else []
 
 
 class EspeakEngine:
-    """Serves up to ``streams`` utterances at a time; more wait for their turn."""
+    """Keeps up to ``streams`` utterances in progress; more wait for their turn."""
 
     def __init__(self, streams: int) -> None:
-        self._streams = streams
-        self._idle: asyncio.LifoQueue[Child] = asyncio.LifoQueue()
-        self._children: set[Child] = set()
-        self._chores: set[asyncio.Task[None]] = set()
+        # The process needs nothing but the standard library, and starts fast without the rest.
+        self._pool = Pool(CHILD, ("-I", "-S"), streams, stop=b"\n", last=b"EX")
         self._sample_rate = 0
 
     @property
@@ -132,71 +97,51 @@ class EspeakEngine:
 
     async def load(self) -> None:
         """Start the processes. Raises EngineError."""
-        try:
-            for _unused in range(self._streams):
-                await self._add()
-        except OSError as error:
-            raise EngineError(f"cannot start a speaking process: {error}") from error
+        (self._sample_rate,) = struct.unpack(">I", await self._pool.fill())
 
-    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
-        """Yield samples as they come; see :class:`sonic_reference.worker.engine.Engine`."""
-        child = await self._idle.get()
-        done = False
+    async def begin(self, utterance: Utterance) -> EspeakStream:
+        """Give an utterance to an idle process, or to the next that becomes idle."""
+        child = await self._pool.take()
+        text = spoken_text(utterance.text)
+        job = {
+            "text": text,
+            "voice": voice_name(utterance),
+            "rate": round(WORDS_A_MINUTE * utterance.speed),
+            "pitch": PITCH,
+            "marks": utterance.marks,
+        }
+        child.write(json.dumps(job).encode() + b"\n")
+        return EspeakStream(child, text, self._sample_rate)
+
+    async def step(self, streams: Sequence[EspeakStream]) -> list[Block | EngineError]:
+        """Advance each stream by one block, about 0.1 s of audio."""
+        return list(await asyncio.gather(*map(self._advance, streams)))
+
+    async def _advance(self, stream: EspeakStream) -> Block | EngineError:
+        marks: list[Mark] = []
         try:
-            child.send(
-                json.dumps(
-                    {
-                        "text": spoken_text(utterance.text),
-                        "voice": voice_name(utterance),
-                        "rate": round(WORDS_A_MINUTE * utterance.speed),
-                        "pitch": PITCH,
-                    }
-                ).encode()
-            )
             while True:
-                kind, content = await child.receive()
-                if kind == b"A":
-                    yield content
-                    continue
-                done = True
-                if kind == b"X":
-                    raise EngineError(content.decode(errors="replace"), bad_request=True)
-                return
-        finally:
-            if done:
-                self._idle.put_nowait(child)
-            else:
-                # In the background: the generator may be closing because its task was cancelled.
-                chore = asyncio.create_task(self._recover(child))
-                self._chores.add(chore)
-                chore.add_done_callback(self._chores.discard)
+                kind, content = await stream.child.receive()
+                match kind:
+                    case b"A":
+                        return replace(stream.block(content), marks=tuple(marks))
+                    case b"M":
+                        marks += stream.marks(content)
+                    case b"X":
+                        self._pool.give(stream.child)
+                        return EngineError(content.decode(errors="replace"), bad_request=True)
+                    case _:
+                        self._pool.give(stream.child)
+                        rest = stream.rest()
+                        return replace(rest, marks=(*marks, *rest.marks))
+        except EngineError as error:
+            self.abandon(stream)
+            return error
+
+    def abandon(self, stream: EspeakStream) -> None:
+        """End an utterance early."""
+        self._pool.recover(stream.child)
 
     async def close(self) -> None:
         """End all processes."""
-        for chore in list(self._chores):
-            chore.cancel()
-        await asyncio.gather(*(child.end() for child in self._children))
-        self._children.clear()
-
-    async def _add(self) -> None:
-        child = await Child.start()
-        self._sample_rate = child.sample_rate
-        self._children.add(child)
-        self._idle.put_nowait(child)
-
-    async def _recover(self, child: Child) -> None:
-        """Make a process whose utterance was cut usable again, or start another in its place."""
-        if await child.settle():
-            self._idle.put_nowait(child)
-            return
-        child.kill()
-        self._children.discard(child)
-        while True:
-            try:
-                await self._add()
-            except (EngineError, OSError) as error:
-                log.error("cannot replace a speaking process, trying again: %s", error)
-                await asyncio.sleep(1)
-            else:
-                log.warning("replaced a speaking process")
-                return
+        await self._pool.close()

@@ -4,11 +4,12 @@
 The library keeps its state in globals, so parallel streams need processes. Run as a script with the
 standard library only, so that it starts fast and stays small.
 
-Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch"}``; an empty line asks
-for the utterance in progress to end early. Standard output: frames of a type byte, a 32-bit
-big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A`` audio (16-bit
-little-endian mono), ``E`` end of the utterance, ``X`` refused (why, UTF-8). The process ends when
-standard input does.
+Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch", "marks"}``; an empty
+line asks for the utterance in progress to end early. Standard output: frames of a type byte, a
+32-bit big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A`` audio (16-bit
+little-endian mono), ``M`` marks that begin in audio yet to come (JSON list of ``["w", character
+position, ms]`` and ``["p", phoneme, ms]``), ``E`` end of the utterance, ``X`` refused (why, UTF-8).
+The process ends when standard input does.
 """
 
 from __future__ import annotations
@@ -24,15 +25,37 @@ LIBRARY = "libespeak-ng.so.1"
 BUFFER_MS = 100
 # From espeak-ng's speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
+PHONEME_EVENTS_IN_IPA = 0x0003
+EVENT_END_OF_LIST = 0
+EVENT_WORD = 1
+EVENT_PHONEME = 7
 CHARS_UTF8 = 1
 PARAMETER_RATE = 1
 PARAMETER_PITCH = 3
 POS_CHARACTER = 1
 EE_OK = 0
 
+
+class Event(ctypes.Structure):
+    """espeak_EVENT."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("string", ctypes.c_char * 8),
+    )
+
+
 SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event)
 )
+# What the utterance in progress asked for; the library's callback has no place for it.
+wants_marks = False
 
 
 def send(kind: bytes, content: bytes = b"") -> None:
@@ -47,10 +70,28 @@ def asked_to_stop() -> bool:
     return bool(select.select([0], [], [], 0)[0])
 
 
-def on_audio(samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
+def marks(events: ctypes._Pointer[Event]) -> list[tuple[str, int | str, int]]:
+    """Return the words and phonemes of a list of events."""
+    found: list[tuple[str, int | str, int]] = []
+    index = 0
+    while events[index].type != EVENT_END_OF_LIST:
+        event = events[index]
+        if event.type == EVENT_WORD:
+            found.append(("w", event.text_position - 1, event.audio_position))
+        elif event.type == EVENT_PHONEME and event.string:
+            found.append(("p", event.string.decode(errors="ignore"), event.audio_position))
+        index += 1
+    return found
+
+
+def on_audio(
+    samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[Event]
+) -> int:
     """Take the next samples from the library; returns 1 to end the utterance."""
     if asked_to_stop():
         return 1
+    if wants_marks and (found := marks(events)):
+        send(b"M", json.dumps(found).encode())
     if samples and count > 0:
         send(b"A", ctypes.string_at(samples, count * 2))
     return 0
@@ -58,8 +99,11 @@ def on_audio(samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int 
 
 def main() -> int:
     """Speak what standard input asks for, until it ends."""
+    global wants_marks  # noqa: PLW0603
     library = ctypes.CDLL(LIBRARY)
-    rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, BUFFER_MS, None, 0)
+    rate = library.espeak_Initialize(
+        AUDIO_OUTPUT_SYNCHRONOUS, BUFFER_MS, None, PHONEME_EVENTS_IN_IPA
+    )
     if rate <= 0:
         send(b"X", b"libespeak-ng did not start: is espeak-ng-data installed?")
         return 1
@@ -74,6 +118,7 @@ def main() -> int:
         if not line.strip():
             continue
         job = json.loads(line)
+        wants_marks = job["marks"]
         if library.espeak_SetVoiceByName(job["voice"].encode()) != EE_OK:
             send(b"X", f"espeak-ng has no voice {job['voice']}".encode())
             continue

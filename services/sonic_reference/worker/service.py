@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take jobs from NATS while streams are free, speak them, and stream the audio to who asked."""
+"""Take jobs from NATS while streams are free, do them, and tell the API pods how it goes."""
 
 from __future__ import annotations
 
@@ -8,87 +8,131 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sonic_reference import protocol
-from sonic_reference.audio import Encoder
 from sonic_reference.errors import ApiError
-from sonic_reference.worker.engine import Engine, EngineError, Utterance
+from sonic_reference.worker.engine import EngineError
 from sonic_reference.worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
-# The server confirms at once; it may also have gone in this moment.
-DOOR_TIMEOUT_S = 2.0
+
+class LostError(Exception):
+    """Bytes from the API pod did not arrive."""
 
 
-@dataclass
-class Running:
-    """A job in progress, as the worker sees it."""
+class Link:
+    """A job's two ways: events to the asking API pod, and what that pod sends."""
 
-    reply: str
-    request_id: str
-    task: asyncio.Task[None] | None = None
-    sent: int = 0
-    credited: int = 0
-    credit: asyncio.Event = field(default_factory=asyncio.Event)
-    last_sent: float = field(default_factory=time.monotonic)
-    last_heard: float = field(default_factory=time.monotonic)
-    ending: str = "done"
+    def __init__(self, client: Client, reply: str) -> None:
+        self._client = client
+        self._reply = reply
+        self._credited = 0
+        self._credit = asyncio.Event()
+        self.sent = 0
+        self.inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self.taken = time.monotonic()
+        self.last_sent = self.taken
+        self.last_heard = self.taken
+        self.request_id = ""
+        self.ending = "done"
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def job(self) -> str:
+        """The job's name, which the API pod made."""
+        return self._reply.rsplit(".", 1)[1]
+
+    async def tell(self, event: str, payload: BaseModel | bytes = b"") -> None:
+        """Send an event. Raises nats.errors.Error."""
+        content = payload.model_dump_json().encode() if isinstance(payload, BaseModel) else payload
+        await self._client.publish(f"{self._reply}.{event}", content)
+        self.last_sent = time.monotonic()
+
+    async def audio(self, audio: bytes) -> None:
+        """Send audio as far as the asking side keeps up."""
+        for start in range(0, len(audio), protocol.CHUNK_BYTES):
+            while self.sent - self._credited > protocol.WINDOW_BYTES:
+                self._credit.clear()
+                await self._credit.wait()
+            piece = audio[start : start + protocol.CHUNK_BYTES]
+            await self.tell("audio", piece)
+            self.sent += len(piece)
+
+    def hear(self, verb: str, content: bytes) -> None:
+        """Take in what the API pod sent for this job."""
+        self.last_heard = time.monotonic()
+        if verb == "cancel":
+            self.end("cancelled")
+        elif verb == "credit":
+            if content.isdigit():
+                self._credited = max(self._credited, int(content))
+                self._credit.set()
+        else:
+            self.inbox.put_nowait((verb, content))
+
+    def end(self, ending: str) -> None:
+        """Stop the job early."""
+        if self.task and not self.task.done():
+            self.ending = ending
+            self.task.cancel()
+
+
+class Operation(Protocol):
+    """What a worker does with its jobs."""
+
+    @property
+    def name(self) -> str:
+        """Its name in subjects: tts or stt."""
+
+    async def serve(self, job: bytes, link: Link) -> None:
+        """Do one job. Raises ValidationError for what is no job, EngineError, LostError."""
 
 
 class Worker:
-    """One worker of one offering: up to ``capacity`` streams at a time.
-
-    ``pace`` is the least number of seconds that a second of audio takes: 0 speaks as fast as the
-    engine can, 0.3 behaves like a GPU that is well loaded.
-    """
+    """One worker of one offering: up to ``capacity`` streams at a time."""
 
     def __init__(
         self,
         client: Client,
-        engine: Engine,
+        operation: Operation,
         metrics: WorkerMetrics,
         *,
         worker_id: str,
-        operation: str,
         model: str,
         capacity: int,
-        pace: float = 0.0,
     ) -> None:
         self._client = client
-        self._engine = engine
+        self._operation = operation
         self._metrics = metrics
         self._id = worker_id
-        self._operation = operation
         self._model = model
         self._capacity = capacity
-        self._pace = pace
-        self._running: dict[str, Running] = {}
-        self._door: Subscription | None = None
-        self._door_changes = asyncio.Lock()
+        self._links: dict[str, Link] = {}
+        self._open = False
         self._draining = False
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
         """Whether jobs can come."""
-        return not self._draining and self._door is not None and self._client.is_connected
+        return self._open and not self._draining and self._client.is_connected
 
     async def start(self) -> None:
         """Take jobs from now on."""
         control = f"{protocol.CONTROL}.{protocol.token(self._id)}.*.*"
+        jobs = protocol.job_subject(self._operation.name, self._model, self._id)
         await self._client.subscribe(control, cb=self._on_control)
+        await self._client.subscribe(jobs, cb=self._on_job)
         await self._client.subscribe(protocol.ROLL_CALL, cb=self._on_roll_call)
-        await self._adjust_door()
         await self._client.flush()
+        self._open = True
         self._metrics.capacity.set(self._capacity)
         self._chore(self._announce_forever())
         self._chore(self._beat_forever())
@@ -97,14 +141,13 @@ class Worker:
         """Take no more jobs, and finish those in progress; after the timeout they get an error."""
         self._draining = True
         self._metrics.capacity.set(0)
-        await self._adjust_door()
         await self._announce()
-        tasks = {job.task for job in self._running.values() if job.task}
+        tasks = {link.task for link in self._links.values() if link.task}
         if tasks:
             log.info("draining: %d streams in progress", len(tasks))
             _unused, late = await asyncio.wait(tasks, timeout=timeout_s)
-            for job in list(self._running.values()):
-                self._end(job, "failed")
+            for link in list(self._links.values()):
+                link.end("failed")
             if late:
                 await asyncio.wait(late)
         for chore in list(self._chores):
@@ -120,158 +163,91 @@ class Worker:
     async def _on_job(self, message: Msg) -> None:
         if not message.reply:
             return
-        if self._draining or len(self._running) >= self._capacity:
+        link = Link(self._client, message.reply)
+        if self._draining or len(self._links) >= self._capacity:
             # It was on its way when this worker became full.
             self._metrics.jobs.labels("refused").inc()
-            await self._client.publish(f"{message.reply}.busy")
+            await link.tell("busy", self._announcement())
             return
-        taken = time.monotonic()
-        await self._client.publish(
-            f"{message.reply}.accepted",
-            protocol.Accepted(worker=self._id).model_dump_json().encode(),
-        )
-        try:
-            job = protocol.SpeechJob.model_validate_json(message.data)
-        except ValidationError:
-            error = ApiError(400, "invalid_job", "Invalid job", "A worker could not read the job")
-            await self._client.publish(f"{message.reply}.error", error.encode())
-            return
-        running = Running(message.reply, job.request_id)
-        self._running[message.reply.rsplit(".", 1)[1]] = running
-        self._metrics.load.set(len(self._running))
-        running.task = asyncio.create_task(self._serve(job, running, taken))
-        if len(self._running) >= self._capacity:
-            self._chore(self._adjust_door())
+        self._links[link.job] = link
+        self._metrics.load.set(len(self._links))
+        link.task = asyncio.create_task(self._serve(message.data, link))
+        await link.tell("accepted", protocol.Accepted(worker=self._id))
+        await self._announce()
 
-    async def _serve(self, job: protocol.SpeechJob, running: Running, taken: float) -> None:
-        """Speak one job to its end, whatever that is, and free its stream."""
+    async def _serve(self, job: bytes, link: Link) -> None:
+        """Do one job to its end, whatever that is, and free its stream."""
         error: ApiError | None = None
         try:
-            await self._speak(job, running, taken)
+            await self._operation.serve(job, link)
         except asyncio.CancelledError:
-            if running.ending == "failed":
+            if link.ending == "failed":
                 error = ApiError(
                     503, "worker_stopped", "Service unavailable", "The worker was stopped"
                 )
+        except ValidationError:
+            link.ending = "failed"
+            error = ApiError(400, "invalid_job", "Invalid job", "A worker could not read the job")
+        except LostError as failure:
+            link.ending = "failed"
+            error = ApiError(503, "audio_lost", "Service unavailable", str(failure))
         except EngineError as failure:
-            running.ending = "failed"
+            link.ending = "failed"
             status, code = (
                 (400, "invalid_request") if failure.bad_request else (500, "engine_failed")
             )
             error = ApiError(status, code, "Speech failed", str(failure))
         except NatsError as failure:
-            running.ending = "failed"
-            log.error("request %s: cannot send audio: %s", running.request_id, failure)
+            link.ending = "failed"
+            log.error("request %s: cannot answer: %s", link.request_id, failure)
         finally:
-            self._running.pop(running.reply.rsplit(".", 1)[1], None)
-            self._metrics.load.set(len(self._running))
-            self._metrics.jobs.labels(running.ending).inc()
-            if not self._draining:
-                self._chore(self._adjust_door())
-        if error:
-            with contextlib.suppress(NatsError):
-                await self._client.publish(f"{running.reply}.error", error.encode())
+            self._links.pop(link.job, None)
+            self._metrics.load.set(len(self._links))
+            self._metrics.jobs.labels(link.ending).inc()
+        with contextlib.suppress(NatsError):
+            if error:
+                await link.tell("error", error.encode())
+            elif link.ending == "done":
+                await link.tell("end", protocol.Finished(sent=link.sent))
+        await self._announce()
         log.info(
             "request %s %s: %d bytes in %.3f s",
-            running.request_id, running.ending, running.sent, time.monotonic() - taken,
+            link.request_id, link.ending, link.sent, time.monotonic() - link.taken,
         )  # fmt: skip
-
-    async def _speak(self, job: protocol.SpeechJob, running: Running, taken: float) -> None:
-        encoder = Encoder(job.output_format, self._engine.sample_rate, job.volume)
-        utterance = Utterance(job.transcript, job.voice_id, job.language, job.speed, job.emotion)
-        seconds = 0.0
-        async with contextlib.aclosing(self._engine.synthesize(utterance)) as blocks:
-            async for block in blocks:
-                seconds += len(block) / 2 / self._engine.sample_rate
-                audio = encoder.feed(block)
-                if audio and not running.sent:
-                    self._metrics.ttfa.observe(time.monotonic() - taken)
-                await self._send(running, audio)
-                ahead = taken + seconds * self._pace - time.monotonic()
-                if ahead > 0:
-                    await asyncio.sleep(ahead)
-        await self._send(running, encoder.finish())
-        if seconds:
-            self._metrics.rtf.observe((time.monotonic() - taken) / seconds)
-        end = protocol.Finished(sent=running.sent).model_dump_json().encode()
-        await self._client.publish(f"{running.reply}.end", end)
-
-    async def _send(self, running: Running, audio: bytes) -> None:
-        """Send audio as far as the asking side keeps up."""
-        for start in range(0, len(audio), protocol.CHUNK_BYTES):
-            while running.sent - running.credited > protocol.WINDOW_BYTES:
-                running.credit.clear()
-                await running.credit.wait()
-            piece = audio[start : start + protocol.CHUNK_BYTES]
-            await self._client.publish(f"{running.reply}.audio", piece)
-            running.sent += len(piece)
-            running.last_sent = time.monotonic()
-
-    def _end(self, running: Running, ending: str) -> None:
-        if running.task and not running.task.done():
-            running.ending = ending
-            running.task.cancel()
 
     async def _on_control(self, message: Msg) -> None:
         *_unused, job, verb = message.subject.split(".")
-        running = self._running.get(job)
-        if running is None:
-            return
-        running.last_heard = time.monotonic()
-        if verb == "cancel":
-            self._end(running, "cancelled")
-        elif verb == "credit" and message.data.isdigit():
-            running.credited = max(running.credited, int(message.data))
-            running.credit.set()
+        if link := self._links.get(job):
+            link.hear(verb, message.data)
 
     async def _beat_forever(self) -> None:
         while True:
             await asyncio.sleep(protocol.BEAT_S / 2)
             now = time.monotonic()
-            for running in list(self._running.values()):
-                if now - running.last_heard > protocol.ORPHAN_S:
-                    self._end(running, "orphaned")
-                elif now - running.last_sent >= protocol.BEAT_S / 2:
+            for link in list(self._links.values()):
+                if now - link.last_heard > protocol.ORPHAN_S:
+                    link.end("orphaned")
+                elif now - link.last_sent >= protocol.BEAT_S / 2:
                     with contextlib.suppress(NatsError):
-                        await self._client.publish(f"{running.reply}.beat")
+                        await link.tell("beat")
 
     # Presence
 
-    async def _adjust_door(self) -> None:
-        """Subscribe to jobs while a stream is free, and not while none is."""
-        async with self._door_changes:
-            wanted = not self._draining and len(self._running) < self._capacity
-            if wanted == (self._door is not None):
-                return
-            with contextlib.suppress(NatsError, TimeoutError):
-                if self._door is None:
-                    self._door = await self._client.subscribe(
-                        protocol.job_subject(self._operation, self._model),
-                        queue=protocol.job_queue(self._operation, self._model),
-                        cb=self._on_job,
-                    )
-                else:
-                    door, self._door = self._door, None
-                    if not self._client.is_connected:
-                        await door.unsubscribe()
-                        return
-                    # What the server sent before it knew still comes, and is answered with "busy".
-                    async with asyncio.timeout(DOOR_TIMEOUT_S):
-                        await door.drain()  # type: ignore[no-untyped-call]
-        await self._announce()
-
-    async def _announce(self) -> None:
-        said = protocol.Announcement(
+    def _announcement(self) -> protocol.Announcement:
+        return protocol.Announcement(
             worker=self._id,
-            operation=self._operation,
+            operation=self._operation.name,
             model=self._model,
             capacity=self._capacity,
-            load=len(self._running),
+            load=len(self._links),
             draining=self._draining,
         )
+
+    async def _announce(self) -> None:
         with contextlib.suppress(NatsError):
             await self._client.publish(
-                f"{protocol.WORKERS}.{protocol.token(self._id)}", said.model_dump_json().encode()
+                f"{protocol.WORKERS}.{protocol.token(self._id)}",
+                self._announcement().model_dump_json().encode(),
             )
 
     async def _on_roll_call(self, _message: Msg) -> None:
@@ -279,7 +255,5 @@ class Worker:
 
     async def _announce_forever(self) -> None:
         while True:
-            # Also heals a door that could not be opened or closed when it should have been.
-            await self._adjust_door()
             await self._announce()
             await asyncio.sleep(protocol.ANNOUNCE_S)

@@ -45,10 +45,12 @@ def quiet_stack(tmp_path_factory: pytest.TempPathFactory, nats_server: str) -> I
     try:
         stack.start_nats()
         stack.start_proxy()
-        stack.start_api()
-        stack.start_worker()
+        stack.start_api(SONIC_QUEUE_TIMEOUT="15")
+        stack.start_worker(SONIC_BATCH_SIZE="4")
+        stack.start_listener()
         stack.wait_api()
         stack.wait_worker()
+        stack.wait_worker("listener")
         yield stack
     finally:
         stack.stop()

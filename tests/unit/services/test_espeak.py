@@ -10,28 +10,35 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from sonic_reference.worker.engine import EngineError, Utterance
-from sonic_reference.worker.espeak import EspeakEngine, spoken_text, voice_name
+from sonic_reference import voices
+from sonic_reference.worker.batcher import Batcher
+from sonic_reference.worker.engine import EngineError, Mark, Utterance
+from sonic_reference.worker.espeak import EspeakEngine, EspeakStream, spoken_text, voice_name
 from sonic_reference.worker.gpu import describe
 
+Speaking = Batcher[EspeakStream]
+RATE = 22050
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
-def speak(body: Callable[[EspeakEngine], Awaitable[None]], streams: int = 1) -> None:
+def speak(body: Callable[[Speaking], Awaitable[None]], streams: int = 1) -> None:
     async def run() -> None:
         engine = EspeakEngine(streams)
         await engine.load()
+        batcher = Batcher(engine, batch_size=streams)
+        batcher.start()
         try:
             async with asyncio.timeout(20):
-                await body(engine)
+                await body(batcher)
         finally:
+            await batcher.stop()
             await engine.close()
 
     asyncio.run(run())
 
 
-async def all_of(engine: EspeakEngine, utterance: Utterance) -> bytes:
-    return b"".join([block async for block in engine.synthesize(utterance)])
+async def all_of(batcher: Speaking, utterance: Utterance) -> bytes:
+    return b"".join([block.pcm async for block in batcher.speak(utterance)])
 
 
 def children() -> list[int]:
@@ -41,11 +48,10 @@ def children() -> list[int]:
 
 @pytest.mark.usefixtures("espeak")
 def test_speed_is_heard() -> None:
-    async def body(engine: EspeakEngine) -> None:
-        assert engine.sample_rate == 22050
-        normal = await all_of(engine, Utterance(TEXT, "a"))
-        assert 2 < len(normal) / 2 / engine.sample_rate < 4
-        fast = await all_of(engine, Utterance(TEXT, "a", speed=1.5))
+    async def body(batcher: Speaking) -> None:
+        normal = await all_of(batcher, Utterance(TEXT, "a"))
+        assert 2 < len(normal) / 2 / RATE < 4
+        fast = await all_of(batcher, Utterance(TEXT, "a", speed=1.5))
         assert len(fast) < len(normal) * 0.8
 
     speak(body)
@@ -53,10 +59,10 @@ def test_speed_is_heard() -> None:
 
 @pytest.mark.usefixtures("espeak")
 def test_streams_are_parallel_and_wait_when_all_are_taken() -> None:
-    async def body(engine: EspeakEngine) -> None:
-        alone = await all_of(engine, Utterance(TEXT, "a"))
+    async def body(batcher: Speaking) -> None:
+        alone = await all_of(batcher, Utterance(TEXT, "a"))
         together = await asyncio.gather(
-            *(all_of(engine, Utterance(TEXT, "a")) for _unused in range(10))
+            *(all_of(batcher, Utterance(TEXT, "a")) for _unused in range(10))
         )
         # The library adds a little noise, so that no two utterances are quite the same.
         assert [len(one) for one in together] == pytest.approx([len(alone)] * 10, rel=0.05)
@@ -66,28 +72,28 @@ def test_streams_are_parallel_and_wait_when_all_are_taken() -> None:
 
 @pytest.mark.usefixtures("espeak")
 def test_an_utterance_that_is_left_frees_its_stream_at_once() -> None:
-    async def body(engine: EspeakEngine) -> None:
-        async with aclosing(engine.synthesize(Utterance(TEXT * 200, "a"))) as blocks:
+    async def body(batcher: Speaking) -> None:
+        async with aclosing(batcher.speak(Utterance(TEXT * 200, "a"))) as blocks:
             assert await anext(blocks)
         began = time.monotonic()
-        whole = await all_of(engine, Utterance(TEXT, "a"))
+        whole = await all_of(batcher, Utterance(TEXT, "a"))
         assert time.monotonic() - began < 1
-        assert 2 < len(whole) / 2 / engine.sample_rate < 4
+        assert 2 < len(whole) / 2 / RATE < 4
 
     speak(body)
 
 
 @pytest.mark.usefixtures("espeak")
 def test_a_process_that_dies_fails_its_utterance_and_is_replaced() -> None:
-    async def body(engine: EspeakEngine) -> None:
+    async def body(batcher: Speaking) -> None:
         (pid,) = children()
-        async with aclosing(engine.synthesize(Utterance(TEXT * 200, "a"))) as blocks:
+        async with aclosing(batcher.speak(Utterance(TEXT * 200, "a"))) as blocks:
             await anext(blocks)
             os.kill(pid, signal.SIGKILL)
             with pytest.raises(EngineError, match="ended"):
                 async for _unused in blocks:
                     pass
-        assert await all_of(engine, Utterance(TEXT, "a"))
+        assert await all_of(batcher, Utterance(TEXT, "a"))
         assert children() != [pid]
 
     speak(body)
@@ -95,11 +101,11 @@ def test_a_process_that_dies_fails_its_utterance_and_is_replaced() -> None:
 
 @pytest.mark.usefixtures("espeak")
 def test_an_unknown_language_is_the_requests_fault() -> None:
-    async def body(engine: EspeakEngine) -> None:
+    async def body(batcher: Speaking) -> None:
         with pytest.raises(EngineError, match="no voice xx") as caught:
-            await all_of(engine, Utterance(TEXT, "a", language="xx"))
+            await all_of(batcher, Utterance(TEXT, "a", language="xx"))
         assert caught.value.bad_request
-        assert await all_of(engine, Utterance(TEXT, "a"))
+        assert await all_of(batcher, Utterance(TEXT, "a"))
 
     speak(body)
 
@@ -107,14 +113,47 @@ def test_an_unknown_language_is_the_requests_fault() -> None:
 @pytest.mark.usefixtures("espeak")
 @pytest.mark.parametrize("text", ["\0\0", "\udcff", "<break/>", "a\nb", "🙂", "-v de --stdin"])
 def test_odd_text_does_no_harm(text: str) -> None:
-    async def body(engine: EspeakEngine) -> None:
-        await all_of(engine, Utterance(text, "a"))
-        assert await all_of(engine, Utterance(TEXT, "a"))
+    async def body(batcher: Speaking) -> None:
+        await all_of(batcher, Utterance(text, "a"))
+        assert await all_of(batcher, Utterance(TEXT, "a"))
+
+    speak(body)
+
+
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hello, world! It costs 42 dollars.", "en"),
+        ("Grüße aus Köln, schön, oder?", "de"),
+    ],
+)
+def test_words_and_phonemes_are_timed(text: str, language: str) -> None:
+    async def body(batcher: Speaking) -> None:
+        marks: list[Mark] = []
+        size = 0
+        async for block in batcher.speak(Utterance(text, "a", language, marks=True)):
+            marks += block.marks
+            size += len(block.pcm)
+        seconds = size / 2 / RATE
+        words = [mark for mark in marks if mark.kind == "word"]
+        assert [mark.text for mark in words] == text.split()
+        assert [mark.start_s for mark in words] == sorted(mark.start_s for mark in words)
+        assert all(mark.start_s < mark.end_s for mark in words)
+        assert words[0].start_s == 0
+        assert words[-1].end_s == pytest.approx(seconds)
+        phonemes = [mark for mark in marks if mark.kind == "phoneme"]
+        assert len(phonemes) > len(words) * 2
+        assert max(mark.end_s for mark in phonemes) == pytest.approx(seconds)
 
     speak(body)
 
 
 def test_voices_and_texts() -> None:
+    hazel = next(one for one in voices.VOICES.values() if one.name == "Hazel (de-DE)")
+    assert voice_name(Utterance("", hazel.id, "de")) == "de+f1"
+    assert voice_name(Utterance("", hazel.id, "fr")) == "fr+f1"
+
     assert voice_name(Utterance("", "x", "EN")).startswith("en-us")
     assert voice_name(Utterance("", "x", "pt_BR")).startswith("pt-br")
     assert voice_name(Utterance("", "x")) == voice_name(Utterance("", "x"))

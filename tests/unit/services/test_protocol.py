@@ -15,14 +15,14 @@ from sonic_reference.settings import Environment, SettingsError
 @pytest.mark.parametrize(
     ("name", "subject"),
     [
-        ("sonic-3", "sonic.v1.jobs.tts.sonic-3"),
-        ("sonic-3.5", "sonic.v1.jobs.tts.sonic-3=2E5"),
-        ("a b>*", "sonic.v1.jobs.tts.a=20b=3E=2A"),
-        ("é", "sonic.v1.jobs.tts.=C3=A9"),
+        ("sonic-3", "sonic.v1.jobs.tts.sonic-3.w"),
+        ("sonic-3.5", "sonic.v1.jobs.tts.sonic-3=2E5.w"),
+        ("a b>*", "sonic.v1.jobs.tts.a=20b=3E=2A.w"),
+        ("é", "sonic.v1.jobs.tts.=C3=A9.w"),
     ],
 )
 def test_any_model_name_is_one_token(name: str, subject: str) -> None:
-    assert protocol.job_subject("tts", name) == subject
+    assert protocol.job_subject("tts", name, "w") == subject
 
 
 def test_errors_travel() -> None:
@@ -38,7 +38,7 @@ def said(worker: str, **more: object) -> Announcement:
 
 
 def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    roster = Roster(("default", "m"))
+    roster = Roster({"tts": ("default", "m")})
     assert not roster.served("tts", "m")
     roster.note(said("a"))
     roster.note(said("b", load=2))
@@ -51,8 +51,35 @@ def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not roster.served("tts", "m")
 
 
+def test_the_worker_with_most_streams_free_comes_first() -> None:
+    roster = Roster({"tts": ("m",)})
+    assert roster.freest("tts", "m") is None
+    roster.note(said("small", capacity=2))
+    roster.note(said("large", capacity=8, load=5))
+    roster.note(said("listener", operation="stt", capacity=16))
+    assert roster.freest("tts", "m") == "large"
+    # What was given out counts at once, and what a worker says itself counts more.
+    roster.reserve("large")
+    roster.reserve("large")
+    assert roster.freest("tts", "m") == "small"
+    roster.note(said("large", capacity=8, load=0))
+    assert roster.freest("tts", "m") == "large"
+    roster.forget("large")
+    roster.reserve("small")
+    roster.reserve("small")
+    assert roster.freest("tts", "m") is None
+    assert roster.served("tts", "m")
+
+
+def test_among_equals_all_get_some() -> None:
+    roster = Roster({"tts": ("m",)})
+    for name in "abc":
+        roster.note(said(name, capacity=100))
+    assert {roster.freest("tts", "m") for _unused in range(100)} == {"a", "b", "c"}
+
+
 def test_model_names_resolve() -> None:
-    roster = Roster(("default", "m"))
+    roster = Roster({"tts": ("default", "m")})
     assert roster.resolve("tts", "m") == "m"
     assert roster.resolve("tts", "sonic-3.5") == "default"
     roster.note(said("a", model="sonic-3.5"))
@@ -64,7 +91,7 @@ def test_model_names_resolve() -> None:
 
 def test_a_change_wakes_all_that_wait_for_it() -> None:
     async def run() -> float:
-        roster = Roster(("m",))
+        roster = Roster({"tts": ("m",)})
         began = time.monotonic()
         waiting = [asyncio.create_task(roster.change(5)) for _unused in range(3)]
         await asyncio.sleep(0)

@@ -347,12 +347,12 @@ def test_nats_may_come_late_and_come_back(bare_stack: Stack) -> None:
 
 
 def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
-    bare_stack.start_worker(SONIC_BATCH_SIZE="many", SONIC_OPERATION="STT", SONIC_MODEL="")
+    bare_stack.start_worker(SONIC_BATCH_SIZE="many", SONIC_OPERATION="video", SONIC_MODEL="")
     assert bare_stack.ended("worker") == 2
     said = bare_stack.log("worker")
     assert "SONIC_MODEL is not set" in said
     assert "SONIC_BATCH_SIZE='many' is not a whole number from 1 to 256" in said
-    assert "SONIC_OPERATION='stt'" in said
+    assert "SONIC_OPERATION='video' is neither TTS nor STT" in said
 
 
 def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Voices, pronunciation dictionaries and access tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sonic_reference import voices
+from sonic_reference.api.credentials import Credentials
+from sonic_reference.api.library import Library
+from sonic_reference.api.schema import (
+    PAGED_VOICES,
+    DictionaryChange,
+    DictionaryRequest,
+    PageRequest,
+    TokenRequest,
+    VoicesRequest,
+    parse,
+    parse_json,
+    parse_version,
+)
+from sonic_reference.errors import ApiError
+
+Fields = dict[str, Any]
+Endpoint = Callable[[Request], Awaitable[Response]]
+ReadBody = Callable[[Request], Awaitable[bytes]]
+# Voices have no date of their own: they came with the first version of this stack.
+VOICES_SINCE = "2026-11-01T00:00:00Z"
+# Seconds that a token lives whose maker says nothing about it.
+DEFAULT_LIFE_S = 3600
+
+
+def page(items: Sequence[Fields], wanted: PageRequest) -> Fields:
+    """Return the page of a list that begins after, or ends before, an item's id.
+
+    Raises ApiError 400 for an id that is not in the list.
+    """
+    ids = [item["id"] for item in items]
+    cursor = wanted.starting_after or wanted.ending_before
+    if cursor and cursor not in ids:
+        name = "starting_after" if wanted.starting_after else "ending_before"
+        raise ApiError(400, "invalid_request", "Invalid request", f"{name}: no such id in the list")
+    if wanted.ending_before:
+        left = items[: ids.index(wanted.ending_before)]
+        return {"data": left[-wanted.limit :], "has_more": len(left) > wanted.limit}
+    left = items[ids.index(wanted.starting_after) + 1 if wanted.starting_after else 0 :]
+    return {"data": left[: wanted.limit], "has_more": len(left) > wanted.limit}
+
+
+def public_voice(voice: voices.Voice) -> Fields:
+    """Return a voice as the API shows it."""
+    return {
+        "id": voice.id,
+        "name": voice.name,
+        "tagline": "eSpeak NG",
+        "description": f"eSpeak NG, variant {voice.variant}",
+        "language": voice.language,
+        "locales": [{"locale": voice.locale, "is_native": True}],
+        "country": voice.locale.partition("-")[2],
+        "gender": voice.gender,
+        "access": "public",
+        "visibility": "all",
+        "is_public": True,
+        "is_owner": False,
+        "created_at": VOICES_SINCE,
+    }
+
+
+def _matches(voice: voices.Voice, wanted: VoicesRequest) -> bool:
+    text = (wanted.q or "").lower()
+    return (
+        (text in voice.name.lower() or text == voice.id or text == voice.language)
+        and wanted.gender in (None, voice.gender)
+        and not wanted.is_owner
+    )
+
+
+def routes(credentials: Credentials, library: Library, read_body: ReadBody) -> list[Route]:
+    """Return the routes of these resources."""
+
+    async def admit(request: Request) -> str:
+        version = parse_version(request.headers.get("cartesia-version"))
+        await credentials.check(request, "library")
+        return version
+
+    async def list_voices(request: Request) -> Response:
+        version = await admit(request)
+        wanted = parse(VoicesRequest, dict(request.query_params))
+        found = [public_voice(one) for one in voices.VOICES.values() if _matches(one, wanted)]
+        return JSONResponse(page(found, wanted) if version >= PAGED_VOICES else found)
+
+    async def get_voice(request: Request) -> Response:
+        await admit(request)
+        return JSONResponse(public_voice(_voice(request)))
+
+    async def change_voice(request: Request) -> Response:
+        await admit(request)
+        if "id" in request.path_params:
+            _voice(request)
+        message = "Voices of this site come with its artifacts; they cannot be made or changed here"
+        raise ApiError(403, "forbidden", "Forbidden", message)
+
+    async def list_dictionaries(request: Request) -> Response:
+        await admit(request)
+        wanted = parse(PageRequest, dict(request.query_params))
+        return JSONResponse(page([one.public() for one in library.all()], wanted))
+
+    async def create_dictionary(request: Request) -> Response:
+        await admit(request)
+        wanted = parse_json(DictionaryRequest, await read_body(request))
+        made = await library.create(wanted.name, wanted.items or [])
+        return JSONResponse(made.public())
+
+    async def get_dictionary(request: Request) -> Response:
+        await admit(request)
+        return JSONResponse(library.get(request.path_params["id"]).public())
+
+    async def change_dictionary(request: Request) -> Response:
+        await admit(request)
+        known = library.get(request.path_params["id"])
+        wanted = parse_json(DictionaryChange, await read_body(request))
+        changes = {
+            name: value
+            for name, value in (("name", wanted.name), ("items", wanted.items))
+            if value is not None
+        }
+        return JSONResponse((await library.update(known, **changes)).public())
+
+    async def delete_dictionary(request: Request) -> Response:
+        await admit(request)
+        await library.update(library.get(request.path_params["id"]), deleted=True, items=[])
+        return Response(status_code=204)
+
+    async def create_token(request: Request) -> Response:
+        await admit(request)
+        wanted = parse_json(TokenRequest, await read_body(request))
+        grants = wanted.grants.model_dump() if wanted.grants else {}
+        token = credentials.token(grants, wanted.expires_in or DEFAULT_LIFE_S)
+        return JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
+
+    made: dict[str, dict[str, Endpoint]] = {
+        "/voices": {"GET": list_voices},
+        "/voices/clone": {"POST": change_voice},
+        "/voices/localize": {"POST": change_voice},
+        "/voices/{id}": {"GET": get_voice, "PATCH": change_voice, "DELETE": change_voice},
+        "/pronunciation-dicts": {"GET": list_dictionaries, "POST": create_dictionary},
+        "/pronunciation-dicts/{id}": {
+            "GET": get_dictionary, "PATCH": change_dictionary, "DELETE": delete_dictionary
+        },
+        "/access-token": {"POST": create_token},
+    }  # fmt: skip
+    # Clients write the lists' paths with a slash at the end and without one.
+    return [
+        Route(path + end, by_method(endpoints), methods=list(endpoints))
+        for path, endpoints in made.items()
+        for end in ("", "/")
+    ]
+
+
+def by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    """Return one endpoint for a path, so that a wrong method's answer names all right ones."""
+
+    async def serve(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return serve
+
+
+def _voice(request: Request) -> voices.Voice:
+    found = voices.find(request.path_params["id"])
+    if found is None:
+        raise ApiError(404, "not_found", "Not found", "There is no voice of this id")
+    return found

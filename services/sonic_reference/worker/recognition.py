@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operation stt: a client's audio to text, while it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+from sonic_reference import protocol
+from sonic_reference.audio import Decoder
+from sonic_reference.worker.engine import Flushed, Recognition, Recognizer, Taken, Transcript
+from sonic_reference.worker.service import Link, LostError
+
+
+class RecognitionOperation:
+    """Transcribes the jobs of a worker."""
+
+    name = "stt"
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+
+    async def serve(self, job: bytes, link: Link) -> None:
+        """Transcribe one stream; see :class:`sonic_reference.worker.service.Operation`."""
+        wanted = protocol.TranscriptionJob.model_validate_json(job)
+        link.request_id = wanted.request_id
+        recognition = await self._recognizer.open(wanted.language, wanted.interim)
+        # What had been received in all when each piece was fed.
+        fed: deque[int] = deque()
+        async with contextlib.aclosing(recognition.results()) as results:
+            listening = asyncio.create_task(self._listen(wanted, link, recognition, fed))
+            try:
+                async for result in results:
+                    match result:
+                        case Transcript():
+                            words = [(w.text, w.start_s, w.end_s) for w in result.words]
+                            said = protocol.Transcript(
+                                text=result.text, is_final=result.final,
+                                duration=result.duration_s, words=words,
+                            )  # fmt: skip
+                            await link.tell("transcript", said)
+                        case Flushed():
+                            await link.tell("flush_done")
+                        case Taken():
+                            await link.tell("taken", str(fed.popleft()).encode())
+                await listening
+            finally:
+                listening.cancel()
+
+    async def _listen(
+        self,
+        wanted: protocol.TranscriptionJob,
+        link: Link,
+        recognition: Recognition,
+        fed: deque[int],
+    ) -> None:
+        decoder = Decoder(wanted.encoding, wanted.sample_rate, self._recognizer.sample_rate)
+        received = 0
+        while True:
+            verb, content = await link.inbox.get()
+            match verb:
+                case "audio":
+                    received += len(content)
+                    fed.append(received)
+                    await recognition.feed(decoder.feed(content))
+                case "finalize":
+                    await recognition.finalize()
+                case "close":
+                    fed.append(received)
+                    await recognition.feed(decoder.feed(b"", last=True))
+                    await recognition.finish()
+                    if content.isdigit() and int(content) != received:
+                        raise LostError(f"{received} of {content.decode()} bytes of audio arrived")
+                    return
