@@ -109,6 +109,19 @@ def rehearsal(info: dict[str, Any]) -> Iterator[Heard]:
 
 
 @pytest.fixture
+def gpus(info: dict[str, Any], core: client.CoreV1Api) -> int:
+    """How many GPUs the worker may have: all that no other pod holds."""
+    total = sum(host["gpus"] for host in info["hosts"].values())
+    others = [
+        pod
+        for pod in core.list_namespaced_pod(STACK).items
+        if pod.metadata.labels.get("app.kubernetes.io/component") == "worker"
+        and pod.metadata.labels["app.kubernetes.io/name"] != WORKER
+    ]
+    return total - len(others)
+
+
+@pytest.fixture
 def custom(api: client.ApiClient) -> client.CustomObjectsApi:
     """The API of kinds that KEDA and Prometheus bring."""
     return client.CustomObjectsApi(api)
@@ -131,7 +144,7 @@ def quantity(text: str) -> float:
 def test_autoscaler_has_the_numbers_of_the_inventory(api: client.ApiClient) -> None:
     [hpa] = client.AutoscalingV2Api(api).list_namespaced_horizontal_pod_autoscaler(STACK).items
     assert (hpa.spec.scale_target_ref.name, hpa.spec.min_replicas) == (WORKER, 1)
-    assert hpa.spec.max_replicas == 6
+    assert hpa.spec.max_replicas == 5
     assert hpa.spec.behavior.scale_up.stabilization_window_seconds == 30
     assert hpa.spec.behavior.scale_down.stabilization_window_seconds == 900
     targets = [item.external.target.average_value for item in hpa.spec.metrics]
@@ -181,12 +194,12 @@ def no_prometheus(core: client.CoreV1Api, custom: client.CustomObjectsApi) -> It
 def test_workers_follow_the_load_and_only_the_load(
     rehearsal: Heard,
     info: dict[str, Any],
+    gpus: int,
     core: client.CoreV1Api,
     custom: client.CustomObjectsApi,
     worker: Worker,
     record_property: Callable[[str, object], None],
 ) -> None:
-    gpus = sum(host["gpus"] for host in info["hosts"].values())
     wait(lambda: worker.other_than(1), 30)
     with Crowd(info, 4 * gpus, sentences=36) as crowd:
         record_property("second_pod_s", wait(lambda: worker.fewer_than(2), 60))
@@ -260,10 +273,9 @@ def still_there(core: client.CoreV1Api, namespace: str) -> str:
 
 
 def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
-    rehearsal: Heard, info: dict[str, Any], core: client.CoreV1Api, worker: Worker
+    rehearsal: Heard, info: dict[str, Any], gpus: int, core: client.CoreV1Api, worker: Worker
 ) -> None:
     wait(lambda: worker.other_than(1), 120)
-    gpus = sum(host["gpus"] for host in info["hosts"].values())
     with taken(core, gpus - 1), Crowd(info, 2, sentences=3) as crowd:
         deploy(**SHORT, workers_environment={"REHEARSAL": "2"})
         heard = crowd.leave()

@@ -175,14 +175,3 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **settings}
             )
-
-
-def error_rate(said: str, heard: str) -> float:
-    """Return the word error rate: changes that make one text the other, for each word said."""
-    want, got = said.split(), heard.split()
-    row = list(range(len(got) + 1))
-    for i, word in enumerate(want, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(got, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1] / len(want)

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The vendor's own Python client against the lab, through its ingress, with every call it has."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.register_assert_rewrite("tests.sdk")
+
+from tests.sdk import *  # noqa: E402, F403
+
+
+@pytest.fixture(scope="module")
+def site(info: dict[str, Any]) -> Iterator[Site]:  # noqa: F405
+    """The lab as a client has it that trusts its authority and resolves its name."""
+    name, resolve = urlsplit(info["ingress_url"]).hostname, socket.getaddrinfo
+
+    def resolver(host: Any, *rest: Any, **more: Any) -> Any:
+        return resolve(info["ingress_address"] if host == name else host, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", resolver)
+        patch.setenv("SSL_CERT_FILE", info["ca_file"])
+        yield Site(info["ingress_url"], info["api_key"])  # noqa: F405
