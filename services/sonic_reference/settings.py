@@ -13,7 +13,7 @@ class SettingsError(Exception):
 class Environment:
     """Typed access to environment variables; problems are collected until :meth:`check`.
 
-    An empty variable counts as one that is not set.
+    An empty variable counts as one that is not set, but for lists.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -31,11 +31,9 @@ class Environment:
         return default
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
-        """Return a comma-separated list of at least one name."""
-        found = tuple(part.strip() for part in self.text(name, default).split(",") if part.strip())
-        if not found:
-            self._problems.append(f"{name} names nothing")
-        return found
+        """Return a comma-separated list; set and empty it has no names."""
+        value = self._variables.get(name, default)
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     def url(self, name: str, schemes: tuple[str, ...]) -> str:
         """Return a required URL with one of the given schemes."""
