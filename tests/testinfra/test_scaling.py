@@ -281,4 +281,4 @@ def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
         heard = crowd.leave()
     assert worker.environment()["REHEARSAL"] == "2"
     assert heard.broken == []
-    assert heard.whole > 2
+    assert heard.whole >= 2
