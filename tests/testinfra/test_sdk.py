@@ -18,10 +18,11 @@ from tests.sdk import *  # noqa: E402, F403
 @pytest.fixture(scope="module")
 def site(info: dict[str, Any]) -> Iterator[Site]:  # noqa: F405
     """The lab as a client has it that trusts its authority and resolves its name."""
-    name, resolve = urlsplit(info["ingress_url"]).hostname, socket.getaddrinfo
+    name, resolve = str(urlsplit(info["ingress_url"]).hostname), socket.getaddrinfo
 
     def resolver(host: Any, *rest: Any, **more: Any) -> Any:
-        return resolve(info["ingress_address"] if host == name else host, *rest, **more)
+        found = info["ingress_address"] if host in (name, name.encode()) else host
+        return resolve(found, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", resolver)
