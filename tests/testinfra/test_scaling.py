@@ -111,7 +111,7 @@ def rehearsal(info: dict[str, Any]) -> Iterator[Heard]:
 @pytest.fixture
 def gpus(info: dict[str, Any], core: client.CoreV1Api) -> int:
     """How many GPUs the worker may have: all that no other pod holds."""
-    total = sum(host["gpus"] for host in info["hosts"].values())
+    total: int = sum(host["gpus"] for host in info["hosts"].values())
     others = [
         pod
         for pod in core.list_namespaced_pod(STACK).items
