@@ -57,12 +57,6 @@ def error_rate(said: str, heard: str) -> float:
     return row[-1] / len(want)
 
 
-@pytest.fixture
-def client(site: Site) -> Iterator[cartesia.Cartesia]:
-    with cartesia.Cartesia(**site.options) as made:
-        yield made
-
-
 def run_async(site: Site, body: Any) -> None:
     async def run() -> None:
         async with cartesia.AsyncCartesia(**site.options) as client:
@@ -72,252 +66,8 @@ def run_async(site: Site, body: Any) -> None:
     asyncio.run(run())
 
 
-@pytest.fixture(scope="module")
-def recording(site: Site) -> bytes:
-    """A WAV file of counting, spoken by the site itself."""
-    with cartesia.Cartesia(**site.options) as client:
-        pcm = client.tts.generate(
-            model_id="sonic-3.5",
-            transcript=DIGITS,
-            voice={"id": IRIS},
-            output_format=RAW | {"sample_rate": 16000},
-            generation_config={"speed": 0.8},
-        ).read()
-    file = io.BytesIO()
-    with wave.open(file, "wb") as made:
-        made.setparams((1, 2, 16000, 0, "NONE", ""))
-        made.writeframes(pcm)
-    return file.getvalue()
-
-
 def seconds(pcm: bytes, rate: int = 24000) -> float:
     return len(pcm) / 2 / rate
-
-
-def test_status(client: cartesia.Cartesia) -> None:
-    assert client.get_status().ok
-
-
-@pytest.mark.parametrize("voice", [IRIS, {"id": IRIS}, {"mode": "id", "id": IRIS}])
-def test_generate(client: cartesia.Cartesia, voice: Any) -> None:
-    wanted: Any = {"container": "wav", "encoding": "pcm_s16le", "sample_rate": 24000}
-    said = client.tts.generate(
-        model_id="sonic-latest", transcript=TEXT, voice=voice, output_format=wanted, language="en"
-    ).read()
-    assert said[:4] == b"RIFF"
-    assert 2 < seconds(said) < 5
-
-
-def test_generate_streams(client: cartesia.Cartesia) -> None:
-    with client.tts.with_streaming_response.generate(
-        model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
-    ) as response:
-        parts = list(response.iter_bytes())
-    assert len(parts) > 5
-    assert 2 < seconds(b"".join(parts)) < 5
-
-
-def test_sse(client: cartesia.Cartesia) -> None:
-    events = list(
-        client.tts.generate_sse(
-            model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
-            add_timestamps=True, add_phoneme_timestamps=True, context_id="mine",
-        )
-    )  # fmt: skip
-    assert {event.type for event in events} == {
-        "chunk", "timestamps", "phoneme_timestamps", "done"
-    }  # fmt: skip
-    assert events[-1].type == "done"
-    assert all(getattr(event, "context_id", None) == "mine" for event in events)
-    audio = b"".join(base64.b64decode(event.data) for event in events if event.type == "chunk")
-    assert 2 < seconds(audio) < 5
-    words = [
-        w for event in events if event.type == "timestamps" for w in event.word_timestamps.words
-    ]
-    assert words == TEXT.split()
-
-
-def test_errors_are_the_sdks_own(client: cartesia.Cartesia, site: Site) -> None:
-    with pytest.raises(cartesia.BadRequestError, match="nothing"):
-        client.tts.generate(
-            model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
-            pronunciation_dict_id="nothing",
-        )  # fmt: skip
-    with pytest.raises(cartesia.NotFoundError):
-        client.tts.generate(model_id="whisper", transcript=TEXT, voice=IRIS, output_format=RAW)
-    stranger = cartesia.Cartesia(api_key="sk_wrong", base_url=site.url, max_retries=0)
-    with stranger, pytest.raises(cartesia.AuthenticationError):
-        stranger.tts.generate(model_id="sonic", transcript=TEXT, voice=IRIS, output_format=RAW)
-
-
-def test_websocket_context_with_continuations(client: cartesia.Cartesia) -> None:
-    with client.tts.websocket_connect() as connection:
-        context = connection.context(
-            model_id="sonic-latest", voice=IRIS, output_format=RAW, add_timestamps=True, timeout=10
-        )
-        for text in ("The quick brown ", "fox jumps. ", "Over the lazy ", "dog it goes."):
-            context.push(text)
-        context.no_more_inputs()
-        audio = b""
-        words: list[str] = []
-        ends: list[float] = []
-        for event in context.receive():
-            if event.type == "chunk":
-                audio += event.audio or b""
-            elif event.type == "timestamps" and event.word_timestamps:
-                words += event.word_timestamps.words
-                ends += event.word_timestamps.end
-        assert event.type == "done"
-    assert words == "The quick brown fox jumps. Over the lazy dog it goes.".split()
-    assert ends == sorted(ends)
-    assert ends[-1] == pytest.approx(seconds(audio), abs=0.1)
-
-
-def test_websocket_contexts_side_by_side(client: cartesia.Cartesia) -> None:
-    with client.tts.websocket_connect() as connection:
-        contexts = [
-            connection.context(model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10)
-            for _unused in range(6)
-        ]
-        for context in contexts:
-            context.push(TEXT)
-            context.no_more_inputs()
-        for context in contexts:
-            events = list(context.receive())
-            assert events[-1].type == "done"
-            audio = b"".join(event.audio or b"" for event in events if event.type == "chunk")
-            assert 2 < seconds(audio) < 5
-
-
-def test_websocket_flush_and_cancel(client: cartesia.Cartesia) -> None:
-    with client.tts.websocket_connect() as connection:
-        context = connection.context(
-            model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
-        )
-        context.push("No sentence yet", flush=True)
-        context.push("nor now", flush=True)
-        flushes = []
-        chunks: list[int | None] = []
-        for event in context.receive():
-            if event.type == "chunk":
-                chunks.append(event.flush_id)
-            elif event.type == "flush_done":
-                flushes.append(event.flush_id)
-                if len(flushes) == 2:
-                    break
-        assert flushes == [1, 2]
-        assert set(chunks) == {1, 2}
-        context.push(TEXT * 20)
-        context.cancel()
-        # The socket lives on.
-        other = connection.context(
-            model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
-        )
-        other.push("Yes.")
-        other.no_more_inputs()
-        assert list(other.receive())[-1].type == "done"
-
-
-def test_websocket_of_version_2(client: cartesia.Cartesia) -> None:
-    socket = client.tts.websocket()
-    said: Any = socket.send(
-        model_id="sonic-latest", transcript=TEXT, voice={"id": IRIS, "mode": "id"},
-        output_format=RAW, stream=False, add_timestamps=True,
-    )  # fmt: skip
-    socket.close()
-    assert 2 < seconds(said.audio) < 5
-    assert said.word_timestamps["words"] == TEXT.split()
-
-
-def test_websocket_errors(client: cartesia.Cartesia) -> None:
-    with client.tts.websocket_connect() as connection:
-        context = connection.context(model_id="whisper", voice=IRIS, output_format=RAW, timeout=10)
-        context.push(TEXT)
-        (event,) = context.receive()
-        assert event.type == "error"
-        assert event.status_code == 404
-        assert event.error_code == "model_not_found"
-        assert event.request_id
-
-
-def test_voices(client: cartesia.Cartesia) -> None:
-    first = client.voices.list(limit=100)
-    assert len(first.data) == 100
-    everything = list(client.voices.list(limit=50))
-    assert [voice.id for voice in everything] == list(voices.VOICES)
-    before = client.voices.list(limit=5, ending_before=everything[10].id)
-    assert [voice.id for voice in before.data] == [voice.id for voice in everything[5:10]]
-    women = list(client.voices.list(gender="feminine", q="iris"))
-    assert {voice.gender for voice in women} == {"feminine"}
-    assert len(women) == len(voices.LOCALES)
-    iris = client.voices.get(IRIS)
-    assert (iris.name, iris.language, iris.locales[0].locale) == ("Iris (en-US)", "en", "en-US")
-    with pytest.raises(cartesia.NotFoundError):
-        client.voices.get("nobody")
-    with pytest.raises(cartesia.PermissionDeniedError, match="artifacts"):
-        client.voices.update(IRIS, name="Mine")
-    with pytest.raises(cartesia.PermissionDeniedError):
-        client.voices.delete(IRIS)
-
-
-def test_pronunciation_dicts(client: cartesia.Cartesia) -> None:
-    made = client.pronunciation_dicts.create(
-        name="Ours", items=[{"text": "dog", "alias": "crocodile and hippopotamus"}]
-    )
-    assert client.pronunciation_dicts.retrieve(made.id).items[0].text == "dog"
-
-    def said() -> float:
-        return seconds(
-            client.tts.generate(
-                model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
-                pronunciation_dict_id=made.id,
-            ).read()
-        )  # fmt: skip
-
-    longer = said()
-    changed = client.pronunciation_dicts.update(made.id, name="Theirs", items=[])
-    assert (changed.name, changed.items) == ("Theirs", [])
-    assert said() < longer - 0.5
-    assert made.id in [one.id for one in client.pronunciation_dicts.list()]
-    client.pronunciation_dicts.delete(made.id)
-    with pytest.raises(cartesia.NotFoundError):
-        client.pronunciation_dicts.retrieve(made.id)
-
-
-def test_access_tokens(client: cartesia.Cartesia, site: Site) -> None:
-    token = client.access_token.create(grants={"tts": True}, expires_in=60).token
-    with cartesia.Cartesia(token=token, base_url=site.url, max_retries=0) as holder:
-        said = holder.tts.generate(
-            model_id="sonic-latest", transcript="Yes.", voice=IRIS, output_format=RAW
-        ).read()
-        assert said
-        with pytest.raises(cartesia.PermissionDeniedError, match="does not grant"):
-            holder.access_token.create(grants={"tts": True})
-    deaf = client.access_token.create(grants={"stt": True}).token
-    holder = cartesia.Cartesia(token=deaf, base_url=site.url, max_retries=0)
-    with holder, pytest.raises(cartesia.PermissionDeniedError, match="does not grant tts"):
-        holder.tts.generate(
-            model_id="sonic-latest", transcript="Yes.", voice=IRIS, output_format=RAW
-        )
-
-
-def test_transcribe(client: cartesia.Cartesia, recording: bytes) -> None:
-    heard = client.stt.transcribe(
-        file=("counting.wav", recording), model="ink-whisper", timestamp_granularities=["word"]
-    )
-    assert error_rate(DIGITS, heard.text) <= 0.2
-    assert heard.duration == pytest.approx((len(recording) - 44) / 32000, abs=0.01)
-    assert heard.words
-    assert [word.word for word in heard.words] == heard.text.split()
-    assert all(word.start < word.end <= (heard.duration or 0) for word in heard.words)
-    raw = client.stt.transcribe(
-        file=("counting", recording[44:]), model="ink-whisper", encoding="pcm_s16le",
-        sample_rate=16000,
-    )  # fmt: skip
-    assert error_rate(DIGITS, raw.text) <= 0.2
-    assert raw.words is None
-    with pytest.raises(cartesia.BadRequestError, match="no audio"):
-        client.stt.transcribe(file=("x", b"not a sound"), model="ink-whisper")
 
 
 def listen(connection: Any, pcm: bytes) -> tuple[str, list[str]]:
@@ -335,87 +85,333 @@ def listen(connection: Any, pcm: bytes) -> tuple[str, list[str]]:
     return text, kinds
 
 
-def test_stt_websocket(client: cartesia.Cartesia, recording: bytes) -> None:
-    with client.stt.manual_finalize.websocket(
-        model="ink-2", encoding="pcm_s16le", sample_rate=16000
-    ) as connection:
-        text, kinds = listen(connection, recording[44:])
-    assert error_rate(DIGITS, text) <= 0.2
-    assert kinds[-2:] == ["flush_done", "done"]
+class SdkTests:
+    """Every call that the client has."""
 
+    @pytest.fixture
+    def client(self, site: Site) -> Iterator[cartesia.Cartesia]:
+        with cartesia.Cartesia(**site.options) as made:
+            yield made
 
-def test_stt_turns(client: cartesia.Cartesia, recording: bytes) -> None:
-    with client.stt.auto_finalize.websocket(
-        model="ink-2", encoding="pcm_s16le", sample_rate=16000
-    ) as connection:
-        for start in range(44, len(recording), 3200):
-            connection.send_raw(recording[start : start + 3200])
-        connection.send({"type": "close"})
-        events: list[Any] = list(connection)
-    kinds = [event.type for event in events]
-    assert kinds[0] == "connected"
-    assert kinds[1] == "turn.start"
-    assert kinds[-1] == "turn.end"
-    text = " ".join(event.transcript for event in events if event.type == "turn.end")
-    assert error_rate(DIGITS, text) <= 0.2
+    @pytest.fixture(scope="class")
+    def recording(self, site: Site) -> bytes:
+        """A WAV file of counting, spoken by the site itself."""
+        with cartesia.Cartesia(**site.options) as client:
+            pcm = client.tts.generate(
+                model_id="sonic-3.5",
+                transcript=DIGITS,
+                voice={"id": IRIS},
+                output_format=RAW | {"sample_rate": 16000},
+                generation_config={"speed": 0.8},
+            ).read()
+        file = io.BytesIO()
+        with wave.open(file, "wb") as made:
+            made.setparams((1, 2, 16000, 0, "NONE", ""))
+            made.writeframes(pcm)
+        return file.getvalue()
 
+    def test_status(self, client: cartesia.Cartesia) -> None:
+        assert client.get_status().ok
 
-def test_async_speech(site: Site) -> None:
-    async def body(client: cartesia.AsyncCartesia) -> None:
-        said = await client.tts.generate(
+    @pytest.mark.parametrize("voice", [IRIS, {"id": IRIS}, {"mode": "id", "id": IRIS}])
+    def test_generate(self, client: cartesia.Cartesia, voice: Any) -> None:
+        wanted: Any = {"container": "wav", "encoding": "pcm_s16le", "sample_rate": 24000}
+        said = client.tts.generate(
+            model_id="sonic-latest",
+            transcript=TEXT,
+            voice=voice,
+            output_format=wanted,
+            language="en",
+        ).read()
+        assert said[:4] == b"RIFF"
+        assert 2 < seconds(said) < 5
+
+    def test_generate_streams(self, client: cartesia.Cartesia) -> None:
+        with client.tts.with_streaming_response.generate(
             model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
-        )
-        assert 2 < seconds(await said.read()) < 5
-        stream = await client.tts.generate_sse(
-            model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
-        )
-        assert [event.type async for event in stream][-1] == "done"
-        async with client.tts.websocket_connect() as connection:
+        ) as response:
+            parts = list(response.iter_bytes())
+        assert len(parts) > 5
+        assert 2 < seconds(b"".join(parts)) < 5
 
-            async def tell() -> float:
-                context = connection.context(
+    def test_sse(self, client: cartesia.Cartesia) -> None:
+        events = list(
+            client.tts.generate_sse(
+                model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
+                add_timestamps=True, add_phoneme_timestamps=True, context_id="mine",
+            )
+        )  # fmt: skip
+        assert {event.type for event in events} == {
+            "chunk", "timestamps", "phoneme_timestamps", "done"
+        }  # fmt: skip
+        assert events[-1].type == "done"
+        assert all(getattr(event, "context_id", None) == "mine" for event in events)
+        audio = b"".join(base64.b64decode(event.data) for event in events if event.type == "chunk")
+        assert 2 < seconds(audio) < 5
+        words = [
+            w for event in events if event.type == "timestamps" for w in event.word_timestamps.words
+        ]
+        assert words == TEXT.split()
+
+    def test_errors_are_the_sdks_own(self, client: cartesia.Cartesia, site: Site) -> None:
+        with pytest.raises(cartesia.BadRequestError, match="nothing"):
+            client.tts.generate(
+                model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
+                pronunciation_dict_id="nothing",
+            )  # fmt: skip
+        with pytest.raises(cartesia.NotFoundError):
+            client.tts.generate(model_id="whisper", transcript=TEXT, voice=IRIS, output_format=RAW)
+        stranger = cartesia.Cartesia(api_key="sk_wrong", base_url=site.url, max_retries=0)
+        with stranger, pytest.raises(cartesia.AuthenticationError):
+            stranger.tts.generate(model_id="sonic", transcript=TEXT, voice=IRIS, output_format=RAW)
+
+    def test_websocket_context_with_continuations(self, client: cartesia.Cartesia) -> None:
+        with client.tts.websocket_connect() as connection:
+            context = connection.context(
+                model_id="sonic-latest",
+                voice=IRIS,
+                output_format=RAW,
+                add_timestamps=True,
+                timeout=10,
+            )
+            for text in ("The quick brown ", "fox jumps. ", "Over the lazy ", "dog it goes."):
+                context.push(text)
+            context.no_more_inputs()
+            audio = b""
+            words: list[str] = []
+            ends: list[float] = []
+            for event in context.receive():
+                if event.type == "chunk":
+                    audio += event.audio or b""
+                elif event.type == "timestamps" and event.word_timestamps:
+                    words += event.word_timestamps.words
+                    ends += event.word_timestamps.end
+            assert event.type == "done"
+        assert words == "The quick brown fox jumps. Over the lazy dog it goes.".split()
+        assert ends == sorted(ends)
+        assert ends[-1] == pytest.approx(seconds(audio), abs=0.1)
+
+    def test_websocket_contexts_side_by_side(self, client: cartesia.Cartesia) -> None:
+        with client.tts.websocket_connect() as connection:
+            contexts = [
+                connection.context(
                     model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
                 )
-                for word in TEXT.split():
-                    await context.push(word + " ")
-                await context.no_more_inputs()
-                audio = b"".join(
-                    [
-                        event.audio or b""
-                        async for event in context.receive()
-                        if event.type == "chunk"
-                    ]
-                )
-                return seconds(audio)
+                for _unused in range(6)
+            ]
+            for context in contexts:
+                context.push(TEXT)
+                context.no_more_inputs()
+            for context in contexts:
+                events = list(context.receive())
+                assert events[-1].type == "done"
+                audio = b"".join(event.audio or b"" for event in events if event.type == "chunk")
+                assert 2 < seconds(audio) < 5
 
-            lengths = await asyncio.gather(*(tell() for _unused in range(5)))
-        assert all(2 < length < 5 for length in lengths)
+    def test_websocket_flush_and_cancel(self, client: cartesia.Cartesia) -> None:
+        with client.tts.websocket_connect() as connection:
+            context = connection.context(
+                model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
+            )
+            context.push("No sentence yet", flush=True)
+            context.push("nor now", flush=True)
+            flushes = []
+            chunks: list[int | None] = []
+            for event in context.receive():
+                if event.type == "chunk":
+                    chunks.append(event.flush_id)
+                elif event.type == "flush_done":
+                    flushes.append(event.flush_id)
+                    if len(flushes) == 2:
+                        break
+            assert flushes == [1, 2]
+            assert set(chunks) == {1, 2}
+            context.push(TEXT * 20)
+            context.cancel()
+            # The socket lives on.
+            other = connection.context(
+                model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
+            )
+            other.push("Yes.")
+            other.no_more_inputs()
+            assert list(other.receive())[-1].type == "done"
 
-    run_async(site, body)
+    def test_websocket_of_version_2(self, client: cartesia.Cartesia) -> None:
+        socket = client.tts.websocket()
+        said: Any = socket.send(
+            model_id="sonic-latest", transcript=TEXT, voice={"id": IRIS, "mode": "id"},
+            output_format=RAW, stream=False, add_timestamps=True,
+        )  # fmt: skip
+        socket.close()
+        assert 2 < seconds(said.audio) < 5
+        assert said.word_timestamps["words"] == TEXT.split()
 
+    def test_websocket_errors(self, client: cartesia.Cartesia) -> None:
+        with client.tts.websocket_connect() as connection:
+            context = connection.context(
+                model_id="whisper", voice=IRIS, output_format=RAW, timeout=10
+            )
+            context.push(TEXT)
+            (event,) = context.receive()
+            assert event.type == "error"
+            assert event.status_code == 404
+            assert event.error_code == "model_not_found"
+            assert event.request_id
 
-def test_async_rest(site: Site, recording: bytes) -> None:
-    async def body(client: cartesia.AsyncCartesia) -> None:
-        assert (await client.get_status()).ok
-        names = [voice.name async for voice in client.voices.list(limit=40)]
-        assert len(names) == len(voices.VOICES)
-        made = await client.pronunciation_dicts.create(name="Ours")
-        await client.pronunciation_dicts.delete(made.id)
-        assert (await client.access_token.create(grants={"tts": True})).token
-        heard = await client.stt.transcribe(file=("a.wav", recording), model="ink-whisper")
+    def test_voices(self, client: cartesia.Cartesia) -> None:
+        first = client.voices.list(limit=100)
+        assert len(first.data) == 100
+        everything = list(client.voices.list(limit=50))
+        assert [voice.id for voice in everything] == list(voices.VOICES)
+        before = client.voices.list(limit=5, ending_before=everything[10].id)
+        assert [voice.id for voice in before.data] == [voice.id for voice in everything[5:10]]
+        women = list(client.voices.list(gender="feminine", q="iris"))
+        assert {voice.gender for voice in women} == {"feminine"}
+        assert len(women) == len(voices.LOCALES)
+        iris = client.voices.get(IRIS)
+        assert (iris.name, iris.language, iris.locales[0].locale) == ("Iris (en-US)", "en", "en-US")
+        with pytest.raises(cartesia.NotFoundError):
+            client.voices.get("nobody")
+        with pytest.raises(cartesia.PermissionDeniedError, match="artifacts"):
+            client.voices.update(IRIS, name="Mine")
+        with pytest.raises(cartesia.PermissionDeniedError):
+            client.voices.delete(IRIS)
+
+    def test_pronunciation_dicts(self, client: cartesia.Cartesia) -> None:
+        made = client.pronunciation_dicts.create(
+            name="Ours", items=[{"text": "dog", "alias": "crocodile and hippopotamus"}]
+        )
+        assert client.pronunciation_dicts.retrieve(made.id).items[0].text == "dog"
+
+        def said() -> float:
+            return seconds(
+                client.tts.generate(
+                    model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
+                    pronunciation_dict_id=made.id,
+                ).read()
+            )  # fmt: skip
+
+        longer = said()
+        changed = client.pronunciation_dicts.update(made.id, name="Theirs", items=[])
+        assert (changed.name, changed.items) == ("Theirs", [])
+        assert said() < longer - 0.5
+        assert made.id in [one.id for one in client.pronunciation_dicts.list()]
+        client.pronunciation_dicts.delete(made.id)
+        with pytest.raises(cartesia.NotFoundError):
+            client.pronunciation_dicts.retrieve(made.id)
+
+    def test_access_tokens(self, client: cartesia.Cartesia, site: Site) -> None:
+        token = client.access_token.create(grants={"tts": True}, expires_in=60).token
+        with cartesia.Cartesia(token=token, base_url=site.url, max_retries=0) as holder:
+            said = holder.tts.generate(
+                model_id="sonic-latest", transcript="Yes.", voice=IRIS, output_format=RAW
+            ).read()
+            assert said
+            with pytest.raises(cartesia.PermissionDeniedError, match="does not grant"):
+                holder.access_token.create(grants={"tts": True})
+        deaf = client.access_token.create(grants={"stt": True}).token
+        holder = cartesia.Cartesia(token=deaf, base_url=site.url, max_retries=0)
+        with holder, pytest.raises(cartesia.PermissionDeniedError, match="does not grant tts"):
+            holder.tts.generate(
+                model_id="sonic-latest", transcript="Yes.", voice=IRIS, output_format=RAW
+            )
+
+    def test_transcribe(self, client: cartesia.Cartesia, recording: bytes) -> None:
+        heard = client.stt.transcribe(
+            file=("counting.wav", recording), model="ink-whisper", timestamp_granularities=["word"]
+        )
         assert error_rate(DIGITS, heard.text) <= 0.2
-        async with client.stt.manual_finalize.websocket(
-            model="ink-2", encoding="pcm_f32le", sample_rate=48000
+        assert heard.duration == pytest.approx((len(recording) - 44) / 32000, abs=0.01)
+        assert heard.words
+        assert [word.word for word in heard.words] == heard.text.split()
+        assert all(word.start < word.end <= (heard.duration or 0) for word in heard.words)
+        raw = client.stt.transcribe(
+            file=("counting", recording[44:]), model="ink-whisper", encoding="pcm_s16le",
+            sample_rate=16000,
+        )  # fmt: skip
+        assert error_rate(DIGITS, raw.text) <= 0.2
+        assert raw.words is None
+        with pytest.raises(cartesia.BadRequestError, match="no audio"):
+            client.stt.transcribe(file=("x", b"not a sound"), model="ink-whisper")
+
+    def test_stt_websocket(self, client: cartesia.Cartesia, recording: bytes) -> None:
+        with client.stt.manual_finalize.websocket(
+            model="ink-2", encoding="pcm_s16le", sample_rate=16000
         ) as connection:
-            samples = np.frombuffer(recording[44:], "<i2").astype(np.float32) / 32768
-            louder = soxr.resample(samples, 16000, 48000).astype("<f4").tobytes()
-            for start in range(0, len(louder), 19200):
-                await connection.send_raw(louder[start : start + 19200])
-            await connection.send("close")
-            text = ""
-            async for event in connection:
-                if event.type == "transcript" and event.is_final:
-                    text += event.text
+            text, kinds = listen(connection, recording[44:])
+        assert error_rate(DIGITS, text) <= 0.2
+        assert kinds[-2:] == ["flush_done", "done"]
+
+    def test_stt_turns(self, client: cartesia.Cartesia, recording: bytes) -> None:
+        with client.stt.auto_finalize.websocket(
+            model="ink-2", encoding="pcm_s16le", sample_rate=16000
+        ) as connection:
+            for start in range(44, len(recording), 3200):
+                connection.send_raw(recording[start : start + 3200])
+            connection.send({"type": "close"})
+            events: list[Any] = list(connection)
+        kinds = [event.type for event in events]
+        assert kinds[0] == "connected"
+        assert kinds[1] == "turn.start"
+        assert kinds[-1] == "turn.end"
+        text = " ".join(event.transcript for event in events if event.type == "turn.end")
         assert error_rate(DIGITS, text) <= 0.2
 
-    run_async(site, body)
+    def test_async_speech(self, site: Site) -> None:
+        async def body(client: cartesia.AsyncCartesia) -> None:
+            said = await client.tts.generate(
+                model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
+            )
+            assert 2 < seconds(await said.read()) < 5
+            stream = await client.tts.generate_sse(
+                model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
+            )
+            assert [event.type async for event in stream][-1] == "done"
+            async with client.tts.websocket_connect() as connection:
+
+                async def tell() -> float:
+                    context = connection.context(
+                        model_id="sonic-latest", voice=IRIS, output_format=RAW, timeout=10
+                    )
+                    for word in TEXT.split():
+                        await context.push(word + " ")
+                    await context.no_more_inputs()
+                    audio = b"".join(
+                        [
+                            event.audio or b""
+                            async for event in context.receive()
+                            if event.type == "chunk"
+                        ]
+                    )
+                    return seconds(audio)
+
+                lengths = await asyncio.gather(*(tell() for _unused in range(5)))
+            assert all(2 < length < 5 for length in lengths)
+
+        run_async(site, body)
+
+    def test_async_rest(self, site: Site, recording: bytes) -> None:
+        async def body(client: cartesia.AsyncCartesia) -> None:
+            assert (await client.get_status()).ok
+            names = [voice.name async for voice in client.voices.list(limit=40)]
+            assert len(names) == len(voices.VOICES)
+            made = await client.pronunciation_dicts.create(name="Ours")
+            await client.pronunciation_dicts.delete(made.id)
+            assert (await client.access_token.create(grants={"tts": True})).token
+            heard = await client.stt.transcribe(file=("a.wav", recording), model="ink-whisper")
+            assert error_rate(DIGITS, heard.text) <= 0.2
+            async with client.stt.manual_finalize.websocket(
+                model="ink-2", encoding="pcm_f32le", sample_rate=48000
+            ) as connection:
+                samples = np.frombuffer(recording[44:], "<i2").astype(np.float32) / 32768
+                louder = soxr.resample(samples, 16000, 48000).astype("<f4").tobytes()
+                for start in range(0, len(louder), 19200):
+                    await connection.send_raw(louder[start : start + 19200])
+                await connection.send("close")
+                text = ""
+                async for event in connection:
+                    if event.type == "transcript" and event.is_final:
+                        text += event.text
+            assert error_rate(DIGITS, text) <= 0.2
+
+        run_async(site, body)

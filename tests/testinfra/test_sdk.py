@@ -12,11 +12,11 @@ import pytest
 
 pytest.register_assert_rewrite("tests.sdk")
 
-from tests.sdk import *  # noqa: E402, F403
+from tests.sdk import SdkTests, Site  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def site(info: dict[str, Any]) -> Iterator[Site]:  # noqa: F405
+def site(info: dict[str, Any]) -> Iterator[Site]:
     """The lab as a client has it that trusts its authority and resolves its name."""
     name, resolve = str(urlsplit(info["ingress_url"]).hostname), socket.getaddrinfo
 
@@ -27,4 +27,8 @@ def site(info: dict[str, Any]) -> Iterator[Site]:  # noqa: F405
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", resolver)
         patch.setenv("SSL_CERT_FILE", info["ca_file"])
-        yield Site(info["ingress_url"], info["api_key"])  # noqa: F405
+        yield Site(info["ingress_url"], info["api_key"])
+
+
+class TestSdk(SdkTests):
+    """The calls, here."""

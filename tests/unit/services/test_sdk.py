@@ -7,11 +7,15 @@ import pytest
 
 pytest.register_assert_rewrite("tests.sdk")
 
-from tests.sdk import *  # noqa: E402, F403
+from tests.sdk import SdkTests, Site  # noqa: E402
 from tests.unit.services.stack import KEY, Stack  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def site(quiet_stack: Stack) -> Site:  # noqa: F405
+def site(quiet_stack: Stack) -> Site:
     """The reference services on loopback."""
-    return Site(quiet_stack.url, KEY)  # noqa: F405
+    return Site(quiet_stack.url, KEY)
+
+
+class TestSdk(SdkTests):
+    """The calls, here."""
