@@ -93,7 +93,7 @@ class SdkTests:
         with cartesia.Cartesia(**site.options) as made:
             yield made
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def recording(self, site: Site) -> bytes:
         """A WAV file of counting, spoken by the site itself."""
         with cartesia.Cartesia(**site.options) as client:
