@@ -21,8 +21,7 @@ from .kube_store import collection
 from .pods import Object, matches, name_of, node_use, terminating
 from .rollout import deployment_progress
 
-MANAGER = "baremetal.sonic"
-LABELS = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "cartesia"}
+LABELS = {"app.kubernetes.io/managed-by": "baremetal.sonic", "app.kubernetes.io/part-of": "cartesia"}
 SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
 NOT_FOUND = 404
 REST = {"maxSurge": 0, "maxUnavailable": 1}
@@ -113,8 +112,13 @@ def kinds(definitions: Iterable[Object], kind: str) -> dict[str, Object]:
     return {name_of(item): item for item in definitions if item["kind"] == kind}
 
 
-def look(api: PlanApi, definitions: Sequence[Object], namespace: str) -> list[Worker]:
-    """The workers of the definitions, with what the cluster has of them. Raises KubeError."""
+def look(
+    api: PlanApi, definitions: Sequence[Object], namespace: str, manager: str
+) -> list[Worker]:
+    """The workers of the definitions, with what the cluster has of them. Raises KubeError.
+
+    `manager` is who will apply them: what goes away by an apply goes away only under that name.
+    """
     deployments = api.get(collection("deployments", namespace)).get("items") or []
     live = {name_of(item): item for item in deployments}
     pods = api.get(collection("pods", namespace)).get("items") or []
@@ -126,7 +130,7 @@ def look(api: PlanApi, definitions: Sequence[Object], namespace: str) -> list[Wo
     for name, wanted in kinds(definitions, "Deployment").items():
         tried = None
         if name in live:
-            tried = api.try_apply(f"{collection('deployments', namespace)}/{name}", wanted, MANAGER)
+            tried = api.try_apply(f"{collection('deployments', namespace)}/{name}", wanted, manager)
         mine = [
             pod
             for pod in pods
@@ -256,9 +260,11 @@ def scaled_objects(api: PlanApi, namespace: str) -> list[Object] | None:
     return listed.get("items") or []
 
 
-def make(api: PlanApi, definitions: Sequence[Object], namespace: str, step: int) -> Plan:
-    """Plan the apply of the definitions. Raises KubeError."""
-    workers = look(api, definitions, namespace)
+def make(
+    api: PlanApi, definitions: Sequence[Object], namespace: str, step: int, manager: str
+) -> Plan:
+    """Plan the apply of the definitions under a field manager's name. Raises KubeError."""
+    workers = look(api, definitions, namespace, manager)
     planned: dict[str, dict[str, int]] = {worker.name: dict(REST) for worker in workers}
     if any(worker.live for worker in workers):
         nodes = api.get(collection("nodes")).get("items") or []

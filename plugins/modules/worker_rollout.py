@@ -37,6 +37,12 @@ options:
     type: list
     elements: dict
     required: true
+  field_manager:
+    description:
+      - Name under which the objects will be applied (server-side). Only under the same name does the
+        dry run see what the apply takes away.
+    type: str
+    required: true
   step:
     description: Pods of a worker that are replaced at a time.
     type: int
@@ -51,6 +57,7 @@ EXAMPLES = r"""
     kubeconfig: /etc/kubernetes/admin.conf
     namespace: cartesia
     definitions: "{{ lookup('ansible.builtin.template', 'workers.yml.j2') | from_yaml_all | list }}"
+    field_manager: baremetal.sonic.workers
   register: workers_plan
 """
 
@@ -107,6 +114,7 @@ def main() -> None:
             "context": {"type": "str"},
             "namespace": {"type": "str", "required": True},
             "definitions": {"type": "list", "elements": "dict", "required": True},
+            "field_manager": {"type": "str", "required": True},
             "step": {"type": "int", "default": 1},
         },
         supports_check_mode=True,
@@ -120,7 +128,9 @@ def main() -> None:
     nothing = worker_rollout.Plan(strategies={})
     client = client_of(module, "workers", surging=False, **asdict(nothing))
     try:
-        plan = worker_rollout.make(client, definitions, namespace, params["step"])
+        plan = worker_rollout.make(
+            client, definitions, namespace, params["step"], params["field_manager"]
+        )
     except KubeError as error:
         module.fail_json(msg=f"the Kubernetes API cannot be asked: {error}")
         raise

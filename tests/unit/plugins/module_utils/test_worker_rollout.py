@@ -13,6 +13,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import 
 from ansible_collections.baremetal.sonic.plugins.module_utils.worker_rollout import REST
 
 NAMESPACE = "cartesia"
+MANAGER = "baremetal.sonic.workers"
 DEPLOYMENTS = collection("deployments", NAMESPACE)
 SCALED = worker_rollout.SCALED_OBJECTS.format(namespace=NAMESPACE)
 SURGE = {"maxSurge": 1, "maxUnavailable": 0}
@@ -98,6 +99,7 @@ class Cluster:
         }
 
     def try_apply(self, path: str, body: Any, manager: str) -> dict[str, Any]:
+        assert manager == MANAGER
         name = path.rsplit("/", 1)[1]
         tried = copy.deepcopy(self.deployments[name])
         tried["spec"]["template"] = copy.deepcopy(body["spec"]["template"])
@@ -109,7 +111,7 @@ class Cluster:
 
 
 def plan(cluster: Cluster, *definitions: Any, step: int = 1) -> worker_rollout.Plan:
-    return worker_rollout.make(cluster, definitions, NAMESPACE, step)
+    return worker_rollout.make(cluster, definitions, NAMESPACE, step, MANAGER)
 
 
 def test_first_apply_is_at_rest() -> None:
