@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.bundle.build import Bundle
@@ -131,12 +132,13 @@ def destroy(lab: Lab) -> list[str]:
     """Remove the lab's containers, volumes, network and folder; returns what was removed."""
     removed = []
     selector = f"label={lab.label}"
-    containers = podman("ps", "--all", "--quiet", "--filter", selector).split()
+    containers = _containers(selector)
     if containers:
         for container in containers:
-            if _state(container) == "killed":
+            if container.state == "killed":
                 _report_exit(container)
-        podman("rm", "--force", "--time", "5", "--volumes", *containers)
+        names = [container.name for container in containers]
+        podman("rm", "--force", "--time", "5", "--volumes", *names)
         removed.append(f"{len(containers)} containers")
     volumes = podman("volume", "ls", "--quiet", "--filter", selector).split()
     if volumes:
@@ -159,8 +161,8 @@ def destroy(lab: Lab) -> list[str]:
 
 def running(lab: Lab) -> list[str]:
     """Names of the lab's running containers."""
-    words = podman("ps", "--filter", f"label={lab.label}", "--format", "{{.Names}}")
-    return sorted(name for name in words.split() if _state(name) == "running")
+    found = _containers(f"label={lab.label}")
+    return sorted(container.name for container in found if container.state == "running")
 
 
 def _network(lab: Lab) -> None:
@@ -181,33 +183,45 @@ def _missing(kind: str, name: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode != 0
 
 
-def _state(name: str) -> str:
-    """Podman's word for the container's state, "missing", or "killed".
+@dataclass(frozen=True)
+class _Container:
+    """A container. state: podman's word, or "missing", or "killed".
 
     Podman goes by what the container's monitor reports. Where that was killed too (all processes of
-    the machine ended at once), the state stays "running" or "stopping" for ever.
+    the machine ended at once), podman says "running" or "stopping" for ever.
     """
-    if _missing("container", name):
-        return "missing"
-    status, identity, pid = podman(
-        "container", "inspect", "--format", "{{.State.Status}} {{.Id}} {{.State.Pid}}", name
-    ).split()
-    if status in {"running", "stopping", "paused"} and not _alive(identity, pid):
-        return "killed"
-    return status
+
+    name: str
+    identity: str
+    state: str
 
 
-def _alive(identity: str, pid: str) -> bool:
+def _containers(selector: str) -> list[_Container]:
+    found = []
+    for item in json.loads(podman("ps", "--all", "--filter", selector, "--format", "json")):
+        state = item["State"]
+        if state in {"running", "stopping", "paused"} and not _alive(item["Id"], item["Pid"]):
+            state = "killed"
+        found.append(_Container(item["Names"][0], item["Id"], state))
+    return found
+
+
+def _container(name: str) -> _Container:
+    return next(iter(_containers(f"name=^{name}$")), _Container(name, "", "missing"))
+
+
+def _alive(identity: str, pid: int) -> bool:
     try:
         # The number may be another process's by now; its control group tells.
-        return identity in Path("/proc", pid, "cgroup").read_text(encoding="utf-8")
+        return identity in Path("/proc", str(pid), "cgroup").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def _start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
     """Make sure that the container runs; True if it is new and the caller must start it."""
-    state = _state(name)
+    container = _container(name)
+    state = container.state
     if state == "running":
         return False
     if state == "missing":
@@ -223,22 +237,21 @@ def _start(lab: Lab, name: str, address: str, options: list[str], command: list[
     if state == "created":
         return True  # an earlier run was interrupted before it started the container
     if state == "killed":
-        _report_exit(name)
+        _report_exit(container)
     elif state == "stopping":
         podman("wait", name)
     podman("start", name)
     return False
 
 
-def _report_exit(name: str) -> None:
+def _report_exit(container: _Container) -> None:
     """Tell podman, in its dead monitor's place, that the container was killed."""
     if not EXITS.is_dir():
         raise LabError(
-            f"the processes of {name} are gone, but podman takes it for running, and has no folder"
-            f" {EXITS} to be told by: restart this machine"
+            f"the processes of {container.name} are gone, but podman takes it for running, and has"
+            f" no folder {EXITS} to be told by: restart this machine"
         )
-    identity = podman("container", "inspect", "--format", "{{.Id}}", name).strip()
-    (EXITS / identity).write_text("137", encoding="utf-8")
+    (EXITS / container.identity).write_text("137", encoding="utf-8")
 
 
 def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
@@ -247,7 +260,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
     registry = f"{lab.network}-registry"
     files = f"{lab.network}-files"
     served = f"{bundle.repository}:{bundle.wheels}:{bundle.manifests}"
-    if _state(files) != "missing":
+    if _container(files).state != "missing":
         label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
             podman("rm", "--force", "--time", "0", files)

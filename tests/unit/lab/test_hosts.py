@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,26 @@ from lab import hosts
 from lab.config import HOSTS, Lab, LabError
 from tests.unit.lab.conftest import Programs
 
+
+def listed(*names: str, state: str = "exited", pid: int = 0) -> str:
+    """Shell code that prints what podman says of containers, as JSON."""
+    found = [{"Names": [name], "Id": "f17f", "Pid": pid, "State": state} for name in names]
+    return f"echo '{json.dumps(found)}'"
+
+
 # A podman with one lab of two containers, whose image a container of another lab uses or not.
-PODMAN = """
+TWO = listed("sonic-lab-cp1", "sonic-lab-gpu1")
+PODMAN = f"""
 case "$*" in
-    "ps --all --quiet --filter label=baremetal.sonic.lab=lab") echo 11 22;;
+    "ps --all --filter label=baremetal.sonic.lab=lab "*) {TWO};;
+    "ps "*) {listed()};;
     "volume ls --quiet --filter label=baremetal.sonic.lab=lab") echo v1;;
     "network ls --quiet --filter label=baremetal.sonic.lab=lab") echo sonic-lab;;
     "images --quiet"*) echo abc abc;;
-    "container inspect"*) echo exited f17f 0;;
-    "rmi abc") test -z "$USER_OF_IMAGE" || { echo "image is in use by $USER_OF_IMAGE"; exit 2; };;
+    "rmi abc") test -z "$USER_OF_IMAGE" || {{ echo "in use by $USER_OF_IMAGE"; exit 2; }};;
 esac
 """
+NO_LAB = f'case "$*" in "ps "*) {listed()};; esac'
 CHANGES = ("podman rm ", "podman rmi ", "podman volume rm", "podman network rm")
 
 
@@ -36,7 +47,7 @@ def test_all_of_a_lab_is_removed_and_nothing_else(programs: Programs) -> None:
     other.save()
     removed = hosts.destroy(mine)
     assert changes(programs) == [
-        "podman rm --force --time 5 --volumes 11 22",
+        "podman rm --force --time 5 --volumes sonic-lab-cp1 sonic-lab-gpu1",
         "podman volume rm --force v1",
         "podman network rm --force sonic-lab",
         "podman rmi abc",
@@ -59,7 +70,7 @@ def test_image_that_another_lab_uses_stays(
 def test_nothing_to_remove(programs: Programs) -> None:
     programs.put("podman", PODMAN)
     assert hosts.destroy(Lab("absent")) == ["the hosts' image"]
-    programs.put("podman")
+    programs.put("podman", NO_LAB)
     assert hosts.destroy(Lab("absent")) == []
 
 
@@ -106,16 +117,13 @@ def test_container_in_every_state_that_an_interruption_leaves(
     new: bool,
     asked: list[str],
 ) -> None:
-    missing = "exit 1" if state == "missing" else ""
-    programs.put(
-        "podman",
-        f'case "$*" in "container exists"*) {missing};;'
-        f' "container inspect"*) echo {state} f17f 4242;; esac',
-    )
-    monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", "4242"))
+    names = [] if state == "missing" else ["sonic-lab-cp1"]
+    found = listed(*names, state=state, pid=4242)
+    programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {found};; esac')
+    monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", 4242))
     lab = Lab("lab", subnet="172.30.0.0/24")
     assert hosts._start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new
-    did = [line for line in programs.ran if "podman container " not in line]
+    did = [line for line in programs.ran if "podman ps " not in line]
     assert len(did) == len(asked)
     assert all(f"{words} sonic-lab-cp1" in line for words, line in zip(asked, did, strict=True))
     if state == "missing":
@@ -125,11 +133,8 @@ def test_container_in_every_state_that_an_interruption_leaves(
 
 
 # A podman whose containers' processes were all ended at once, with their monitors.
-KILLED = """case "$*" in
-"ps "*) echo sonic-lab-cp1;;
-*"{{.Id}} {{.State.Pid}}"*) echo running f17f 999999999;;
-*"{{.Id}}"*) echo f17f;;
-esac"""
+DEAD = listed("sonic-lab-cp1", state="running", pid=999999999)
+KILLED = f'case "$*" in "ps "*) {DEAD};; esac'
 
 
 def test_container_that_was_killed_with_its_monitor_is_started_again(
@@ -164,8 +169,8 @@ def test_killed_container_that_podman_cannot_be_told_of_is_one_clear_error(
 
 
 def test_process_of_the_same_number_is_not_the_container() -> None:
-    assert not hosts._alive("f17f0000", "self")
-    assert not hosts._alive("f17f0000", "999999999")
+    assert not hosts._alive("f17f0000", os.getpid())
+    assert not hosts._alive("f17f0000", 999999999)
 
 
 def test_host_that_does_not_answer_is_named(
