@@ -14,8 +14,9 @@ from kubernetes import client, config
 
 from lab import show
 from lab.config import HOSTS, INGRESS_HOST, Lab, LabError
-from lab.echo import Echo, Socket, alive, deployed, open_many, reloads, wait
+from lab.echo import Echo, Socket, alive, deployed, open_many, reloads
 from lab.hosts import ssh_command
+from lab.waiting import wait
 
 REQUESTS = 1500
 WEBSOCKETS = 2500

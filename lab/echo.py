@@ -11,7 +11,6 @@ import asyncio
 import base64
 import os
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,25 +24,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from lab.waiting import wait
+
 NAMESPACE = "ingress-test"
 STACK = "cartesia"
 LABELS = {"app.kubernetes.io/name": NAMESPACE}
 SELECTOR = f"app.kubernetes.io/name={NAMESPACE}"
 PREFIX = "haproxy-ingress.github.io/"
-
-
-def wait(what: str, ready: Callable[[], bool], seconds: float = 60, pause: float = 0.3) -> float:
-    """Return the seconds until ``ready`` was true.
-
-    Raises:
-        TimeoutError: it was not within ``seconds``.
-    """
-    began = time.monotonic()
-    while not ready():
-        if time.monotonic() - began > seconds:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(pause)
-    return time.monotonic() - began
 
 
 def certificate(hosts: list[str], serial: int) -> tuple[str, str]:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.playbooks import ROOT, offline
+
 ROLE = ROOT / "roles/prometheus"
 INVENTORY = {
     "all": {
@@ -68,23 +67,7 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
         "prometheus_ingress_names": ["speech.example.com", "voice.example.com"],
     }
     extra = site | {"template": str(ROLE / "templates/objects.yml.j2")} | variables
-    files = {"play.yml": [play], "hosts.yml": INVENTORY, "extra.json": extra}
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    program = str(Path(sys.executable).parent / "ansible-playbook")
-    done = subprocess.run(
-        [program, "-i", f"{folder}/hosts.yml", "-e", f"@{folder}/extra.json", f"{folder}/play.yml"],
-        env=os.environ
-        | {
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab/collections"),
-        },
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    offline(folder, INVENTORY, play, extra)
     rendered: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return rendered
 

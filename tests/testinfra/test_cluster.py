@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +11,9 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 
+from lab.waiting import wait
+
 STACK = "cartesia"
-
-
-def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> None:
-    """Return once ``ready`` is true; fail the test when it is not within ``seconds``."""
-    limit = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < limit, f"{what}: not within {seconds:.0f} s"
-        time.sleep(1)
 
 
 def conditions(status: Any) -> dict[str, str]:

@@ -8,13 +8,9 @@ and that the way to it exists, so that what is closed under another profile is c
 from __future__ import annotations
 
 import datetime
-import json
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +22,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 
-from lab.config import Lab
+from lab.waiting import wait
 from plugins.module_utils.speech import Speech, SpeechError, SpeechRequest, speak
 from plugins.plugin_utils.egress import cells
+from tests.playbooks import on_lab
 from tests.testinfra.probing import DENIED, GREETING, OPEN, WORLD, Place, Prober, Target, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,29 +51,9 @@ NAMES = {
 }
 
 
-def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> None:
-    """Return once ``ready`` is true; fail the test when it is not within ``seconds``."""
-    limit = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < limit, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.5)
-
-
 def play(**variables: Any) -> str:
     """Run playbooks/egress.yml with these variables over the lab's own; returns its output."""
-    words = ["ansible-playbook", "-i", "inventories/lab", "playbooks/egress.yml"]
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / words[0]), *words[1:], "-e", json.dumps(variables)],
-        cwd=ROOT,
-        env=Lab.load(os.environ.get("LAB") or "lab").environment | {"ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    return done.stdout
+    return on_lab("egress.yml", **variables)
 
 
 def changed(output: str) -> int:

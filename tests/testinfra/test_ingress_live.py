@@ -24,7 +24,8 @@ from cryptography import x509
 from kubernetes import client
 from kubernetes.stream import stream
 
-from lab.echo import Echo, Socket, alive, deployed, open_many, reloads, wait
+from lab.echo import Echo, Socket, alive, deployed, open_many, reloads
+from lab.waiting import wait
 
 HOST = "echo.lab.test"
 RATE = "rate.lab.test"

@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -22,8 +20,9 @@ import pytest
 import urllib3
 from kubernetes import client
 
-from lab.config import REPOSITORY, Lab
+from lab.waiting import wait, wait_while
 from tests.monitoring import queries, render
+from tests.playbooks import on_lab
 from tests.testinfra.conftest import connect
 
 STACK = "cartesia"
@@ -112,14 +111,6 @@ def load(info: dict[str, Any]) -> Iterator[None]:
         assert sum(job.result() for job in jobs) > 0, "nothing was spoken"
 
 
-def eventually(what: str, check: Any, seconds: float = 60) -> None:
-    """Return once ``check`` returns nothing that is wrong; fail with what it returned."""
-    limit = time.monotonic() + seconds
-    while wrong := check():
-        assert time.monotonic() < limit, f"{what}: {wrong}"
-        time.sleep(2)
-
-
 def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.CoreV1Api) -> None:
     def missing() -> set[str]:
         pods = {pod.metadata.name for pod in core.list_namespaced_pod(STACK).items}
@@ -127,7 +118,7 @@ def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.Cor
         up = prometheus.values(f'min by (pod) (up{{namespace="{STACK}"}})', "pod")
         return {pod for pod in pods if up.get(pod) != 1}
 
-    eventually("pods that Prometheus does not read", missing)
+    wait_while(missing)
 
 
 def test_workers_and_api_are_read_every_five_seconds(prometheus: Prometheus) -> None:
@@ -142,7 +133,7 @@ def test_every_target_answers(prometheus: Prometheus) -> None:
         targets = prometheus.get("targets", state="active")["activeTargets"]
         return {item["scrapeUrl"]: item["lastError"] for item in targets if item["health"] != "up"}
 
-    eventually("targets", broken)
+    wait_while(broken)
 
 
 def test_cluster_and_platform_are_read(prometheus: Prometheus) -> None:
@@ -168,7 +159,7 @@ def test_every_query_has_series_under_load(
             if ("horizontalpodautoscaler" not in query or scaled) and not prometheus.query(query)
         ]
 
-    eventually("queries without series", empty)
+    wait_while(empty)
 
 
 def test_first_audio_is_measured_where_clients_wait(prometheus: Prometheus, load: None) -> None:
@@ -198,7 +189,7 @@ def test_watchdog_fires_and_nothing_critical_does(prometheus: Prometheus) -> Non
         }
         return "" if "SpeechWatchdog" in firing and not critical else f"firing: {sorted(firing)}"
 
-    eventually("alerts", wrong)
+    wait_while(wrong)
 
 
 def test_gpus_are_counted_against_the_inventory(
@@ -230,11 +221,7 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
     assert made.rc == 0, made.stderr
     try:
         host.run(f"mv {fault}.new /run/nvidia-mock/.new && mv /run/nvidia-mock/.new {fault}")
-        eventually(
-            "the alert of a failed GPU",
-            lambda: "" if alerts() == {"GpuUnhealthy"} else f"firing: {alerts()}",
-            seconds=200,
-        )
+        wait("the alert of a failed GPU, and no other", lambda: alerts() == {"GpuUnhealthy"}, 200)
     finally:
         host.run(f"rm -f {fault} {fault}.new")
         # As the runbook says: the plugin looks at its GPUs anew.
@@ -244,7 +231,7 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
             field_selector=f"spec.nodeName={node}",
         ).items
         core.delete_namespaced_pod(plugin.metadata.name, "kube-system")
-    eventually("the end of the alert", alerts, seconds=200)
+    wait_while(alerts, 200)
 
 
 def test_certificates_of_ingress_and_cluster_are_watched(
@@ -254,7 +241,7 @@ def test_certificates_of_ingress_and_cluster_are_watched(
         asked = prometheus.values('min by (host) (probe_success{job="probe-ingress"})', "host")
         return {name for name in info["ingress_hosts"] if asked.get(name) != 1}
 
-    eventually("answers by each name", unanswered)
+    wait_while(unanswered)
     left = prometheus.values("probe_ssl_earliest_cert_expiry - time()", "job")
     assert left.keys() == {"probe-ingress", "probe-control-plane"}
     assert all(seconds > 86400 for seconds in left.values())
@@ -278,26 +265,11 @@ def test_what_is_not_protected_stays_on_the_loopback(info: dict[str, Any], port:
         socket.create_connection((address, port), 5)
 
 
-def test_report_shows_what_was_measured(info: dict[str, Any], load: None, tmp_path: Path) -> None:
-    page = run_report(info, tmp_path / "report.html")
+def test_report_shows_what_was_measured(load: None, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    on_lab("report.yml", prometheus_report_file=str(file))
+    page = file.read_text(encoding="utf-8")
     assert page.count("<svg") > 20
     assert "Speech on site lab" in page
     assert "Prometheus did not answer" not in page
     assert "<script" not in page
-
-
-def run_report(info: dict[str, Any], path: Path) -> str:
-    """Run playbooks/report.yml and return the page."""
-    lab = Lab.load(info["name"])
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventories/lab"]
-        + ["playbooks/report.yml", "-e", f"prometheus_report_file={path}"],
-        cwd=REPOSITORY,
-        env=lab.environment | {"ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".lab/collections")},
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return path.read_text(encoding="utf-8")

@@ -7,10 +7,6 @@ put back afterwards; the other numbers are the lab's own.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +17,8 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from lab.config import Lab
+from lab.waiting import wait_while
+from tests.playbooks import on_lab
 from tests.testinfra.crowd import Crowd, Heard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,26 +31,7 @@ SHORT = {"workers_scale_up_window": UP_S, "workers_scale_down_window": DOWN_S}
 
 def deploy(**variables: Any) -> None:
     """Run stack.yml with these variables over the inventory's. Fails with what Ansible said."""
-    lab = Lab.load(os.environ.get("LAB") or "lab")
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventories/lab"]
-    done = subprocess.run(
-        [*command, "playbooks/stack.yml", "--extra-vars", json.dumps(variables)],
-        cwd=ROOT,
-        env=lab.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-
-
-def wait(what: Callable[[], str], seconds: float) -> float:
-    """Return the seconds until ``what`` says nothing more; fails with what it said last."""
-    started = time.monotonic()
-    while said := what():
-        assert time.monotonic() - started < seconds, f"after {seconds:.0f} s: {said}"
-        time.sleep(0.5)
-    return time.monotonic() - started
+    on_lab("stack.yml", **variables)
 
 
 class Worker:
@@ -162,7 +140,7 @@ def test_every_metric_has_a_value(custom: client.CustomObjectsApi) -> None:
         # Another test's listeners may have just left.
         return ", ".join(f"{name} is {value}" for name in names if (value := metric(custom, name)))
 
-    wait(busy, 60)
+    wait_while(busy, 60)
 
 
 def test_rollout_beside_a_free_gpu_refuses_nobody(rehearsal: Heard, worker: Worker) -> None:
@@ -200,10 +178,10 @@ def test_workers_follow_the_load_and_only_the_load(
     worker: Worker,
     record_property: Callable[[str, object], None],
 ) -> None:
-    wait(lambda: worker.other_than(1), 30)
+    wait_while(lambda: worker.other_than(1), 30)
     with Crowd(info, 4 * gpus, sentences=36) as crowd:
-        record_property("second_pod_s", wait(lambda: worker.fewer_than(2), 60))
-        record_property("all_gpus_s", wait(lambda: worker.fewer_than(gpus), 60))
+        record_property("second_pod_s", wait_while(lambda: worker.fewer_than(2), 60))
+        record_property("all_gpus_s", wait_while(lambda: worker.fewer_than(gpus), 60))
         with no_prometheus(core, custom):
             heard = crowd.leave()
             # Nobody speaks any more, and for two windows nobody can know.
@@ -217,7 +195,7 @@ def test_workers_follow_the_load_and_only_the_load(
     worker.keeps(gpus, lambda: answers(custom), 120)
     # A few speak on while their workers are taken away.
     with Crowd(info, 2) as crowd:
-        record_property("back_to_one_s", wait(lambda: worker.other_than(1), 180))
+        record_property("back_to_one_s", wait_while(lambda: worker.other_than(1), 180))
         heard = crowd.leave()
     assert heard.broken == []
 
@@ -252,11 +230,11 @@ def taken(core: client.CoreV1Api, count: int) -> Iterator[None]:
             }
             pod = {"metadata": {"name": f"holder-{number}"}, "spec": spec}
             core.create_namespaced_pod(name, pod)
-        wait(lambda: not_running(core, name), 60)
+        wait_while(lambda: not_running(core, name), 60)
         yield
     finally:
         core.delete_namespace(name)
-        wait(lambda: still_there(core, name), 60)
+        wait_while(lambda: still_there(core, name), 60)
 
 
 def not_running(core: client.CoreV1Api, namespace: str) -> str:
@@ -275,7 +253,7 @@ def still_there(core: client.CoreV1Api, namespace: str) -> str:
 def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
     rehearsal: Heard, info: dict[str, Any], gpus: int, core: client.CoreV1Api, worker: Worker
 ) -> None:
-    wait(lambda: worker.other_than(1), 120)
+    wait_while(lambda: worker.other_than(1), 120)
     with taken(core, gpus - 1), Crowd(info, 2, sentences=3) as crowd:
         deploy(**SHORT, workers_environment={"REHEARSAL": "2"})
         heard = crowd.leave()

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.playbooks import ROOT, offline
 from tests.unit.plugins.plugin_utils.authority import Authority
 
-ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/ingress"
 HOSTS = ["speech.example.com", "voice.example.com", "other.example.com"]
 
@@ -71,7 +68,6 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
             for name, variables in VARIANTS.items()
         ],
     }
-    (folder / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
     inventory = {
         "all": {
             "hosts": {"cp1": {"ansible_connection": "local", "ansible_host": "192.0.2.11"}},
@@ -83,21 +79,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
             "vars": {"ansible_python_interpreter": sys.executable},
         }
     }
-    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
-    command: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook"]
-    done = subprocess.run(
-        [*command, "-i", folder / "hosts.yml", folder / "play.yml"],
-        env=os.environ
-        | {
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab/collections"),
-        },
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    offline(folder, inventory, play, {})
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in VARIANTS}
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.playbooks import ROOT, ansible
+
 ROLES = yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text())["preflight_roles"]
 # What host_check would say of hosts that are in order; no host is spoken to here.
 PLAYBOOK = [
@@ -85,18 +83,12 @@ def judge(
     """Run preflight's judgement; returns the exit status and the problems (or the warnings)."""
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(yaml.safe_dump(PLAYBOOK), encoding="utf-8")
-    done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", hosts, playbook, *options],
-        env=os.environ
-        | {
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab/collections"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        },
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+    done = ansible(
+        "-i",
+        hosts,
+        playbook,
+        *options,
+        environment={"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
     )
     assert "{" in done.stdout, done.stdout + done.stderr
     said: dict[str, Any] = json.loads(

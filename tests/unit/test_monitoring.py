@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.monitoring import ROOT, queries, render, rules, write_rules
+from tests.monitoring import queries, render, rules, write_rules
+from tests.playbooks import ROOT
 
 CASES = sorted((ROOT / "tests/rules").glob("*.yml"))
 RUNBOOKS = ROOT / "docs/runbooks"

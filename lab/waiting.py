@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for what a cluster does in its own time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PAUSE_S = 0.5
+
+
+def wait_while(wrong: Callable[[], object], seconds: float = 90) -> float:
+    """Return the seconds until ``wrong`` tells of nothing more.
+
+    Raises:
+        TimeoutError: it still did after ``seconds``; with what it told last.
+    """
+    began = time.monotonic()
+    while told := wrong():
+        if time.monotonic() - began > seconds:
+            raise TimeoutError(f"after {seconds:.0f} s: {told}")
+        time.sleep(PAUSE_S)
+    return time.monotonic() - began
+
+
+def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> float:
+    """Return the seconds until ``ready`` was true.
+
+    Raises:
+        TimeoutError: it was not within ``seconds``; with what was waited for.
+    """
+    return wait_while(lambda: "" if ready() else f"{what}: not yet", seconds)
