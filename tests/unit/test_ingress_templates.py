@@ -48,10 +48,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
     play = {
         "hosts": "cp1",
         "gather_facts": False,
+        "vars_files": [str(ROOT / "roles/site/defaults/main.yml")],
         "vars": {
-            "site_name": "default",
-            "site_namespace": "cartesia",
-            "site_versions": {"haproxy_ingress": "0.16.1", "kube_vip": "1.2.2"},
             "ingress_hosts": HOSTS,
             "ingress_certificates": [authority.server(HOSTS[:1]), authority.server(HOSTS[1:])],
         }
