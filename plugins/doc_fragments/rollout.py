@@ -7,17 +7,34 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How to reach the cluster, how long to wait, and what to forgive for how long."""
+    """What to wait for, how long, and what to forgive for how long."""
 
     DOCUMENTATION = r"""
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
+  workloads:
+    description: The workloads to wait for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        required: true
+        choices: [DaemonSet, Deployment, StatefulSet]
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+  api_services:
+    description: Also waits until these APIServices are Available, by which a workload extends the API.
+    type: list
+    elements: str
+    default: []
   timeout:
     description:
       - Seconds to wait at most. A slow start is no failure before; the states listed below end
@@ -51,6 +68,4 @@ options:
         after about half a minute.
     type: int
     default: 2
-requirements:
-  - kubernetes (Python package) on the host that runs the module
 """

@@ -8,30 +8,31 @@ removed; nothing else is ever touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Protocol
 
 from .kube import NOT_FOUND, KubeError
+from .kube_objects import (
+    PARALLEL,
+    ApplyApi,
+    Kinds,
+    UnknownKindError,
+    batches,
+    called,
+    essence,
+    look_up,
+)
 from .pods import Object
 
-MANAGER = "baremetal.sonic"
 LABEL = "baremetal.sonic/set"
-# What the API server writes into every object.
-NOTED = (
-    "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
-)  # fmt: skip
+# Removing one of these removes what others have put into it. They are applied and never removed.
+KEPT = ("CustomResourceDefinition", "Namespace", "Node")
 
 
-class SetApi(Protocol):
+class SetApi(ApplyApi, Protocol):
     """What a set needs of the API."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object or list. Raises KubeError."""
-
-    def put(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
-        """Apply an object, conflicts forced; returns it. Raises KubeError."""
 
     def delete(self, path: str) -> None:
         """Delete an object. Raises KubeError."""
@@ -46,30 +47,23 @@ class Change:
     after: Object | None
 
 
-def essence(item: Object) -> Object:
-    """An object without its status and without what the API server counts and notes."""
-    metadata = {key: value for key, value in item["metadata"].items() if key not in NOTED}
-    annotations = {
-        key: value
-        for key, value in (metadata.pop("annotations", None) or {}).items()
-        # A Deployment's controller counts its revisions there.
-        if not key.startswith("deployment.kubernetes.io/")
-    }
-    if annotations:
-        metadata["annotations"] = annotations
-    kept = {key: value for key, value in item.items() if key not in ("status", "metadata")}
-    return kept | {"metadata": metadata}
-
-
 class AppliedSet:
-    """One set of objects in one namespace."""
+    """One set of objects in a cluster."""
 
-    def __init__(self, api: SetApi, name: str, namespace: str) -> None:
-        """`name` tells sets apart: it is the label's value."""
+    def __init__(self, api: SetApi, name: str, manager: str, namespace: str = "") -> None:
+        """A set.
+
+        Args:
+            api: the cluster's API.
+            name: tells sets apart; it is the label's value.
+            manager: the field manager under which the objects are applied.
+            namespace: of the objects that name none and need one.
+        """
         self._api = api
         self._name = name
+        self._manager = manager
         self._namespace = namespace
-        self._plurals: dict[str, dict[str, str]] = {}
+        self._kinds = Kinds(api)
 
     def sync(
         self, items: Sequence[Object], kinds: Iterable[tuple[str, str]], dry_run: bool
@@ -77,81 +71,88 @@ class AppliedSet:
         """Apply the items, then remove what else is of the set; returns what differs.
 
         Args:
-            items: objects of the namespace, in the order in which they are applied.
+            items: the objects. Kinds are applied in the order in which they come, after those that
+                others need (namespaces and the like); objects of a kind at the same time.
             kinds: apiVersion and kind of whatever the set may hold left over from before.
             dry_run: whether only to tell what would be done.
 
         Raises:
             KubeError: the API refused something; what came before it is done.
         """
-        present = self._namespace_is_there()
-        changes = [] if present else [self._make_namespace(dry_run)]
-        # Nothing can be tried in a namespace that is not there.
-        absent = dry_run and not present
-        there: dict[str, Object] = {}
-        for version, kind in () if absent else dict.fromkeys([*kinds, *map(_kind, items)]):
-            listed = self._api.get(self._path(version, kind), labelSelector=f"{LABEL}={self._name}")
-            for item in listed.get("items") or []:
-                whole = {"apiVersion": version, "kind": kind} | item
-                there[self._path(version, kind, item["metadata"]["name"])] = whole
-        for item in items:
-            path = "" if absent else self._path(*_kind(item), item["metadata"]["name"])
-            before = None if absent else there.pop(path, None) or self._read(path)
-            after = item if absent else self._api.put(path, self._marked(item), MANAGER, dry_run)
-            if before is None or essence(before) != essence(after):
-                changes.append(Change(_called(item), before, after))
+        there = dict(self._members([*kinds, *((i["apiVersion"], i["kind"]) for i in items)]))
+        changes: list[Change] = []
+        for batch in batches(items):
+            with ThreadPoolExecutor(PARALLEL) as pool:
+                jobs = [
+                    pool.submit(self._apply, item, path, there.pop(path, None), dry_run)
+                    for item, path in self._paths(batch, dry_run)
+                ]
+            changes += [change for change in _results(jobs) if change]
         for path, item in there.items():
             if not dry_run:
                 self._api.delete(path)
-            changes.append(Change(_called(item), item, None))
+            changes.append(Change(called(item), item, None))
         return changes
 
-    def _marked(self, item: Object) -> Object:
-        labels = (item["metadata"].get("labels") or {}) | {LABEL: self._name}
-        own = {"namespace": self._namespace, "labels": labels}
-        return dict(item) | {"metadata": dict(item["metadata"]) | own}
+    def _members(self, kinds: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Object]]:
+        """What carries the set's label, by its path."""
+        for version, kind in dict.fromkeys(kinds):
+            if kind in KEPT:
+                continue
+            try:
+                path = self._kinds.collection(version, kind)
+            except UnknownKindError:
+                continue
+            listed = self._api.get(path, labelSelector=f"{LABEL}={self._name}")
+            for item in listed.get("items") or []:
+                # In a list they say neither.
+                whole = {"apiVersion": version, "kind": kind} | item
+                yield self._kinds.path(whole), whole
 
-    def _read(self, path: str) -> Object | None:
+    def _paths(self, batch: Iterable[Object], dry_run: bool) -> Iterator[tuple[Object, str]]:
+        for item in batch:
+            try:
+                yield item, self._kinds.path(item, self._namespace)
+            except UnknownKindError:
+                if not dry_run:
+                    raise
+                # What defines it is only tried as well.
+                yield item, ""
+
+    def _apply(
+        self, item: Object, path: str, before: Object | None, dry_run: bool
+    ) -> Change | None:
+        if not path:
+            return Change(called(item), None, item)
+        before = before or look_up(self._api, path)
         try:
-            return self._api.get(path)
+            after: Object = self._api.apply(
+                path, self._marked(item), self._manager, dry_run=dry_run
+            )
         except KubeError as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+            if not (dry_run and error.status == NOT_FOUND):
+                raise KubeError(f"{called(item)}: {error}", error.status) from error
+            # Its namespace is yet to be made.
+            after = item
+        if before is not None and essence(before) == essence(after):
+            return None
+        return Change(called(item), before, after)
 
-    def _namespace_is_there(self) -> bool:
-        return self._read(f"/api/v1/namespaces/{self._namespace}") is not None
-
-    def _make_namespace(self, dry_run: bool) -> Change:
-        wanted: Object = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": self._namespace,
-                "labels": {"app.kubernetes.io/managed-by": MANAGER},
-            },
-        }
-        self._api.put(f"/api/v1/namespaces/{self._namespace}", wanted, MANAGER, dry_run)
-        return Change(_called(wanted), None, wanted)
-
-    def _path(self, version: str, kind: str, name: str = "") -> str:
-        group = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        if group not in self._plurals:
-            self._plurals[group] = {
-                entry["kind"]: entry["name"]
-                for entry in self._api.get(group)["resources"]
-                if "/" not in entry["name"] and entry["namespaced"]
-            }
-        plural = self._plurals[group].get(kind)
-        if plural is None:
-            raise KubeError(f"the cluster knows no {kind} of {version} in namespaces")
-        path = f"{group}/namespaces/{self._namespace}/{plural}"
-        return f"{path}/{quote(name)}" if name else path
+    def _marked(self, item: Object) -> Object:
+        if item["kind"] in KEPT:
+            return item
+        labels = (item["metadata"].get("labels") or {}) | {LABEL: self._name}
+        return dict(item) | {"metadata": dict(item["metadata"]) | {"labels": labels}}
 
 
-def _kind(item: Object) -> tuple[str, str]:
-    return item["apiVersion"], item["kind"]
-
-
-def _called(item: Object) -> str:
-    return f"{item['kind']} {item['metadata']['name']}"
+def _results(jobs: Iterable[Future[Change | None]]) -> list[Change | None]:
+    """What the jobs returned. Raises KubeError with what all that failed had to say."""
+    results, errors = [], []
+    for job in jobs:
+        try:
+            results.append(job.result())
+        except KubeError as error:
+            errors.append(error)
+    if errors:
+        raise KubeError("; ".join(map(str, errors)), errors[0].status)
+    return results

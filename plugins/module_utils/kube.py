@@ -131,23 +131,22 @@ class KubeClient:
         """One object without anything but its metadata. Raises KubeError."""
         return self._object(path, {}, METADATA)
 
-    def apply(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
-        """Apply an object on the server's side, whoever owns its fields; returns its metadata.
+    def apply(
+        self, path: str, body: Object, manager: str, *, dry_run: bool, whole: bool = True
+    ) -> dict[str, Any]:
+        """Apply an object on the server's side, whoever owns its fields. Raises KubeError.
 
-        Raises KubeError.
+        Args:
+            path: the object's.
+            body: the object.
+            manager: the field manager's name.
+            dry_run: whether only to try it.
+            whole: whether to return the whole object, or nothing of it but its metadata.
         """
         query = {"fieldManager": manager, "force": "true"}
         if dry_run:
             query["dryRun"] = "All"
-        return self._object(path, query, METADATA, "PATCH", body)
-
-    def try_apply(self, path: str, body: Object, manager: str) -> dict[str, Any]:
-        """What a server-side apply would make of an object, whoever owns its fields.
-
-        Raises KubeError.
-        """
-        query = {"fieldManager": manager, "force": "true", "dryRun": "All"}
-        return self._object(path, query, JSON, "PATCH", body)
+        return self._object(path, query, JSON if whole else METADATA, "PATCH", body)
 
     def _object(
         self,
@@ -192,16 +191,6 @@ class KubeClient:
             raise KubeError(f"{path}: watch broke off: {error}") from error
         finally:
             response.close()
-
-    def put(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
-        """Apply an object on the server's side, whoever owns its fields; returns the whole object.
-
-        Raises KubeError.
-        """
-        query = {"fieldManager": manager, "force": "true"}
-        if dry_run:
-            query["dryRun"] = "All"
-        return self._object(path, query, JSON, "PATCH", body)
 
     def delete(self, path: str) -> None:
         """Delete an object; one that is gone already is no error. Raises KubeError."""

@@ -13,48 +13,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
 
-from .kube import KubeError
-from .pods import Object
+from .kube import NOT_FOUND, KubeError
+from .kube_objects import (
+    LABELS,
+    OWNER,
+    PARALLEL,
+    ApplyApi,
+    Kinds,
+    batches,
+    called,
+    look_up,
+    own_annotations,
+)
+from .pods import Object, condition
 
-MANAGER = "baremetal.sonic"
-LABELS = {"app.kubernetes.io/managed-by": MANAGER}
-NOT_FOUND = 404
 SYSTEM = "kube-system"
-# Requests at once: more would only queue at the API server.
-PARALLEL = 4
-# Kinds that others cannot be created without.
-FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 
 
 class ReleaseError(Exception):
     """The manifest cannot be used; the message says why."""
 
 
-class WriteApi(Protocol):
+class ReleaseApi(ApplyApi, Protocol):
     """What a release needs of the API."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object. Raises KubeError."""
 
     def metadata(self, path: str) -> dict[str, Any]:
         """One object without anything but its metadata. Raises KubeError."""
-
-    def apply(self, path: str, body: Object, manager: str, dry_run: bool) -> dict[str, Any]:
-        """Apply an object on the server's side, conflicts forced. Raises KubeError."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How the API serves a kind: the last part of its path, and whether it has a namespace."""
-
-    plural: str
-    namespaced: bool
 
 
 def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any]]:
@@ -86,11 +74,7 @@ def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any
         moved.append(item)
     if not moved:
         raise ReleaseError("it holds no objects")
-    return sorted(moved, key=_rank)
-
-
-def _rank(item: Object) -> int:
-    return FIRST.index(item["kind"]) if item["kind"] in FIRST else len(FIRST)
+    return moved
 
 
 def fingerprint(*parts: str) -> str:
@@ -104,41 +88,30 @@ def version_of(item: Object) -> str:
     counted = metadata.get("generation")
     if counted is None:
         return f"{metadata['uid']}/{metadata['resourceVersion']}"
-    marks = json.dumps([metadata.get("labels"), _annotations(metadata)], sort_keys=True)
+    marks = json.dumps([metadata.get("labels"), own_annotations(metadata)], sort_keys=True)
     return f"{metadata['uid']}/{counted}/{hashlib.sha256(marks.encode()).hexdigest()[:12]}"
-
-
-def _annotations(metadata: Object) -> dict[str, str]:
-    # A Deployment's controller counts its revisions there.
-    found: Mapping[str, str] = metadata.get("annotations") or {}
-    return {k: v for k, v in found.items() if not k.startswith("deployment.kubernetes.io/")}
 
 
 class Release:
     """One release in one namespace of a cluster."""
 
-    def __init__(self, api: WriteApi, name: str, namespace: str) -> None:
+    def __init__(self, api: ReleaseApi, name: str, namespace: str) -> None:
         """`name` tells releases in the same namespace apart."""
         self._api = api
         self._namespace = namespace
         self._note = f"/api/v1/namespaces/{namespace}/configmaps/release-{name}"
         self._name = f"release-{name}"
-        self._kinds: dict[str, dict[str, Kind]] = {}
+        self._kinds = Kinds(api)
 
     def current(self, wanted: str) -> bool:
         """Whether exactly this was applied, and nobody has touched it since. Raises KubeError."""
-        try:
-            note = self._api.get(self._note)["data"]
-        except KubeError as error:
-            if error.status == NOT_FOUND:
-                return False
-            raise
+        note = (look_up(self._api, self._note) or {}).get("data") or {}
         if note.get("fingerprint") != wanted:
             return False
         noted: dict[str, str] = json.loads(note["objects"])
         with ThreadPoolExecutor(PARALLEL) as pool:
-            found = pool.map(self._version_at, noted)
-            return all(version == noted[path] for path, version in zip(noted, found, strict=True))
+            versions = pool.map(self._version_at, noted)
+            return all(now == noted[path] for path, now in zip(noted, versions, strict=True))
 
     def _version_at(self, path: str) -> str:
         try:
@@ -154,11 +127,13 @@ class Release:
         """Apply the objects and note it; returns `KIND NAME` of each that was changed.
 
         `wait` is called with the path of every CustomResourceDefinition after it was applied.
-        Raises KubeError.
+        Raises ReleaseError, before anything is changed, when it would take over what something else
+        serves; KubeError when the API refuses something.
         """
         items = list(items)
+        self._refuse_to_take_over(items)
         # The manifest may describe the namespace itself.
-        own = [item for item in items if _called(item) == f"Namespace {self._namespace}"]
+        own = [item for item in items if called(item) == f"Namespace {self._namespace}"]
         items = [item for item in items if item not in own]
         labels = [item["metadata"].get("labels") or {} for item in own]
         namespace = {
@@ -174,16 +149,14 @@ class Release:
         # Nothing can be tried in a namespace that is not there.
         absent = new and dry_run
         noted: dict[str, str] = {}
-        for rank in sorted({_rank(item) for item in items}):
-            batch = [item for item in items if _rank(item) == rank]
-            if absent:
-                tried = [item for item in batch if "namespace" not in item["metadata"]]
-                changed += [_called(item) for item in batch if "namespace" in item["metadata"]]
-                batch = tried
+        if absent:
+            changed += [called(item) for item in items if "namespace" in item["metadata"]]
+            items = [item for item in items if "namespace" not in item["metadata"]]
+        for batch in batches(items):
             with ThreadPoolExecutor(PARALLEL) as pool:
                 done = list(pool.map(lambda item: self._put(item, dry_run), batch))
             for item, (path, differs) in zip(batch, done, strict=True):
-                changed += [_called(item)] if differs else []
+                changed += [called(item)] if differs else []
                 if item["kind"] == "CustomResourceDefinition" and not dry_run:
                     wait(path)
             noted |= {path: "" for path, _differs in done}
@@ -200,43 +173,38 @@ class Release:
                 },
                 "data": {"fingerprint": wanted, "objects": json.dumps(noted, indent=0)},
             }
-            self._api.apply(self._note, note, MANAGER, False)
+            self._api.apply(self._note, note, OWNER, dry_run=False, whole=False)
         return changed
 
     def _put(self, item: Object, dry_run: bool) -> tuple[str, bool]:
         """Apply one object; returns its path and whether that changed it."""
-        path = self._path(item)
+        path = self._kinds.path(item, self._namespace)
         before = self._version_at(path)
         if dry_run and not before:
             return path, True
-        after = self._api.apply(path, item, MANAGER, dry_run)
+        after = self._api.apply(path, item, OWNER, dry_run=dry_run, whole=False)
         return path, version_of(after) != before
 
-    def _path(self, item: Object) -> str:
-        version = item["apiVersion"]
-        group = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        if group not in self._kinds:
-            listed = self._api.get(group)["resources"]
-            self._kinds[group] = {
-                entry["kind"]: Kind(entry["name"], entry["namespaced"])
-                for entry in listed
-                if "/" not in entry["name"]
-            }
-        kind = self._kinds[group].get(item["kind"])
-        if kind is None:
-            raise KubeError(f"the cluster does not know {item['kind']} of {version}")
-        name = quote(item["metadata"]["name"])
-        if not kind.namespaced:
-            return f"{group}/{kind.plural}/{name}"
-        namespace = item["metadata"].get("namespace", self._namespace)
-        return f"{group}/namespaces/{namespace}/{kind.plural}/{name}"
+    def _refuse_to_take_over(self, items: Iterable[Object]) -> None:
+        """A part of the API is served by one Service, and what asks for it must not get another."""
+        for item in items:
+            if item["kind"] != "APIService":
+                continue
+            there = look_up(self._api, self._kinds.path(item)) or {}
+            serving = (there.get("spec") or {}).get("service")
+            wanted = item["spec"].get("service")
+            if serving and wanted and _full_name(serving) != _full_name(wanted):
+                raise ReleaseError(
+                    f"{item['metadata']['name']} of this cluster's API is served by the Service"
+                    f" {_full_name(serving)} already, and there can be only one: use that, or"
+                    " remove it first"
+                )
 
 
-def _called(item: Object) -> str:
-    return f"{item['kind']} {item['metadata']['name']}"
+def _full_name(service: Object) -> str:
+    return f"{service['namespace']}/{service['name']}"
 
 
 def established(crd: Object) -> bool:
     """Whether the API server serves a CustomResourceDefinition's kind."""
-    conditions = (crd.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    return condition(crd, "Established").get("status") == "True"

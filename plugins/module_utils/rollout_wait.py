@@ -47,15 +47,6 @@ HINTS = {
     "missing": "Apply it first.",
     "paused": "Resume it with: kubectl rollout resume.",
 }
-OPTIONS: dict[str, dict[str, Any]] = {
-    "kubeconfig": {"type": "path", "required": True},
-    "context": {"type": "str"},
-    "timeout": {"type": "int", "default": 600},
-    "image_pull_grace": {"type": "int", "default": 15},
-    "unschedulable_grace": {"type": "int", "default": 15},
-    "error_grace": {"type": "int", "default": 10},
-    "crash_restarts": {"type": "int", "default": 2},
-}
 
 # Looks at a workload whose rollout is complete: what is still missing, empty when nothing is.
 Check = Callable[[Assessment], str]
@@ -75,7 +66,7 @@ class Graces:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Graces:
-        """From the options of a module (see OPTIONS)."""
+        """From the options of a module (see rollout_module.WAIT_OPTIONS)."""
         return cls(
             params["image_pull_grace"],
             params["unschedulable_grace"],

@@ -14,27 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-from .kube import KubeError
+from .kube_objects import LABELS as OURS
+from .kube_objects import ApplyApi, look_up
 from .kube_store import collection
 from .pods import Object, matches, name_of, node_use, terminating
 from .rollout import deployment_progress
 
-LABELS = {"app.kubernetes.io/managed-by": "baremetal.sonic", "app.kubernetes.io/part-of": "cartesia"}
+LABELS = OURS | {"app.kubernetes.io/part-of": "cartesia"}
 SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
-NOT_FOUND = 404
 REST = {"maxSurge": 0, "maxUnavailable": 1}
-
-
-class PlanApi(Protocol):
-    """What a plan needs of the API."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object or list. Raises KubeError."""
-
-    def try_apply(self, path: str, body: Object, manager: str) -> dict[str, Any]:
-        """What a server-side apply would make of an object. Raises KubeError."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +102,7 @@ def kinds(definitions: Iterable[Object], kind: str) -> dict[str, Object]:
 
 
 def look(
-    api: PlanApi, definitions: Sequence[Object], namespace: str, manager: str
+    api: ApplyApi, definitions: Sequence[Object], namespace: str, manager: str
 ) -> list[Worker]:
     """The workers of the definitions, with what the cluster has of them. Raises KubeError.
 
@@ -130,7 +119,8 @@ def look(
     for name, wanted in kinds(definitions, "Deployment").items():
         tried = None
         if name in live:
-            tried = api.try_apply(f"{collection('deployments', namespace)}/{name}", wanted, manager)
+            path = f"{collection('deployments', namespace)}/{name}"
+            tried = api.apply(path, wanted, manager, dry_run=True)
         mine = [
             pod
             for pod in pods
@@ -249,19 +239,14 @@ def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object
     ]
 
 
-def scaled_objects(api: PlanApi, namespace: str) -> list[Object] | None:
+def scaled_objects(api: ApplyApi, namespace: str) -> list[Object] | None:
     """The namespace's ScaledObjects; None where the API has no such kind. Raises KubeError."""
-    try:
-        listed = api.get(SCALED_OBJECTS.format(namespace=namespace))
-    except KubeError as error:
-        if error.status == NOT_FOUND:
-            return None
-        raise
-    return listed.get("items") or []
+    listed = look_up(api, SCALED_OBJECTS.format(namespace=namespace))
+    return None if listed is None else listed.get("items") or []
 
 
 def make(
-    api: PlanApi, definitions: Sequence[Object], namespace: str, step: int, manager: str
+    api: ApplyApi, definitions: Sequence[Object], namespace: str, step: int, manager: str
 ) -> Plan:
     """Plan the apply of the definitions under a field manager's name. Raises KubeError."""
     workers = look(api, definitions, namespace, manager)

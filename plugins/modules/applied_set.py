@@ -12,29 +12,35 @@ short_description: Applies a set of objects, and removes what was in it before a
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Applies objects to one namespace (server-side), in one call, and labels them with the set's name (C(baremetal.sonic/set)).
-  - Objects in that namespace that carry the label and are not among them are removed. Nothing else is touched.
-  - Makes the namespace if it is not there.
+  - Applies objects (server-side), in one call and several at a time, and labels them with the set's name (C(baremetal.sonic/set)).
+  - Objects that carry the label and are not among them are removed. Nothing else is touched.
+  - Namespaces, CustomResourceDefinitions and Nodes are applied, but neither labelled nor removed, since others put things into them.
+  - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
+    as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.cluster
+  - baremetal.sonic.rollout
+attributes:
+  diff_mode:
+    details: Of a Secret the names of its entries are shown, not what is in them.
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   name:
     description: Name of the set, a valid label value.
     type: str
     required: true
   namespace:
-    description: Namespace of the set's objects.
+    description: Namespace of the objects that name none.
+    type: str
+    default: ""
+  field_manager:
+    description: Name under which the API server notes who wrote the objects' fields.
     type: str
     required: true
   definitions:
-    description: The objects, in the order in which they are applied. They are put into O(namespace), whatever they say.
+    description:
+      - The objects. Kinds are applied in the order in which they come, but what others need (namespaces and the like) first.
+      - Where Secrets are among them, the task needs C(no_log).
     type: list
     elements: dict
     required: true
@@ -52,8 +58,6 @@ options:
         description: Kind, for example V(Deployment).
         type: str
         required: true
-requirements:
-  - kubernetes (Python package) on the host that runs the module
 """
 
 EXAMPLES = r"""
@@ -62,6 +66,7 @@ EXAMPLES = r"""
     kubeconfig: /etc/kubernetes/admin.conf
     name: egress
     namespace: cartesia
+    field_manager: baremetal.sonic.egress
     definitions: "{{ policies }}"
     kinds:
       - {api_version: networking.k8s.io/v1, kind: NetworkPolicy}
@@ -72,7 +77,20 @@ objects:
   description: Kind and name of each object that was made, changed or removed (in check mode, that would be).
   type: list
   elements: str
-  returned: success
+  returned: always
+cause:
+  description: What kind of failure of O(workloads) it is, as M(baremetal.sonic.workloads_ready) returns it.
+  type: str
+  returned: when the wait failed
+elapsed_s:
+  description: Seconds that the wait took.
+  type: float
+  returned: when something was waited for
+workloads:
+  description: The state of each of O(workloads) at the end, as M(baremetal.sonic.workloads_ready) returns it.
+  type: list
+  elements: dict
+  returned: when something was waited for
 """
 
 from typing import Any
@@ -80,20 +98,40 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils.applied_set import (
     AppliedSet,
-    essence,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import essence
+from ansible_collections.baremetal.sonic.plugins.module_utils.pods import Object
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+    WAIT_OPTIONS,
+    finish_applied,
+)
+
+
+def shown(item: Object | None) -> Object | str:
+    """An object as a difference shows it: without what nobody needs to see, or may."""
+    if item is None:
+        return ""
+    kept = essence(item)
+    if item["kind"] != "Secret":
+        return kept
+    secret = {"data", "stringData"} & kept.keys()
+    return {**kept, **{field: dict.fromkeys(kept[field], "(not shown)") for field in secret}}
 
 
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
+            **WAIT_OPTIONS,
             "name": {"type": "str", "required": True},
-            "namespace": {"type": "str", "required": True},
+            "namespace": {"type": "str", "default": ""},
+            "field_manager": {"type": "str", "required": True},
             "definitions": {"type": "list", "elements": "dict", "required": True},
             "kinds": {
                 "type": "list",
@@ -108,9 +146,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    client = client_of(module, f"the set {params['name']}", objects=[])
+    client = client_of(module, f"apply the set {params['name']}", changed=True, objects=[])
     kinds = [(item["api_version"], item["kind"]) for item in params["kinds"]]
-    wanted = AppliedSet(client, params["name"], params["namespace"])
+    wanted = AppliedSet(client, params["name"], params["field_manager"], params["namespace"])
     try:
         changes = wanted.sync(params["definitions"], kinds, module.check_mode)
     except KubeError as error:
@@ -125,12 +163,12 @@ def main() -> None:
             {
                 "before_header": change.called,
                 "after_header": change.called,
-                "before": essence(change.before) if change.before else "",
-                "after": essence(change.after) if change.after else "",
+                "before": shown(change.before),
+                "after": shown(change.after),
             }
             for change in changes
         ]
-    module.exit_json(**result)
+    finish_applied(module, client, **result)
 
 
 if __name__ == "__main__":

@@ -19,20 +19,18 @@ description:
     manifest is not even fetched.
   - An object that somebody has changed or removed is put right again.
   - Objects that a newer manifest does not hold any more are left alone.
+  - Refuses a manifest that would take over a part of the API that another Service serves.
+  - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
+    as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.cluster
+  - baremetal.sonic.rollout
 attributes:
   diff_mode:
     support: none
     description: Names the objects that it changed in RV(objects), not what changed in them.
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   name:
     description: Name of the release, for the note of what was applied.
     type: str
@@ -51,12 +49,6 @@ options:
     description: Digest that the manifest must have, in hexadecimal.
     type: str
     default: ""
-  timeout:
-    description: Seconds to wait for the manifest, and for the API to serve its kinds.
-    type: int
-    default: 60
-requirements:
-  - kubernetes and PyYAML (Python packages) on the host that runs the module
 """
 
 EXAMPLES = r"""
@@ -73,7 +65,20 @@ objects:
   description: Kind and name of each object that was changed (in check mode, that would be).
   type: list
   elements: str
-  returned: success
+  returned: always
+cause:
+  description: What kind of failure of O(workloads) it is, as M(baremetal.sonic.workloads_ready) returns it.
+  type: str
+  returned: when the wait failed
+elapsed_s:
+  description: Seconds that the wait took.
+  type: float
+  returned: when something was waited for
+workloads:
+  description: The state of each of O(workloads) at the end, as M(baremetal.sonic.workloads_ready) returns it.
+  type: list
+  elements: dict
+  returned: when something was waited for
 """
 
 import hashlib
@@ -83,6 +88,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
 from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
     Release,
@@ -91,7 +100,10 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
     fingerprint,
     in_namespace,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+    WAIT_OPTIONS,
+    finish_applied,
+)
 
 try:
     import yaml
@@ -99,11 +111,14 @@ except ImportError:
     yaml = None  # type: ignore[assignment]  # the Kubernetes client brings it, and is asked for first
 
 
-def read(src: str, timeout_s: int) -> bytes:
+FETCH_TIMEOUT_S = 60
+
+
+def read(src: str) -> bytes:
     """The manifest's bytes. Raises ReleaseError."""
     try:
         if src.startswith(("http://", "https://")):
-            answer: Any = open_url(src, timeout=timeout_s, http_agent="baremetal.sonic")
+            answer: Any = open_url(src, timeout=FETCH_TIMEOUT_S, http_agent="baremetal.sonic")
             content: bytes = answer.read()
             return content
         return Path(src).read_bytes()
@@ -152,28 +167,27 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
+            **WAIT_OPTIONS,
             "name": {"type": "str", "required": True},
             "namespace": {"type": "str", "required": True},
             "src": {"type": "str", "required": True},
             "sha256": {"type": "str", "default": ""},
-            "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     params = module.params
     src, namespace = params["src"], params["namespace"]
-    client = client_of(module, src, objects=[])
+    client = client_of(module, f"apply {src}", changed=True, objects=[])
     release = Release(client, params["name"], namespace)
     local = not src.startswith(("http://", "https://"))
     try:
-        content = read(src, params["timeout"]) if local else b""
+        content = read(src) if local else b""
         known = hashlib.sha256(content).hexdigest() if local else src
         wanted = fingerprint(known, params["sha256"], namespace)
         if release.current(wanted):
-            module.exit_json(changed=False, objects=[])
-        items = objects(content or read(src, params["timeout"]), params["sha256"], namespace)
+            finish_applied(module, client, changed=False, objects=[])
+        items = objects(content or read(src), params["sha256"], namespace)
         changed = release.apply(items, wanted, module.check_mode, waiter(client, params["timeout"]))
     except ReleaseError as error:
         module.fail_json(msg=f"the manifest {src} cannot be used: {error}")
@@ -181,7 +195,7 @@ def main() -> None:
     except KubeError as error:
         module.fail_json(msg=f"the manifest {src} cannot be applied: {error}")
         raise
-    module.exit_json(changed=bool(changed), objects=changed)
+    finish_applied(module, client, changed=bool(changed), objects=changed)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,8 @@ description:
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
+  - baremetal.sonic.cluster
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   namespace:
     description: Namespace of Prometheus.
     type: str
@@ -101,6 +95,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeApi, KubeError
 from ansible_collections.baremetal.sonic.plugins.module_utils.report import (
     Panel,
@@ -109,7 +107,6 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.report import (
     legend,
     page,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
 
 # Points of a line: about two for each that the page can show would be wasted.
 POINTS = 240
@@ -175,8 +172,7 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "namespace": {"type": "str", "default": "monitoring"},
             "service": {"type": "str", "default": "prometheus-operated:9090"},
             "title": {"type": "str", "required": True},
@@ -194,7 +190,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    client = client_of(module, "Prometheus", html="", firing=[], empty=[])
+    client = client_of(module, "ask Prometheus", html="", firing=[], empty=[])
     prometheus = Prometheus(client, params["namespace"], params["service"])
     end = time.time()
     start = end - params["minutes"] * 60

@@ -14,11 +14,13 @@ author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Waits until the rollout of every named worker is complete and each of its ready pods reports
     C(inferno_worker_capacity) above 0, that is, has its model loaded.
+  - Waits for O(workloads) and O(api_services) in the same watch.
   - The metrics are read from the pods through the API server, so nothing needs to be exposed.
   - Fails at once, saying why, when a pod can never get there, as
     M(baremetal.sonic.workloads_ready) does.
   - Reads only.
 extends_documentation_fragment:
+  - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:
   check_mode:
@@ -56,25 +58,6 @@ options:
     description: Port on which the pods serve C(/metrics).
     type: int
     default: 8080
-  workloads:
-    description: Other workloads whose rollout is waited for in the same watch.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      kind:
-        description: Kind of the workload.
-        type: str
-        required: true
-        choices: [DaemonSet, Deployment, StatefulSet]
-      namespace:
-        description: Its namespace.
-        type: str
-        required: true
-      name:
-        description: Its name.
-        type: str
-        required: true
 seealso:
   - module: baremetal.sonic.workloads_ready
 """
@@ -131,20 +114,18 @@ workloads:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout import (
     Target,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
-    WORKLOAD_OPTIONS,
-    client_of,
+    WAIT_OPTIONS,
     finish,
     run_wait,
-    targets_of,
-)
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
-    OPTIONS,
-    Graces,
-    Wait,
+    wait_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.worker_metrics import (
     CapacityCheck,
@@ -155,18 +136,13 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            **OPTIONS,
+            **CLUSTER_OPTIONS,
+            **WAIT_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "str", "required": True},
             "min_capacity": {"type": "int", "default": 1},
             "autoscaled": {"type": "dict", "default": {}},
             "metrics_port": {"type": "int", "default": 8080},
-            "workloads": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": WORKLOAD_OPTIONS,
-            },
         },
         supports_check_mode=True,
     )
@@ -180,8 +156,8 @@ def main() -> None:
     except (TypeError, ValueError):
         module.fail_json(msg="autoscaled: every worker needs a whole number")
         raise
-    targets = list(dict.fromkeys([*targets_of(module.params["workloads"]), *workers]))
-    client = client_of(module, ", ".join(map(str, targets)), workers={}, workloads=[])
+    would = "wait for " + ", ".join(map(str, workers))
+    client = client_of(module, would, workers={}, workloads=[], elapsed_s=0.0)
     check = CapacityCheck(
         client,
         workers,
@@ -189,15 +165,7 @@ def main() -> None:
         module.params["metrics_port"],
         idle={worker for worker, count in least.items() if count == 0},
     )
-    wait = Wait(
-        client,
-        targets,
-        Graces.of(module.params),
-        module.params["timeout"],
-        check=check,
-        least=least,
-    )
-    outcome = run_wait(module, wait)
+    outcome = run_wait(module, wait_of(module, client, workers, check=check, least=least))
     finish(module, outcome, workers=check.summary(outcome.assessments))
 
 

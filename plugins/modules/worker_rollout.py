@@ -20,14 +20,8 @@ description:
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
+  - baremetal.sonic.cluster
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   namespace:
     description: Namespace of the workers.
     type: str
@@ -102,16 +96,18 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils import worker_rollout
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
 
 
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "definitions": {"type": "list", "elements": "dict", "required": True},
             "field_manager": {"type": "str", "required": True},
@@ -126,7 +122,7 @@ def main() -> None:
             msg=f"step is {params['step']}: at least 1 pod has to be replaced at a time"
         )
     nothing = worker_rollout.Plan(strategies={})
-    client = client_of(module, "workers", surging=False, **asdict(nothing))
+    client = client_of(module, "plan the rollout of the workers", surging=False, **asdict(nothing))
     try:
         plan = worker_rollout.make(
             client, definitions, namespace, params["step"], params["field_manager"]

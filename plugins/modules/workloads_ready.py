@@ -20,6 +20,7 @@ description:
     the workload does not exist.
   - Reads only.
 extends_documentation_fragment:
+  - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:
   check_mode:
@@ -31,25 +32,6 @@ attributes:
     support: none
     details: Changes nothing.
 options:
-  workloads:
-    description: The workloads to wait for.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      kind:
-        description: Kind of the workload.
-        type: str
-        required: true
-        choices: [DaemonSet, Deployment, StatefulSet]
-      namespace:
-        description: Its namespace.
-        type: str
-        required: true
-      name:
-        description: Its name.
-        type: str
-        required: true
   node_resources:
     description: Also waits until nodes offer at least so much of an extended resource.
     type: dict
@@ -62,11 +44,6 @@ options:
         description: For each node's name, the least count.
         type: dict
         required: true
-  api_services:
-    description: Also waits until these APIServices are Available, by which a workload extends the API.
-    type: list
-    elements: str
-    default: []
 """
 
 EXAMPLES = r"""
@@ -136,18 +113,19 @@ workloads:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
-    WORKLOAD_OPTIONS,
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
     client_of,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+    WAIT_OPTIONS,
     finish,
     run_wait,
     targets_of,
+    wait_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
-    OPTIONS,
-    Graces,
     NodeResources,
-    Wait,
 )
 
 
@@ -155,13 +133,8 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            **OPTIONS,
-            "workloads": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": WORKLOAD_OPTIONS,
-            },
+            **CLUSTER_OPTIONS,
+            **WAIT_OPTIONS,
             "node_resources": {
                 "type": "dict",
                 "options": {
@@ -169,11 +142,9 @@ def main() -> None:
                     "nodes": {"type": "dict", "required": True},
                 },
             },
-            "api_services": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    targets = targets_of(module.params["workloads"])
     node_resources = None
     if module.params["node_resources"]:
         wanted = module.params["node_resources"]
@@ -183,16 +154,9 @@ def main() -> None:
             module.fail_json(msg="node_resources.nodes: every node needs a whole number")
             raise
         node_resources = NodeResources(wanted["resource"], nodes)
-    client = client_of(module, ", ".join(map(str, targets)) or "nodes", workloads=[])
-    wait = Wait(
-        client,
-        targets,
-        Graces.of(module.params),
-        module.params["timeout"],
-        node_resources=node_resources,
-        api_services=module.params["api_services"],
-    )
-    finish(module, run_wait(module, wait))
+    targets = ", ".join(map(str, targets_of(module.params)))
+    client = client_of(module, f"wait for {targets or 'nodes'}", workloads=[], elapsed_s=0.0)
+    finish(module, run_wait(module, wait_of(module, client, node_resources=node_resources)))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
+
+from tests.unit.plugins.module_utils.conftest import Serve, kubeconfig
 
 EVENTS = [
     {"type": "ADDED", "object": {"metadata": {"uid": "1", "resourceVersion": "2"}}},
@@ -55,31 +54,41 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def kubeconfig(folder: Path, server: str) -> str:
-    path = folder / "kubeconfig"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "c", "cluster": {"server": server}}],
-                "users": [{"name": "u", "user": {"token": "secret-token"}}],
-                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "x",
-            }
-        )
-    )
-    return str(path)
+class Written(BaseHTTPRequestHandler):
+    """An API server that notes what it is told; /gone is no more, /kept may not be touched."""
+
+    seen: list[tuple[str, str, Any]]
+    accepted: list[str]
+
+    def _answer(self) -> None:
+        length = int(self.headers["Content-Length"] or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        self.seen.append((self.command, self.path, body))
+        self.accepted.append(self.headers["Accept"])
+        path = self.path.partition("?")[0]
+        status = {"/gone": 404, "/kept": 403}.get(path, 200)
+        text = json.dumps({"kind": "Status", "message": f"told {path}"}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_PATCH = do_DELETE = _answer  # noqa: N815 (names that http.server looks for)
+
+    def log_message(self, *args: Any) -> None:
+        pass
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[KubeClient]:
+def client(serve: Serve) -> KubeClient:
     Handler.seen = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield KubeClient(kubeconfig(tmp_path, f"http://127.0.0.1:{server.server_address[1]}"))
-    server.shutdown()
-    server.server_close()
+    return serve(Handler)
+
+
+@pytest.fixture
+def writer(serve: Serve) -> KubeClient:
+    Written.seen, Written.accepted = [], []
+    return serve(Written)
 
 
 def test_get_with_the_token_of_the_kubeconfig(client: KubeClient) -> None:
@@ -138,3 +147,33 @@ def test_no_kubeconfig(tmp_path: Path) -> None:
 def test_unknown_context(tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="cannot be used"):
         KubeClient(kubeconfig(tmp_path, "http://127.0.0.1:1"), context="other")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_objects_are_applied_on_the_servers_side(writer: KubeClient, dry_run: bool) -> None:
+    answer = writer.apply("/object", {"kind": "Pod"}, "me", dry_run=dry_run)
+    assert answer["message"] == "told /object"
+    [(method, path, body)] = Written.seen
+    assert (method, body) == ("PATCH", {"kind": "Pod"})
+    assert "fieldManager=me" in path
+    assert "force=true" in path
+    assert ("dryRun=All" in path) == dry_run
+
+
+def test_metadata_are_enough_where_nothing_else_is_asked(writer: KubeClient) -> None:
+    writer.apply("/object", {"kind": "Pod"}, "me", dry_run=False, whole=False)
+    assert "PartialObjectMetadata" in Written.accepted[0]
+
+
+def test_delete_takes_dependants_along(writer: KubeClient) -> None:
+    writer.delete("/object")
+    assert Written.seen == [("DELETE", "/object?propagationPolicy=Background", None)]
+
+
+def test_what_is_gone_need_not_be_deleted(writer: KubeClient) -> None:
+    writer.delete("/gone")
+
+
+def test_what_may_not_be_deleted_is_told(writer: KubeClient) -> None:
+    with pytest.raises(KubeError, match="told /kept"):
+        writer.delete("/kept")

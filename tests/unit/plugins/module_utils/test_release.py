@@ -44,6 +44,7 @@ KINDS = {
     "/api/v1": [("Namespace", "namespaces", False), ("ServiceAccount", "serviceaccounts", True)],
     "/apis/apps/v1": [("Deployment", "deployments", True)],
     "/apis/rbac.authorization.k8s.io/v1": [("ClusterRoleBinding", "clusterrolebindings", False)],
+    "/apis/apiregistration.k8s.io/v1": [("APIService", "apiservices", False)],
     "/apis/apiextensions.k8s.io/v1": [
         ("CustomResourceDefinition", "customresourcedefinitions", False)
     ],
@@ -72,9 +73,15 @@ class Api:
         return {"metadata": self.get(path)["metadata"]}
 
     def apply(
-        self, path: str, body: Mapping[str, Any], manager: str, dry_run: bool
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        manager: str,
+        *,
+        dry_run: bool,
+        whole: bool = True,
     ) -> dict[str, Any]:
-        assert manager == "baremetal.sonic"
+        assert (manager, whole) == ("baremetal.sonic", False)
         if "/namespaces/tools/" in path and "/api/v1/namespaces/tools" not in self.objects:
             raise KubeError("namespace not found", 404)
         self.applied.append(path)
@@ -142,8 +149,7 @@ def test_namespace_of_the_manifest_is_applied_once() -> None:
 
 
 def test_manifest_is_read_as_kubernetes_reads_it() -> None:
-    crd = manifest()[0]
-    assert crd["kind"] == "CustomResourceDefinition", "kinds before those who need them"
+    [crd] = [item for item in manifest() if item["kind"] == "CustomResourceDefinition"]
     assert crd["spec"]["enum"] == ["a", "=", "2024-01-01"]
 
 
@@ -190,6 +196,42 @@ def test_what_somebody_removed_comes_back() -> None:
     del api.objects[CRD]
     assert not Release(api, "operator", "tools").current("one")
     assert applied(api) == ["CustomResourceDefinition things.example.com"]
+
+
+def test_kinds_come_before_those_who_need_them() -> None:
+    api = Api()
+    applied(api)
+    order = [path.rsplit("/", 2)[1] for path in api.applied]
+    assert order == [
+        "namespaces",
+        "customresourcedefinitions",
+        "serviceaccounts",
+        "clusterrolebindings",
+        "deployments",
+        "configmaps",
+    ]
+
+
+def served_by(namespace: str) -> dict[str, Any]:
+    service = {"name": "adapter", "namespace": namespace}
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.metrics"},
+        "spec": {"service": service},
+    }
+
+
+def test_part_of_the_api_that_something_else_serves_is_not_taken_over() -> None:
+    api = Api()
+    path = "/apis/apiregistration.k8s.io/v1/apiservices/v1.metrics"
+    api.objects[path] = served_by("theirs")
+    with pytest.raises(ReleaseError, match=r"v1\.metrics .* by the Service theirs/adapter already"):
+        Release(api, "adapter", "tools").apply([served_by("tools")], "1", False, lambda _path: None)
+    assert api.applied == []
+    del api.objects[path]
+    Release(api, "adapter", "tools").apply([served_by("tools")], "1", False, lambda _path: None)
+    assert path in api.applied
 
 
 def test_check_mode_changes_nothing_and_tells_all() -> None:

@@ -98,8 +98,10 @@ class Cluster:
             }[path]
         }
 
-    def try_apply(self, path: str, body: Any, manager: str) -> dict[str, Any]:
-        assert manager == MANAGER
+    def apply(
+        self, path: str, body: Any, manager: str, *, dry_run: bool, whole: bool = True
+    ) -> dict[str, Any]:
+        assert (manager, dry_run, whole) == (MANAGER, True, True)
         name = path.rsplit("/", 1)[1]
         tried = copy.deepcopy(self.deployments[name])
         tried["spec"]["template"] = copy.deepcopy(body["spec"]["template"])
