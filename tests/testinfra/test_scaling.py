@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from lab.waiting import wait_while
-from tests.playbooks import on_lab
+from tests.playbooks import ROOT, on_lab
 from tests.testinfra.crowd import Crowd, Heard
 
-ROOT = Path(__file__).resolve().parents[2]
 STACK = "cartesia"
 WORKER = "tts-worker"
 GPU = "nvidia.com/gpu"
@@ -260,3 +260,39 @@ def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
     assert worker.environment()["REHEARSAL"] == "2"
     assert heard.broken == []
     assert heard.whole >= 2
+
+
+def worker_with(**scaling: Any) -> dict[str, Any]:
+    """The inventory's workers, as extra variables, with another autoscaling of the lab's worker."""
+    stack = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/stack.yml").read_text())
+    [mine, *others] = stack["workers_list"]
+    assert mine["name"] == WORKER
+    return {"workers_list": [mine | scaling, *others]}
+
+
+def test_autoscaling_takes_over_the_pods_that_there_are(rehearsal: Heard, worker: Worker) -> None:
+    deploy(**SHORT, **worker_with(autoscaling={"enabled": False}, replicas=3))
+    wait_while(lambda: worker.fewer_than(3), 30)
+    with ThreadPoolExecutor(1) as pool:
+        # A window in which nothing is scaled down: whoever takes a pod away is the playbook.
+        job = pool.submit(deploy, workers_scale_up_window=UP_S)
+        worker.keeps(3, job.done, 180)
+        job.result()
+    assert worker.read().spec.replicas == 3
+
+
+def test_worker_is_given_up_and_comes_back_for_the_first_who_asks(
+    rehearsal: Heard, info: dict[str, Any], worker: Worker
+) -> None:
+    scaling = {"enabled": True, "threshold": 0.6, "minReplicas": 0, "maxReplicas": 5}
+    deploy(**SHORT, **worker_with(autoscaling=scaling))
+    wait_while(lambda: worker.other_than(0), 180)
+    # A run without pods is no failure, and brings none.
+    deploy(**SHORT, **worker_with(autoscaling=scaling))
+    assert worker.read().spec.replicas == 0
+    with Crowd(info, 1, sentences=1, limit_s=120) as crowd:
+        wait_while(lambda: worker.fewer_than(1), 90)
+        wait_while(lambda: "" if crowd.heard.whole else "nothing heard yet", 60)
+        heard = crowd.leave()
+    assert heard.broken == []
+    assert heard.refused > 0, "somebody spoke without a worker"

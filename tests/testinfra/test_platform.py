@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The platform on a cluster that has a Prometheus and an ingress controller of somebody else's."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from kubernetes import client
+
+from lab.waiting import wait
+from tests.playbooks import on_lab
+
+STACK, MONITORING, INGRESS = "cartesia", "monitoring", "ingress"
+OURS = {"kube-state-metrics", "node-metrics", "etcd-metrics"}
+
+
+def workloads(apps: client.AppsV1Api, namespace: str) -> set[str]:
+    """Names of a namespace's Deployments and DaemonSets."""
+    found = [
+        *apps.list_namespaced_deployment(namespace).items,
+        *apps.list_namespaced_daemon_set(namespace).items,
+    ]
+    return {item.metadata.name for item in found}
+
+
+@pytest.fixture(scope="module")
+def theirs(api: client.ApiClient) -> Iterator[None]:
+    """The lab's platform without what another site would have already; put back afterwards.
+
+    The Prometheus that stays stands for theirs: it takes up whatever has the label that a
+    kube-prometheus-stack goes by.
+    """
+    on_lab(
+        "platform.yml",
+        prometheus_install=False,
+        ingress_install=False,
+        ingress_class="theirs",
+        ingress_virtual_ip="",
+        ingress_annotations={"theirs.example.com/timeout": "3600"},
+    )
+    try:
+        yield
+    finally:
+        on_lab("platform.yml")
+
+
+def test_our_controller_makes_room_and_the_route_is_theirs(
+    theirs: None, api: client.ApiClient, apps: client.AppsV1Api, core: client.CoreV1Api
+) -> None:
+    assert not workloads(apps, INGRESS)
+    networking = client.NetworkingV1Api(api)
+    classes = {item.metadata.name for item in networking.list_ingress_class().items}
+    assert "haproxy" not in classes
+    route = networking.read_namespaced_ingress("cartesia-api", STACK)
+    assert route.spec.ingress_class_name == "theirs"
+    assert route.metadata.annotations["theirs.example.com/timeout"] == "3600"
+    for entry in route.spec.tls:
+        secret = core.read_namespaced_secret(entry.secret_name, STACK)
+        assert secret.type == "kubernetes.io/tls"
+
+
+def test_what_measures_the_cluster_is_theirs_and_what_was_measured_stays(
+    theirs: None, api: client.ApiClient, apps: client.AppsV1Api
+) -> None:
+    left = workloads(apps, MONITORING)
+    assert not left & OURS
+    assert {"blackbox-exporter", "json-exporter"} <= left
+    where = ("monitoring.coreos.com", "v1", MONITORING, "prometheuses")
+    assert client.CustomObjectsApi(api).list_namespaced_custom_object(*where)["items"]
+
+
+def test_their_prometheus_reads_the_stack(theirs: None, info: dict[str, Any]) -> None:
+    query = urlencode({"query": f'min(up{{namespace="{STACK}",container="worker"}})'})
+
+    def read() -> bool:
+        address = f"{info['prometheus_url']}/api/v1/query?{query}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            found = json.load(answer)["data"]["result"]
+        return bool(found) and found[0]["value"][1] == "1"
+
+    wait("samples of the workers", read, 60)
+
+
+def test_everything_is_back_and_another_run_changes_nothing(
+    theirs: None, apps: client.AppsV1Api
+) -> None:
+    on_lab("platform.yml")
+    assert workloads(apps, MONITORING) >= OURS
+    assert "haproxy-ingress" in workloads(apps, INGRESS)
+    assert re.findall(r"changed=(\d+)", on_lab("platform.yml")) == ["0"]
