@@ -75,13 +75,17 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """One result: `build` fills the folder it is given; `key` names the content of its inputs."""
+    """One result: `build` fills the folder it is given; `key` names the content of its inputs.
+
+    Of the steps of a `group` only one runs at a time.
+    """
 
     name: str
     key: str
     seconds: int
     build: Callable[[Path], None]
     needs: tuple[str, ...] = ()
+    group: str = ""
 
     def output(self, cache: Path) -> Path:
         """The folder of the finished result."""
@@ -143,8 +147,9 @@ class Runner:
         failure: BaseException | None = None
         with ThreadPoolExecutor(self.workers) as pool:
             while todo or running:
-                for name in [n for n, s in todo.items() if done.issuperset(s.needs)]:
-                    if failure is None and len(running) < self.workers:
+                for name, step in [(n, s) for n, s in todo.items() if done.issuperset(s.needs)]:
+                    groups = {wanted[other].group for other in running.values()} - {""}
+                    if failure is None and len(running) < self.workers and step.group not in groups:
                         running[pool.submit(self._one, todo.pop(name))] = name
                 if not running:
                     break

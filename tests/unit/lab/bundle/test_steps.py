@@ -117,21 +117,35 @@ def test_needs_come_first_and_are_never_waited_for_in_vain(tmp_path: Path) -> No
         Runner(tmp_path, print).run([step("p", None, "q"), step("q", None, "p")])
 
 
-def test_no_more_at_once_than_workers(tmp_path: Path) -> None:
-    lock = threading.Lock()
-    now = [0]
-    most = [0]
+class Tally:
+    """A build that counts how many of its kind run at the same time."""
 
-    def count(_out: Path) -> None:
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, _out: Path) -> None:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
         time.sleep(0.01)
-        with lock:
-            now[0] -= 1
+        with self._lock:
+            self.now -= 1
 
-    Runner(tmp_path, print, workers=2).run([step(str(n), count) for n in range(6)])
-    assert most == [2]
+
+def test_no_more_at_once_than_workers(tmp_path: Path) -> None:
+    tally = Tally()
+    Runner(tmp_path, print, workers=2).run([step(str(n), tally) for n in range(6)])
+    assert tally.most == 2
+
+
+def test_of_a_group_one_at_a_time_and_others_beside_it(tmp_path: Path) -> None:
+    every, grouped = Tally(), Tally()
+
+    steps = [Step(f"go:{n}", "k", 1, grouped, group="go") for n in range(4)]
+    Runner(tmp_path, print, workers=3).run([*steps, *(step(str(n), every) for n in range(4))])
+    assert grouped.most == 1
+    assert every.most > 1
 
 
 def test_result_can_be_read_by_servers_of_other_users(tmp_path: Path) -> None:
