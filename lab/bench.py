@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import bench_ingress, hosts
+from lab import bench_ingress, bench_speech, hosts
 from lab.config import REPOSITORY, Lab, LabError
 
 PLAYBOOKS = ("hosts", "cluster", "platform", "stack", "verify", "site")
@@ -32,7 +32,7 @@ def recap(output: str) -> dict[str, tuple[int, int, int]]:
 
 
 def run(lab: Lab) -> None:
-    """Run each playbook with nothing to change, weigh the lab, and load its ingress.
+    """Run each playbook with nothing to change, weigh the lab, load its ingress, and the services.
 
     Raises:
         LabError: no lab runs, or a playbook fails.
@@ -62,6 +62,7 @@ def run(lab: Lab) -> None:
         print(f"memory {name:<28}{mib:>8.0f} MiB")
     print(f"memory of the whole lab{sum(memory.values()):>20.0f} MiB")
     bench_ingress.measure(lab)
+    bench_speech.measure(lab.directory / "batching.html")
     timings = Path(os.environ.get("LAB_TIMINGS", lab.directory / "timings.json"))
     timings.write_text(
         json.dumps({name: seconds for name, seconds, _unused in rows}), encoding="utf-8"

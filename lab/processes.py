@@ -11,13 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
 
-SERVICES = Path(__file__).resolve().parents[3] / "services"
+from lab.config import REPOSITORY
+from lab.waiting import wait
+
+SERVICES = REPOSITORY / "services"
 KEY = "sk_test_0123456789"
 # Only failures take that long; a busy machine needs much of it for a start.
 DEADLINE_S = 60.0
@@ -35,12 +37,8 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Wait for a condition; fails with what was waited for."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.02)
+    """Wait for a condition, looking often. Raises TimeoutError with what was waited for."""
+    wait(what, condition, timeout_s, pause=0.02)
 
 
 class Stack:
@@ -146,6 +144,11 @@ class Stack:
     def ended(self, name: str, timeout_s: float = DEADLINE_S) -> int:
         """Wait for a process's end; returns its exit status."""
         return self.processes[name].wait(timeout_s)
+
+    def end(self, name: str) -> int:
+        """End a process as Kubernetes does; returns its exit status."""
+        self.signal(name, signal.SIGTERM)
+        return self.ended(name)
 
     def log(self, name: str) -> str:
         """Return what a process has said."""

@@ -6,10 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PAUSE_S = 0.5
 
-
-def wait_while(wrong: Callable[[], object], seconds: float = 90) -> float:
+def wait_while(wrong: Callable[[], object], seconds: float = 90, pause: float = 0.5) -> float:
     """Return the seconds until ``wrong`` tells of nothing more.
 
     Raises:
@@ -19,14 +17,14 @@ def wait_while(wrong: Callable[[], object], seconds: float = 90) -> float:
     while told := wrong():
         if time.monotonic() - began > seconds:
             raise TimeoutError(f"after {seconds:.0f} s: {told}")
-        time.sleep(PAUSE_S)
+        time.sleep(pause)
     return time.monotonic() - began
 
 
-def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> float:
+def wait(what: str, ready: Callable[[], bool], seconds: float = 90, pause: float = 0.5) -> float:
     """Return the seconds until ``ready`` was true.
 
     Raises:
         TimeoutError: it was not within ``seconds``; with what was waited for.
     """
-    return wait_while(lambda: "" if ready() else f"{what}: not yet", seconds)
+    return wait_while(lambda: "" if ready() else f"{what}: not yet", seconds, pause)

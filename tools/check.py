@@ -33,8 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from lab.bundle import golang, table
-from lab.bundle.steps import Runner
+from lab.bundle.build import program
 from lab.config import Lab, cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -249,22 +248,14 @@ def reference() -> Outcome:
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
-def built(component: str, name: str) -> Path:
-    """Return a program of the bundle that unit tests run, built if it is not in the cache."""
-    cache = cache_dir() / "bundle"
-    step = golang.steps({component: table.artifacts()["binaries"][component]})
-    Runner(cache, print).run([step[f"go:{component}/{name}"]])
-    return step[f"go:{component}/{name}"].output(cache) / name
-
-
 def unit() -> Outcome:
     """Run the unit tests."""
     report = STATE / "report" / "unit.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
     programs = {
-        "NATS_SERVER": str(built("nats-server", "nats-server")),
-        "PROMTOOL": str(built("prometheus", "promtool")),
+        "NATS_SERVER": str(program("nats-server", "nats-server")),
+        "PROMTOOL": str(program("prometheus", "promtool")),
     }
     status = loud(*command, more=programs)
     return counted(report, status)

@@ -100,6 +100,18 @@ def reference_tag() -> str:
     return f"{table.versions()['sonic_reference']}-{content[:8]}"
 
 
+def program(component: str, name: str) -> Path:
+    """A program of the bundle for use on this machine, built if it is not in the cache.
+
+    Raises:
+        LabError: it could not be built.
+    """
+    cache = cache_dir() / "bundle"
+    step = golang.steps({component: table.artifacts()["binaries"][component]})
+    Runner(cache, print).run([step[f"go:{component}/{name}"]])
+    return step[f"go:{component}/{name}"].output(cache) / name
+
+
 def _driver_step() -> Step:
     sources = sorted(p for p in Path(driver.__file__).parent.rglob("*") if p.is_file())
     sources = [p for p in sources if "__pycache__" not in p.parts]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import bench, show
+from lab import bench, bench_speech, show
 from lab.bundle.steps import run
 from lab.config import Lab, LabError
 from tests.unit.lab.conftest import Programs
@@ -117,11 +117,22 @@ def test_bench_says_what_changed(
     programs.put("podman", "echo none-of-this-id")
     monkeypatch.setattr("lab.hosts.running", lambda _lab: ["sonic-lab-cp1"])
     programs.put("ansible-playbook", f"cat <<'END'\n{RECAP}END")
-    loaded: list[Lab] = []
+    loaded: list[object] = []
     monkeypatch.setattr("lab.bench_ingress.measure", loaded.append)
+    monkeypatch.setattr("lab.bench_speech.measure", loaded.append)
     bench.run(lab)
     told = capsys.readouterr().out
     assert "cp1 48+12, gpu-with-a-name-of-more-than-26.example.com 20+3, CHANGED 2" in told
     timings = json.loads((lab.directory / "timings.json").read_text())
     assert list(timings) == list(bench.PLAYBOOKS)
-    assert loaded == [lab]
+    assert loaded == [lab, lab.directory / "batching.html"]
+
+
+def test_batching_is_drawn_with_a_line_for_each_size() -> None:
+    heard = [bench_speech.Heard(0.05, 0.5, 2.0)]
+    cells = {name: {n: bench_speech.Cell(1.0, 70, heard) for n in (1, 8)} for name in ("1", "<8>")}
+    drawn = bench_speech.page(cells)
+    assert drawn.count("<svg") == len(bench_speech.FIGURES)
+    assert drawn.count("<polyline") == 2 * len(bench_speech.FIGURES)
+    assert "B = &lt;8&gt;" in drawn
+    assert bench_speech.Cell(1.0, 70, heard).row().split() == ["50", "50", "0.250", "70"]

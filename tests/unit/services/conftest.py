@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.services.stack import Stack, find_nats_server
+from lab.processes import Stack, find_nats_server
 
 
 @pytest.fixture(scope="session")

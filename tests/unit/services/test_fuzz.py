@@ -24,7 +24,7 @@ from sonic_reference.api import openapi
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
-from tests.unit.services.stack import KEY, Stack
+from lab.processes import KEY, Stack
 
 CASES = int(os.environ.get("SONIC_FUZZ_CASES", "300"))
 OPERATIONS = 16

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from sonic_reference.api.library import Dictionary, Item, Library
 from sonic_reference.errors import ApiError
 
-from tests.unit.services.stack import Stack
+from lab.processes import Stack
 
 
 def dictionary(*items: Item) -> Dictionary:

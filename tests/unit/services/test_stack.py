@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.services.stack import KEY, Stack, until
+from lab.processes import KEY, Stack, until
 
 TEXT = "The quick brown fox jumps over the lazy dog. Then it sleeps for a while."
 # Speaking this takes minutes of audio; a paced worker is busy with it for as long as a test needs.

@@ -16,7 +16,7 @@ from sonic_reference.api.contexts import complete
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.unit.services.stack import KEY, Stack, until
+from lab.processes import KEY, Stack, until
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 DEADLINE_S = 60
