@@ -32,11 +32,15 @@ FULL = (429, 503)
 
 @dataclass
 class Heard:
-    """What became of the requests: heard to the end, refused because of no free stream, or cut."""
+    """What became of the requests: heard to the end, refused because of no free stream, or cut.
+
+    lengths: in bytes, of what was heard to the end; all ask for the same text.
+    """
 
     whole: int = 0
     refused: int = 0
     broken: list[str] = field(default_factory=list)
+    lengths: set[int] = field(default_factory=set)
 
 
 class Crowd:
@@ -88,8 +92,9 @@ class Crowd:
     def _over(self) -> bool:
         return self._leaving.is_set() or time.monotonic() > self._deadline
 
-    def _note(self, *, whole: int = 0, refused: int = 0, broken: str = "") -> None:
+    def _note(self, *, whole: int = 0, length: int = 0, refused: int = 0, broken: str = "") -> None:
         with self._lock:
+            self.heard.lengths |= {length} if whole else set()
             self.heard.whole += whole
             self.heard.refused += refused
             self.heard.broken += [broken] if broken else []
@@ -97,13 +102,13 @@ class Crowd:
     def _listen(self) -> None:
         while not self._over:
             try:
-                status = self._hear()
+                status, length = self._hear()
             except (OSError, http.client.HTTPException) as error:
                 self._note(broken=f"{type(error).__name__}: {error}")
                 self._leaving.wait(1)
                 continue
             if status == 200:
-                self._note(whole=1)
+                self._note(whole=1, length=length)
             elif status in FULL:
                 self._note(refused=1)
                 self._leaving.wait(0.2)
@@ -111,8 +116,8 @@ class Crowd:
                 self._note(broken=f"HTTP {status}")
                 self._leaving.wait(1)
 
-    def _hear(self) -> int:
-        """Make one request and hear it to its end; returns the status.
+    def _hear(self) -> tuple[int, int]:
+        """Make one request and hear it to its end; returns the status and the bytes heard.
 
         Raises OSError or HTTPException when the answer does not come, or ends too early.
         """
@@ -132,7 +137,7 @@ class Crowd:
                 ahead = started + heard / BYTES_A_SECOND - time.monotonic()
                 if answer.status == 200 and ahead > 0 and not self._over:
                     self._leaving.wait(ahead)
-            return answer.status
+            return answer.status, heard
         finally:
             connection.close()
             plain.close()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the stack that die while people listen: what was accepted ends whole, or visibly broken.
+
+A stream that was cut must not look like one that came to its end, nor may a listener be left
+waiting: the Crowd's sockets time out after 30 s, and a timeout fails the test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from lab.waiting import wait, wait_while
+from tests.playbooks import on_lab
+from tests.testinfra.crowd import Crowd
+from tests.testinfra.test_scaling import WORKER, worker_with
+
+STACK = "cartesia"
+COMPONENT = "app.kubernetes.io/component"
+LISTENERS = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_of_each() -> Iterator[None]:
+    """Two API pods and two workers: one of each may die; afterwards the inventory's own."""
+    on_lab(
+        "stack.yml",
+        api_replicas=2,
+        **worker_with(autoscaling={"enabled": False}, replicas=2),
+    )
+    try:
+        yield
+    finally:
+        on_lab("stack.yml")
+
+
+def pods(core: client.CoreV1Api, component: str) -> list[Any]:
+    """A component's pods that serve."""
+    return [
+        pod
+        for pod in core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}={component}").items
+        if not pod.metadata.deletion_timestamp
+        and all(state.ready for state in pod.status.container_statuses or [])
+        and (component != "worker" or pod.metadata.labels["app.kubernetes.io/name"] == WORKER)
+    ]
+
+
+@pytest.mark.parametrize("component", ["worker", "api", "nats", "license-proxy"])
+def test_part_is_killed_under_load(
+    component: str,
+    core: client.CoreV1Api,
+    info: dict[str, Any],
+    record_property: Callable[[str, object], None],
+) -> None:
+    wait("all pods", lambda: all(len(pods(core, name)) >= 2 for name in ("worker", "api")))
+    there = pods(core, component)
+    with Crowd(info, LISTENERS, sentences=4) as crowd:
+        wait("speech before", lambda: crowd.heard.whole >= LISTENERS, 60)
+        killed = time.monotonic()
+        core.delete_namespaced_pod(there[0].metadata.name, STACK, grace_period_seconds=0)
+        told = crowd.heard.whole
+
+        def back() -> str:
+            if len(pods(core, component)) < len(there):
+                return f"fewer pods of {component} than {len(there)}"
+            return "" if crowd.heard.whole >= told + 2 * LISTENERS else "nobody hears to the end"
+
+        wait_while(back, 120)
+        record_property(f"{component}_back_s", round(time.monotonic() - killed, 1))
+        heard = crowd.leave()
+    record_property(f"{component}_broken", len(heard.broken))
+    record_property(f"{component}_refused", heard.refused)
+    assert [line for line in heard.broken if "imeout" in line or "did not end" in line] == []
+    assert len(heard.lengths) == 1, "a stream ended early and looked whole"
+    if component == "license-proxy":
+        # What it said of a key is remembered for a while.
+        assert (heard.broken, heard.refused) == ([], 0)
+
+
+def test_streams_of_the_dead_are_free_again(core: client.CoreV1Api) -> None:
+    """No worker still counts a stream that nobody hears."""
+
+    def busy() -> list[str]:
+        texts = {
+            pod.metadata.name: str(
+                core.connect_get_namespaced_pod_proxy_with_path(
+                    f"{pod.metadata.name}:8080", STACK, "metrics"
+                )
+            )
+            for pod in pods(core, "worker")
+        }
+        assert texts
+        return [name for name, text in texts.items() if "inferno_worker_load 0.0" not in text]
+
+    wait_while(busy, 60)
