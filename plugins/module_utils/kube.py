@@ -175,7 +175,7 @@ class KubeClient:
     def content(
         self, path: str, query: Mapping[str, str] | None = None, send: bytes | None = None
     ) -> bytes:
-        """The bytes of an endpoint; with JSON to send, what it answers to that. Raises KubeError."""
+        """The bytes of an endpoint; with JSON to send, its answer to that. Raises KubeError."""
         method = "GET" if send is None else "POST"
         try:
             data: bytes = self._open(path, query or {}, "*/*", READ_TIMEOUT_S, method, send).data

@@ -64,10 +64,8 @@ def _persistence(values: Mapping[str, Any], hosts: list[str]) -> list[str]:
     folder, storage_class = kept.get("hostPath"), kept.get("storageClass")
     if not kept.get("enabled"):
         if values["license_proxy_mode"] == "airgapped":
-            return [
-                f"{PERSISTENCE}: air-gapped mode keeps its audit log and the licence on a volume: set"
-                " enabled: true, and storageClass or hostPath"
-            ]
+            need = "air-gapped mode keeps its audit log and the licence on a volume"
+            return [f"{PERSISTENCE}: {need}: set enabled: true, and storageClass or hostPath"]
         return []
     if bool(folder) == bool(storage_class):
         return [f"{PERSISTENCE}: give either storageClass or hostPath"]
@@ -118,10 +116,8 @@ def _endpoint(values: Mapping[str, Any], egress: Mapping[str, Any]) -> list[str]
 def _offline(values: Mapping[str, Any], now: datetime.datetime) -> list[str]:
     text = values["license_proxy_public_key"]
     if not text:
-        return [
-            "license_proxy_public_key is empty: air-gapped mode needs the vendor's public key, by"
-            " which licences are verified"
-        ]
+        need = "air-gapped mode verifies licences by the vendor's public key"
+        return [f"license_proxy_public_key is empty: {need}"]
     if not HAS_CRYPTOGRAPHY:
         return []
     try:
