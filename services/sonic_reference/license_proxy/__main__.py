@@ -82,7 +82,11 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         licensing: Connected | AirGapped
         if settings.mode == CONNECTED:
             trusted = settings.trusted or True
-            client = httpx.AsyncClient(verify=trusted, timeout=TIMEOUT_S, trust_env=False)
+            # A connection that was kept may have died meanwhile, which says nothing of the endpoint.
+            limits = httpx.Limits(max_keepalive_connections=0)
+            client = httpx.AsyncClient(
+                verify=trusted, limits=limits, timeout=TIMEOUT_S, trust_env=False
+            )
             licensing = Connected(
                 await stack.enter_async_context(client),
                 store,
