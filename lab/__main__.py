@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 
-from lab import bench, hosts, preflight, show
+from lab import bench, hosts, outside, preflight, show
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
-CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem")
+CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem", "license.pem")
 _STARTED = time.monotonic()
 
 
@@ -33,10 +33,11 @@ def create(lab: Lab) -> None:
         lab.subnet = subnet or lab.subnet
     lab.api_key = lab.api_key or f"sk_lab_{secrets.token_urlsafe(24)}"
     lab.save()
-    hosts.create(lab, build(say), say)
+    image = hosts.create(lab, build(say), say)
     if not all((lab.directory / name).exists() for name in CERTIFICATES):
-        say("making the lab's certificate authority and the ingress certificates")
+        say("making the lab's certificate authority and certificates")
         playbook(lab, "lab/certificates.yml", "-i", "localhost,", quiet=True)
+    outside.start_all(lab, image)
 
 
 def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:

@@ -14,6 +14,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INGRESS_HOST = "speech.lab.test"
 # The second one has a certificate of its own.
 INGRESS_HOSTS = (INGRESS_HOST, "voice.lab.test")
+# Where the vendor's license endpoint would be.
+LICENSE_HOST = "license.lab.test"
 
 
 class LabError(Exception):
@@ -99,6 +101,16 @@ class Lab:
         return self.address(3)
 
     @property
+    def license_address(self) -> str:
+        """The stand-in for the vendor's license endpoint serves on port 443 here."""
+        return self.address(5)
+
+    @property
+    def license_directory(self) -> Path:
+        """What that endpoint knows, and was told."""
+        return self.directory / "license-endpoint"
+
+    @property
     def ingress_address(self) -> str:
         """The first ingress host."""
         return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
@@ -134,6 +146,8 @@ class Lab:
             "manifests_url": f"http://{self.files_address}/{self.manifests_folder}",
             "ingress_hosts": list(INGRESS_HOSTS),
             "virtual_address": self.virtual_address,
+            "license_host": LICENSE_HOST,
+            "license_address": self.license_address,
         }
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

@@ -92,8 +92,12 @@ def free_subnet() -> str:
     )
 
 
-def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
-    """Create or start whatever of the lab is not running; returns when SSH answers."""
+def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> str:
+    """Create or start whatever of the lab is not running; returns when SSH answers.
+
+    Returns:
+        The image that the hosts are made of.
+    """
     _network(lab)
     image = f"{HOST_IMAGE}:{bundle.host_image_key}"
     if _missing("image", image):
@@ -126,6 +130,7 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> None:
         for job in jobs:
             job.result()
     say(f"hosts {', '.join(h.name for h in HOSTS)} are up on {lab.subnet}")
+    return image
 
 
 def destroy(lab: Lab) -> list[str]:
@@ -218,7 +223,7 @@ def _alive(identity: str, pid: int) -> bool:
         return False
 
 
-def _start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
+def start(lab: Lab, name: str, address: str, options: list[str], command: list[str]) -> bool:
     """Make sure that the container runs; True if it is new and the caller must start it."""
     container = _container(name)
     state = container.state
@@ -264,7 +269,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
             podman("rm", "--force", "--time", "0", files)
-    if _start(
+    if start(
         lab,
         registry,
         lab.registry_address,
@@ -274,7 +279,7 @@ def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
         [image, "/usr/bin/registry", "serve", "/etc/registry.yml"],
     ):
         podman("start", registry)
-    if _start(
+    if start(
         lab,
         files,
         lab.files_address,
@@ -297,7 +302,7 @@ def _host(lab: Lab, host: Host, image: str, keys: Path) -> None:
         if _missing("volume", volume):
             podman("volume", "create", "--label", lab.label, volume)
         options += ["-v", f"{volume}:/var/lib/{folder}"]
-    if _start(lab, name, lab.address(host.octet), options, [image, "sh", "-ec", INIT]):
+    if start(lab, name, lab.address(host.octet), options, [image, "sh", "-ec", INIT]):
         if host.gpus:
             # The hardware that is plugged in: the mock driver reads it when it is installed.
             with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from lab.config import REPOSITORY
+from lab.licences import Vendor
 from lab.waiting import wait
 
 SERVICES = REPOSITORY / "services"
@@ -48,6 +49,7 @@ class Stack:
         self._folder = folder
         self._nats_server = nats_server
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.vendor = Vendor()
         self._nats_port = free_port()
         self._proxy_port = free_port()
         self.api_port = free_port()
@@ -60,6 +62,11 @@ class Stack:
         return f"http://127.0.0.1:{self.api_port}"
 
     @property
+    def proxy_url(self) -> str:
+        """The license proxy's URL."""
+        return f"http://127.0.0.1:{self._proxy_port}"
+
+    @property
     def nats_url(self) -> str:
         """The NATS server's URL."""
         return f"nats://127.0.0.1:{self._nats_port}"
@@ -68,18 +75,25 @@ class Stack:
         """Start the NATS server."""
         self._start("nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {})
 
-    def start_proxy(self) -> None:
-        """Start the license proxy."""
-        self._service(
-            "license_proxy",
-            "license_proxy",
-            {"CARTESIA_API_KEY": KEY, "SONIC_PORT": str(self._proxy_port)},
-        )
+    def start_proxy(self, **more: str) -> None:
+        """Start the license proxy, air-gapped with a licence unless more is said."""
+        licence = self._folder / "licence.json"
+        if not licence.exists():
+            licence.write_text(self.vendor.licence(), encoding="utf-8")
+        settings = {
+            "CARTESIA_API_KEY": KEY,
+            "SONIC_PORT": str(self._proxy_port),
+            "SONIC_STATE_DIR": str(self._folder / "license-proxy"),
+            "SONIC_LICENSE_MODE": "airgapped",
+            "SONIC_LICENSE_PUBLIC_KEY": self.vendor.public_key,
+            "SONIC_LICENSE_FILE": str(licence),
+        }
+        self._service("license_proxy", "license_proxy", settings | more)
 
     def start_api(self, **more: str) -> None:
         """Start the API pod."""
         settings = {
-            "LICENSE_PROXY_URL": f"http://127.0.0.1:{self._proxy_port}",
+            "LICENSE_PROXY_URL": self.proxy_url,
             "CARTESIA_API_KEY": KEY,
             "SONIC_PORT": str(self.api_port),
             "SONIC_METRICS_PORT": str(self.api_metrics_port),

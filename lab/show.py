@@ -13,6 +13,7 @@ import yaml
 from lab.bundle.steps import run
 from lab.config import HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
 from lab.hosts import ssh_command
+from lab.outside import license_endpoint
 from plugins.module_utils.speech import SpeechRequest, speak
 
 TRANSCRIPT = "Hello from bare metal. This sentence came through your own ingress."
@@ -43,6 +44,7 @@ def info(lab: Lab) -> dict[str, Any]:
         "prometheus_url": prometheus_url(lab),
         "ssh_key": str(lab.ssh_key),
         "subnet": lab.subnet,
+        "license_endpoint": license_endpoint(lab),
         "hosts": {
             name: host | {"container": f"{lab.network}-{name}"} for name, host in lab.hosts.items()
         },

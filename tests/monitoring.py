@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The role prometheus' objects as Ansible renders them, for tests without and with a cluster."""
+"""The role prometheus' objects as Ansible renders them, and what a Prometheus answers."""
 
 from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import yaml
 
@@ -94,3 +96,30 @@ def queries(rendered: dict[str, Any]) -> dict[str, str]:
                 name = f"{dashboard['title']}: {panel['title']} ({query['legend']})"
                 found[name] = query["expr"]
     return found
+
+
+class Prometheus:
+    """Prometheus' HTTP API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return the data of an answer."""
+        address = f"{self._url}/api/v1/{path}?{urlencode(query)}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            said = json.load(answer)
+        assert said["status"] == "success", said
+        return said["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return an instant query's series."""
+        found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
+        return found
+
+    def values(self, expression: str, label: str) -> dict[str, float]:
+        """Return an instant query's values by a label."""
+        return {
+            item["metric"].get(label, ""): float(item["value"][1])
+            for item in self.query(expression)
+        }

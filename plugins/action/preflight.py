@@ -13,7 +13,12 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates, egress, preflight
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
+    certificates,
+    egress,
+    licensing,
+    preflight,
+)
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -92,6 +97,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if host in members
         }
         found += egress.variable_problems(values, doors)
+        if "license_proxy" in roles:
+            judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
+            found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
         gpus = {
@@ -153,6 +161,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return found
 
 
+EGRESS = ("egress_allowlist", "egress_mode", "egress_profile")
+LICENSE_DEFAULTS = (
+    "license_proxy_ca",
+    "license_proxy_check_interval",
+    "license_proxy_endpoint",
+    "license_proxy_grace",
+    "license_proxy_license",
+    "license_proxy_mode",
+    "license_proxy_persistence",
+    "license_proxy_public_key",
+)
 INGRESS_DEFAULTS = (
     "ingress_install",
     "ingress_intermediate_certificates",

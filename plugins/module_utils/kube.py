@@ -96,12 +96,15 @@ class KubeClient:
         accept: str,
         read_s: float,
         method: str = "GET",
-        body: Object | None = None,
+        body: Object | bytes | None = None,
     ) -> Any:
         headers = {"Accept": accept, "User-Agent": "baremetal.sonic"}
-        if body is not None:
+        if isinstance(body, bytes):
+            headers["Content-Type"] = JSON
+        elif body is not None:
             # JSON is YAML, and this is the only type that the API takes for it.
             headers["Content-Type"] = "application/apply-patch+yaml"
+            body = json.dumps(body).encode()
         for setting in self._configuration.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
                 headers[setting["key"]] = setting["value"]
@@ -110,7 +113,7 @@ class KubeClient:
             response = self._pool.request(
                 method,
                 url,
-                body=None if body is None else json.dumps(body),
+                body=body,
                 headers=headers,
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
@@ -166,11 +169,18 @@ class KubeClient:
 
     def text(self, path: str, **query: str) -> str:
         """The body of an endpoint that does not speak JSON. Raises KubeError."""
+        return self.content(path, query).decode("utf-8", "replace")
+
+    def content(
+        self, path: str, query: Mapping[str, str] | None = None, send: bytes | None = None
+    ) -> bytes:
+        """The bytes of an endpoint; with JSON to send, its answer to that. Raises KubeError."""
+        method = "GET" if send is None else "POST"
         try:
-            data: bytes = self._open(path, query, "*/*", READ_TIMEOUT_S).data
+            data: bytes = self._open(path, query or {}, "*/*", READ_TIMEOUT_S, method, send).data
         except urllib3.exceptions.HTTPError as error:
             raise KubeError(f"{path}: unreadable answer: {error}") from error
-        return data.decode("utf-8", "replace")
+        return data
 
     def watch(self, path: str, timeout_s: int, **query: str) -> Iterator[dict[str, Any]]:
         """Watch events until the server ends the stream. Raises KubeError.

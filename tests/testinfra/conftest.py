@@ -15,6 +15,8 @@ import pytest
 import testinfra
 from kubernetes import client, config
 
+from tests.monitoring import Prometheus
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,6 +81,13 @@ def api(info: dict[str, Any]) -> Iterator[client.ApiClient]:
     """A client of the cluster's API, as the administrator, from outside."""
     with config.new_client_from_config(config_file=info["kubeconfig"]) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def prometheus(info: dict[str, Any]) -> Prometheus:
+    """The lab's Prometheus."""
+    assert info["prometheus_url"], "the lab has no Prometheus"
+    return Prometheus(info["prometheus_url"])
 
 
 @pytest.fixture(scope="session")

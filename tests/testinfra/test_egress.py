@@ -420,5 +420,5 @@ def test_names_lead_to_the_gateway_in_the_pods(core: client.CoreV1Api) -> None:
     assert found == {
         "api": {"storage.googleapis.com": "10.96.0.20"},
         "worker": {"storage.googleapis.com": "10.96.0.20"},
-        "license-proxy": {"api.cartesia.ai": "10.96.0.21"},
+        "license-proxy": {"license.lab.test": "10.96.0.21"},
     }

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
 from kubernetes import client
 
 from lab.waiting import wait, wait_while
-from tests.monitoring import queries, render
+from tests.monitoring import Prometheus, queries, render
 from tests.playbooks import on_lab
 from tests.testinfra.conftest import connect
 
@@ -35,40 +35,6 @@ SPEECH = {
     "voice": {"mode": "id", "id": "en-us"},
     "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 22050},
 }
-
-
-class Prometheus:
-    """Prometheus' HTTP API."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def get(self, path: str, **query: str) -> Any:
-        """Return the data of an answer."""
-        address = f"{self._url}/api/v1/{path}?{urlencode(query)}"
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            said = json.load(answer)
-        assert said["status"] == "success", said
-        return said["data"]
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return an instant query's series."""
-        found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
-        return found
-
-    def values(self, expression: str, label: str) -> dict[str, float]:
-        """Return an instant query's values by a label."""
-        return {
-            item["metric"].get(label, ""): float(item["value"][1])
-            for item in self.query(expression)
-        }
-
-
-@pytest.fixture(scope="module")
-def prometheus(info: dict[str, Any]) -> Prometheus:
-    """The lab's Prometheus."""
-    assert info["prometheus_url"], "the lab has no Prometheus"
-    return Prometheus(info["prometheus_url"])
 
 
 @pytest.fixture(scope="module")

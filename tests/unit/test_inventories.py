@@ -165,6 +165,7 @@ def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
                 "egress_allowlist: *.cartesia.ai is not a full host name",
                 "egress_allowlist: *.cartesia.ai: used_by is empty",
                 "egress_gateway_offset 3",
+                "api.cartesia.ai:443, which egress_allowlist does not let the license-proxy reach",
             ),
         ),
     ],
@@ -202,3 +203,12 @@ def test_another_controller_needs_no_ingress_hosts(tmp_path: Path) -> None:
     )
     assert judge(tmp_path, hosts)[0] != 0
     assert judge(tmp_path, hosts, "-e", '{"ingress_install": false}') == (0, [])
+
+
+def test_license_is_judged(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    status, problems = judge(tmp_path, hosts, "-e", "license_proxy_mode=airgapped")
+    assert status != 0
+    [persistence, key] = problems
+    assert "license_proxy_persistence: air-gapped mode keeps its audit log" in persistence
+    assert "license_proxy_public_key is empty" in key

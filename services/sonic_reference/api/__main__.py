@@ -18,6 +18,7 @@ from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.dispatch import Dispatcher
 from sonic_reference.api.library import Library
 from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.api.usage import UsageReporter
 from sonic_reference.settings import Environment
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         private = service.Listener(
             service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port
         )
+        reporter = UsageReporter(proxy, metrics, pod, site_key)
+        reporting = asyncio.create_task(reporter.run())
         await private.start()
         await public.start()
         stopping = asyncio.create_task(stop.wait())
@@ -89,6 +92,8 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
             await messaging.close(connecting.result())
         else:
             connecting.cancel()
+        reporting.cancel()
+        await reporter.report()
         await private.stop(1)
         log.info("drained")
 

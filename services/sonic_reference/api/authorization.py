@@ -25,8 +25,8 @@ MAX_REMEMBERED = 4096
 RETRY_S = 1.0
 REFUSALS = {
     401: ("invalid_api_key", "Unauthorized", "The API key is missing or invalid"),
-    402: ("license_expired", "Payment required", "The site's licence does not allow this request"),
-    403: ("forbidden", "Forbidden", "The site's licence does not allow this request"),
+    402: ("license_expired", "Payment required", "The site's licence is not in force any more"),
+    403: ("forbidden", "Forbidden", "The site's licence does not include this operation"),
 }
 
 

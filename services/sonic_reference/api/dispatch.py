@@ -64,12 +64,14 @@ class Stream:
         self._dispatcher = dispatcher
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._received = 0
-        self._sent = 0
         self._taken = 0
         self._room = asyncio.Event()
         self.job = job
         self.offering = offering
         self.worker = ""
+        # Bytes in a second of the audio that is sent to the worker; 0 where none is.
+        self.second_bytes = 0
+        self.sent = 0
         self.consumed = 0
         self.credited = 0
         self.last_heard = time.monotonic()
@@ -127,11 +129,11 @@ class Stream:
         """Send audio to the worker, as fast as it works through it."""
         for start in range(0, len(audio), protocol.CHUNK_BYTES):
             piece = audio[start : start + protocol.CHUNK_BYTES]
-            while self._sent - self._taken > protocol.WINDOW_BYTES and not self.ended:
+            while self.sent - self._taken > protocol.WINDOW_BYTES and not self.ended:
                 self._room.clear()
                 await self._room.wait()
             await self._dispatcher.control(self, "audio", piece)
-            self._sent += len(piece)
+            self.sent += len(piece)
 
     async def finalize(self) -> None:
         """Ask for a transcript of what was sent so far."""
@@ -139,7 +141,7 @@ class Stream:
 
     async def finish(self) -> None:
         """Say that no more audio comes."""
-        await self._dispatcher.control(self, "close", str(self._sent).encode())
+        await self._dispatcher.control(self, "close", str(self.sent).encode())
 
     async def close(self) -> None:
         """Forget the job, and tell its worker so if it is not done."""
@@ -210,7 +212,9 @@ class Dispatcher:
         for attempt in (1, 2):
             stream = await self.connect(job)
             try:
-                return stream, await self._head(stream)
+                head = await self._head(stream)
+                self._count("tts", "characters", len(job.transcript))
+                return stream, head
             except WorkerLostError as error:
                 await stream.close()
                 self.roster.forget(stream.worker)
@@ -223,7 +227,10 @@ class Dispatcher:
     async def connect(self, job: Job) -> Stream:
         """Find a worker for a job. Raises ApiError 404, 429, 503 as :meth:`open`."""
         model = self.roster.resolve(job.operation, job.model_id)
-        return await self._place(job, model, time.monotonic() + self._queue_timeout_s)
+        stream = await self._place(job, model, time.monotonic() + self._queue_timeout_s)
+        if job.operation == "stt":
+            stream.second_bytes = protocol.SAMPLE_BYTES[job.encoding] * job.sample_rate
+        return stream
 
     async def _head(self, stream: Stream) -> list[Event]:
         head: list[Event] = []
@@ -240,8 +247,16 @@ class Dispatcher:
 
     async def drop(self, stream: Stream) -> None:
         """See :meth:`Stream.close`."""
-        if self._streams.pop(stream.job, None) and stream.worker and not stream.ended:
+        if not self._streams.pop(stream.job, None):
+            return
+        if stream.second_bytes:
+            self._count("stt", "seconds", stream.sent / stream.second_bytes)
+        if stream.worker and not stream.ended:
             await self.control(stream, "cancel")
+
+    def _count(self, operation: str, unit: str, amount: float) -> None:
+        self._metrics.usage.labels(operation, "requests").inc()
+        self._metrics.usage.labels(operation, unit).inc(amount)
 
     # Finding a worker
 

@@ -56,3 +56,10 @@ class ApiMetrics:
             ["source"],
             registry=self.registry,
         )
+        self.usage = Counter(
+            "api_usage",
+            "What was used, as the license proxy is told: requests that a worker took, characters "
+            "to speak, seconds of audio that was listened to.",
+            ["operation", "unit"],
+            registry=self.registry,
+        )

@@ -122,7 +122,7 @@ def test_container_in_every_state_that_an_interruption_leaves(
     programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {found};; esac')
     monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", 4242))
     lab = Lab("lab", subnet="172.30.0.0/24")
-    assert hosts._start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new
+    assert hosts.start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new
     did = [line for line in programs.ran if "podman ps " not in line]
     assert len(did) == len(asked)
     assert all(f"{words} sonic-lab-cp1" in line for words, line in zip(asked, did, strict=True))
@@ -144,7 +144,7 @@ def test_container_that_was_killed_with_its_monitor_is_started_again(
     monkeypatch.setattr(hosts, "EXITS", tmp_path)
     lab = Lab("lab", subnet="172.30.0.0/24")
     assert hosts.running(lab) == []
-    assert hosts._start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is False
+    assert hosts.start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is False
     assert (tmp_path / "f17f").read_text(encoding="utf-8") == "137"
     assert programs.ran[-1] == "podman start sonic-lab-cp1"
 
@@ -165,7 +165,7 @@ def test_killed_container_that_podman_cannot_be_told_of_is_one_clear_error(
     programs.put("podman", KILLED)
     monkeypatch.setattr(hosts, "EXITS", tmp_path / "none")
     with pytest.raises(LabError, match="the processes of sonic-lab-cp1 are gone"):
-        hosts._start(Lab("lab"), "sonic-lab-cp1", "172.30.0.11", [], ["image"])
+        hosts.start(Lab("lab"), "sonic-lab-cp1", "172.30.0.11", [], ["image"])
 
 
 def test_process_of_the_same_number_is_not_the_container() -> None:

@@ -2,22 +2,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
 from sonic_reference.api.authorization import Authorizer
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.errors import ApiError
-from sonic_reference.license_proxy.app import create_app
-from sonic_reference.license_proxy.authority import Decision, StaticKeys
+
+from tests.unit.services.proxies import licensed
 
 
 class Proxy:
     """A license proxy in this process that counts its calls and can be away."""
 
-    def __init__(self) -> None:
-        self.app = httpx.ASGITransport(create_app(StaticKeys(["good", "other"])))
+    def __init__(self, folder: Path) -> None:
+        self.app = licensed(folder, ["good", "other"], time.time())
         self.calls = 0
         self.away = False
         self.status = 0
@@ -37,12 +40,13 @@ def check(
     body: Callable[[Authorizer, Proxy], Awaitable[None]], ttl_s: float = 10, grace_s: float = 60
 ) -> None:
     async def run() -> None:
-        proxy = Proxy()
+        proxy = Proxy(Path(folder))
         transport = httpx.MockTransport(proxy.handle)
         async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
             await body(Authorizer(client, ApiMetrics(), ttl_s=ttl_s, grace_s=grace_s), proxy)
 
-    asyncio.run(run())
+    with TemporaryDirectory() as folder:
+        asyncio.run(run())
 
 
 async def status(authorizer: Authorizer, key: str) -> int:
@@ -113,37 +117,3 @@ def test_a_revoked_key_is_refused_though_it_was_good() -> None:
         assert await status(authorizer, "good") == 503
 
     check(body, ttl_s=0)
-
-
-def test_static_keys_decide() -> None:
-    async def decide(key: str) -> Decision:
-        return await StaticKeys(["good"]).decide(key, "tts")
-
-    assert asyncio.run(decide("good")).status == 200
-    for key in ("", "goo", "good ", "go\udcffd"):
-        assert asyncio.run(decide(key)).status == 401
-
-
-def test_the_proxy_reads_the_key_from_header_or_body() -> None:
-    async def run() -> None:
-        transport = httpx.ASGITransport(create_app(StaticKeys(["good"])))
-        async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
-            bearer = {"Authorization": "Bearer good"}
-            assert (await client.post("/authorize", headers=bearer)).json()["authorized"] is True
-            body = {"api_key": "good", "operation": "tts"}
-            assert (await client.post("/authorize", json=body)).status_code == 200
-            assert (await client.post("/authorize", json=["good"])).status_code == 401
-            assert (await client.post("/authorize", content=b"{")).status_code == 401
-            assert (await client.post("/authorize", content=b"x" * 5000)).status_code == 401
-            assert (await client.get("/authorize")).status_code == 405
-            assert (await client.get("/status")).json() == {
-                "ok": True, "mode": "static", "state": "valid"
-            }  # fmt: skip
-            text = (await client.get("/metrics")).text
-            assert 'license_proxy_decisions_total{status="200"} 2.0' in text
-            # Every state has a series, so that an alert on one can tell "no" from "not known".
-            assert 'license_proxy_state{mode="static",state="valid"} 1.0' in text
-            assert 'license_proxy_state{mode="static",state="grace"} 0.0' in text
-            assert 'license_proxy_state{mode="static",state="expired"} 0.0' in text
-
-    asyncio.run(run())

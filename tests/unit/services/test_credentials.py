@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -12,9 +14,9 @@ from sonic_reference.api.authorization import Authorizer
 from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.errors import ApiError
-from sonic_reference.license_proxy.app import create_app
-from sonic_reference.license_proxy.authority import StaticKeys
 from starlette.requests import HTTPConnection
+
+from tests.unit.services.proxies import licensed
 
 SITE_KEY = "sk_site"
 
@@ -28,13 +30,14 @@ def status(connection: HTTPConnection, operation: str, site_key: str = SITE_KEY)
     """Whether this may be done, as the API's status."""
 
     async def run() -> None:
-        proxy = httpx.ASGITransport(create_app(StaticKeys([SITE_KEY, "sk_client"])))
         async with httpx.AsyncClient(transport=proxy, base_url="http://proxy") as client:
             authorizer = Authorizer(client, ApiMetrics(), ttl_s=1, grace_s=1)
             await Credentials(authorizer, site_key).check(connection, operation)
 
     try:
-        asyncio.run(run())
+        with TemporaryDirectory() as folder:
+            proxy = licensed(Path(folder), [SITE_KEY, "sk_client"], time.time())
+            asyncio.run(run())
     except ApiError as error:
         return error.status
     return 200

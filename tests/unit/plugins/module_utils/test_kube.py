@@ -50,6 +50,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        said = [self.headers["Content-Type"].encode(), self.headers["Authorization"].encode(), body]
+        answer = b" ".join(said)
+        self.send_response(200 if self.path == "/echo" else 409)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
     def log_message(self, *args: Any) -> None:
         pass
 
@@ -147,6 +156,14 @@ def test_no_kubeconfig(tmp_path: Path) -> None:
 def test_unknown_context(tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="cannot be used"):
         KubeClient(kubeconfig(tmp_path, "http://127.0.0.1:1"), context="other")
+
+
+def test_bytes_are_sent_as_they_are_and_come_as_they_are(client: KubeClient) -> None:
+    said = client.content("/echo", send=b"\xff{}")
+    assert said == b"application/json Bearer secret-token \xff{}"
+    with pytest.raises(KubeError) as refused:
+        client.content("/other", send=b"{}")
+    assert refused.value.status == 409
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

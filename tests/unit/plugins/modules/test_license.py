@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modules license and license_audit; the proxy behind the API is the test's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.modules import license as license_module
+from ansible_collections.baremetal.sonic.plugins.modules import license_audit
+
+from lab.licences import Vendor
+from tests.unit.plugins.module_utils.test_audit_chain import chain
+from tests.unit.plugins.modules.running import Modules
+
+VENDOR = Vendor()
+BASE = "/api/v1/namespaces/cartesia/services/license-proxy:8080/proxy"
+
+
+def terms(text: str) -> dict[str, Any]:
+    """What the proxy tells of a licence: the same times, written in another way."""
+    found = license_module.terms_of(text)
+    return {name: value.replace("+00:00", "Z") for name, value in found.items()}
+
+
+class Proxy:
+    """The license proxy, as the Kubernetes API leads to it."""
+
+    def __init__(self) -> None:
+        self.license: dict[str, Any] | None = None
+        self.refuses = ""
+        self.sent: list[bytes] = []
+
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == f"{BASE}/status"
+        state = "airgapped" if self.license else "expired"
+        return {"mode": "airgapped", "state": state, "reason": "so", "until": None,
+                "license": self.license}  # fmt: skip
+
+    def content(self, path: str, query: Any = None, send: bytes | None = None) -> bytes:
+        if path == f"{BASE}/audit":
+            return b"archive"
+        assert path == f"{BASE}/license"
+        assert send is not None
+        self.sent.append(send)
+        if self.refuses:
+            raise KubeError(self.refuses, 409)
+        new = terms(send.decode())
+        changed, self.license = new != self.license, new
+        return json.dumps(self.get(f"{BASE}/status") | {"changed": changed}).encode()
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    made = Proxy()
+    monkeypatch.setattr(license_module, "client_of", lambda *_unused, **_more: made)
+    return made
+
+
+def call(modules: Modules, **options: Any) -> dict[str, Any]:
+    given = {"kubeconfig": "/none", "namespace": "cartesia"}
+    return modules.call(license_module.main, **given, **options)
+
+
+def test_without_a_licence_the_state_is_told_and_nothing_sent(
+    modules: Modules, proxy: Proxy
+) -> None:
+    said = call(modules, license="")
+    assert (said["changed"], said["state"], said["reason"]) == (False, "expired", "so")
+    assert "terms" not in said
+    assert proxy.sent == []
+
+
+def test_a_licence_is_handed_in_once(modules: Modules, proxy: Proxy) -> None:
+    text = VENDOR.licence()
+    first = call(modules, license=text, diff=True)
+    assert (first["changed"], first["state"], first["terms"]["id"]) == (True, "airgapped", "L-1")
+    assert first["diff"]["before"] == "no licence\n"
+    assert first["diff"]["after"].startswith("L-1, from ")
+    assert call(modules, license=text)["changed"] is False
+    assert proxy.sent == [text.encode()] * 2
+
+
+def test_check_mode_sends_nothing_and_predicts(modules: Modules, proxy: Proxy) -> None:
+    text = VENDOR.licence()
+    said = call(modules, license=text, check=True, diff=True)
+    assert said["changed"] is True
+    assert said["diff"]["after"].startswith("L-1, from ")
+    assert proxy.sent == []
+    call(modules, license=text)
+    assert call(modules, license=text, check=True)["changed"] is False
+    assert call(modules, license=VENDOR.licence(), check=True)["changed"] is True
+
+
+@pytest.mark.parametrize("text", ["plain", "{}", "[]", '{"license": "e30="}', '{"license": 7}'])
+def test_check_mode_names_what_is_no_licence(modules: Modules, proxy: Proxy, text: str) -> None:
+    said = call(modules, license=text, check=True)
+    assert said["failed"]
+    assert "this is no licence" in said["msg"]
+
+
+def test_a_refusal_is_told_in_the_proxys_words(modules: Modules, proxy: Proxy) -> None:
+    proxy.refuses = "the licence L-1 is not newer than L-2"
+    said = call(modules, license=VENDOR.licence())
+    assert said["failed"]
+    assert said["msg"].endswith("says: the licence L-1 is not newer than L-2")
+
+
+def test_the_audit_log_is_written(modules: Modules, proxy: Proxy, tmp_path: Path) -> None:
+    path = tmp_path / "audit.tar"
+    assert call(modules, audit_dest=str(path), check=True)["changed"] is True
+    assert not path.exists()
+    assert call(modules, audit_dest=str(path))["changed"] is True
+    assert path.read_bytes() == b"archive"
+    said = call(modules, audit_dest=str(tmp_path / "none/audit.tar"))
+    assert "cannot be written" in said["msg"]
+
+
+def archive(path: Path, count: int, text: str = "", lines: int | None = None) -> str:
+    """Write an archive of a log; with ``lines``, one from which the rest was removed."""
+    log = chain(count, text)
+    parts = {
+        "audit.jsonl": b"".join(line + b"\n" for line in log.lines[:lines]),
+        "manifest.json": json.dumps(log.manifest).encode(),
+    }
+    with tarfile.open(path, "w") as made:
+        for name, content in parts.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    return str(path)
+
+
+def test_an_archive_is_verified(modules: Modules, tmp_path: Path) -> None:
+    path = archive(tmp_path / "new.tar", 5)
+    earlier = archive(tmp_path / "old.tar", 3)
+    said = modules.call(license_audit.main, path=path, earlier=earlier)
+    assert (said["changed"], said["problems"], said["records"]) == (False, [], 5)
+
+
+def test_an_archive_that_was_changed_fails_and_says_where(modules: Modules, tmp_path: Path) -> None:
+    cut = archive(tmp_path / "cut.tar", 5, lines=4)
+    said = modules.call(license_audit.main, path=cut)
+    assert said["problems"] == ["the manifest says 5 records, the log has 4"]
+    anew = archive(tmp_path / "anew.tar", 5, "less")
+    said = modules.call(license_audit.main, path=anew, earlier=archive(tmp_path / "old.tar", 3))
+    assert "does not begin with the 3 records of the earlier one" in said["msg"]
+    (tmp_path / "text").write_text("no archive")
+    for wrong in ("text", "absent"):
+        said = modules.call(license_audit.main, path=str(tmp_path / wrong))
+        assert "cannot be verified" in said["msg"]

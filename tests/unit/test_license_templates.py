@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the role license_proxy would apply, by mode and by where it keeps its state."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.licences import Vendor
+from tests.playbooks import ROOT, offline
+
+ROLE = ROOT / "roles/license_proxy"
+VENDOR = Vendor()
+LICENCE = VENDOR.licence()
+VARIANTS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "own authority": {"license_proxy_ca": "-----BEGIN CERTIFICATE-----\n"},
+    "airgapped": {
+        "license_proxy_mode": "airgapped",
+        "license_proxy_license": LICENCE,
+        "license_proxy_public_key": VENDOR.public_key,
+        "license_proxy_persistence": {"enabled": True, "hostPath": "/srv/license"},
+    },
+    "claim": {"license_proxy_persistence": {"enabled": True, "storageClass": "fast"}},
+    "other host": {
+        "license_proxy_persistence": {"enabled": True, "hostPath": "/srv/l", "host": "cp2"}
+    },
+}
+
+Objects = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
+    """The objects that the role's templates make, by the name of the variant."""
+    folder = tmp_path_factory.mktemp("rendered")
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+    templates = [
+        f"lookup('ansible.builtin.template', '{ROLE}/templates/{name}.yml.j2') | from_yaml_all"
+        for name in ("secrets", "license-proxy")
+    ]
+    content = " + ".join(f"({template} | list)" for template in templates)
+    play = {
+        "hosts": "cp1",
+        "gather_facts": False,
+        "vars": {
+            "site_name": "rack1",
+            "site_namespace": "cartesia",
+            "site_leader": "cp1",
+            "site_versions": {"sonic_reference": "0.1.0"},
+            "license_proxy_api_key": "sk_test",
+        }
+        | defaults,
+        "tasks": [
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ (" + content + ") | to_json }}",
+                    "dest": str(folder / f"{name}.json"),
+                    "mode": "0600",
+                },
+                "vars": variables,
+            }
+            for name, variables in VARIANTS.items()
+        ],
+    }
+    inventory = {"all": {"hosts": {"cp1": {"ansible_connection": "local"}}}}
+    offline(folder, inventory, play, {})
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in VARIANTS
+    }
+
+
+def find(objects: Objects, kind: str, name: str) -> dict[str, Any]:
+    [found] = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def deployment(objects: Objects) -> dict[str, Any]:
+    spec: dict[str, Any] = find(objects, "Deployment", "license-proxy")["spec"]
+    return spec
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    [container] = deployment(objects)["template"]["spec"]["containers"]
+    return {item["name"]: item["value"] for item in container["env"] if "value" in item}
+
+
+def volume(objects: Objects, name: str) -> dict[str, Any]:
+    volumes: Objects = deployment(objects)["template"]["spec"]["volumes"]
+    [found] = [item for item in volumes if item["name"] == name]
+    return found
+
+
+def test_connected_is_the_default(rendered: dict[str, Objects]) -> None:
+    objects = rendered["defaults"]
+    assert environment(objects) == {
+        "SONIC_SITE": "rack1",
+        "SONIC_STATE_DIR": "/var/lib/license-proxy",
+        "SONIC_LICENSE_MODE": "connected",
+        "SONIC_LICENSE_ENDPOINT": "https://api.cartesia.ai/self-hosted/license",
+        "SONIC_LICENSE_GRACE": "259200",
+        "SONIC_LICENSE_CHECK_INTERVAL": "300",
+    }
+    assert deployment(objects)["strategy"]["type"] == "RollingUpdate"
+    assert volume(objects, "state")["emptyDir"] == {}
+    assert find(objects, "Secret", "license-proxy")["data"] == {}
+    assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
+
+
+def test_an_own_authority_is_mounted_and_a_new_one_makes_new_pods(
+    rendered: dict[str, Objects],
+) -> None:
+    objects = rendered["own authority"]
+    data = find(objects, "Secret", "license-proxy")["data"]
+    assert base64.b64decode(data["ca.pem"]).startswith(b"-----BEGIN")
+    assert environment(objects)["SONIC_LICENSE_CA_FILE"] == "/etc/license-proxy/ca.pem"
+    marks = [
+        deployment(rendered[name])["template"]["metadata"]["annotations"]["baremetal.sonic/ca"]
+        for name in ("defaults", "own authority")
+    ]
+    assert marks[0] != marks[1]
+
+
+def test_air_gapped_has_the_licence_in_a_secret_only(rendered: dict[str, Objects]) -> None:
+    objects = rendered["airgapped"]
+    given = find(objects, "Secret", "license-proxy")["data"]["license.json"]
+    assert base64.b64decode(given).decode() == LICENCE
+    found = environment(objects)
+    assert found["SONIC_LICENSE_MODE"] == "airgapped"
+    assert found["SONIC_LICENSE_PUBLIC_KEY"].strip() == VENDOR.public_key.strip()
+    assert found["SONIC_LICENSE_FILE"] == "/etc/license-proxy/license.json"
+    assert "SONIC_LICENSE_ENDPOINT" not in found
+    assert json.loads(LICENCE)["signature"] not in json.dumps(deployment(objects))
+
+
+def test_a_folder_of_a_host_ties_the_pod_to_it(rendered: dict[str, Objects]) -> None:
+    for name, host in (("airgapped", "cp1"), ("other host", "cp2")):
+        spec = deployment(rendered[name])["template"]["spec"]
+        assert spec["nodeSelector"] == {"kubernetes.io/hostname": host}
+        assert spec["tolerations"][0]["key"] == "node-role.kubernetes.io/control-plane"
+        [own] = spec["initContainers"]
+        assert own["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+        assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert volume(rendered[name], "state")["hostPath"]["type"] == "DirectoryOrCreate"
+
+
+def test_a_claim_is_made_and_used(rendered: dict[str, Objects]) -> None:
+    objects = rendered["claim"]
+    claim = find(objects, "PersistentVolumeClaim", "license-proxy")["spec"]
+    assert claim["storageClassName"] == "fast"
+    assert claim["resources"]["requests"]["storage"] == "1Gi"
+    assert volume(objects, "state")["persistentVolumeClaim"] == {"claimName": "license-proxy"}
+    spec = deployment(objects)["template"]["spec"]
+    assert spec["securityContext"]["fsGroup"] == 10001
+    assert "nodeSelector" not in spec
+
+
+@pytest.mark.parametrize("name", ["airgapped", "claim"])
+def test_two_pods_never_write_to_one_volume(rendered: dict[str, Objects], name: str) -> None:
+    assert deployment(rendered[name])["strategy"] == {"type": "Recreate"}
