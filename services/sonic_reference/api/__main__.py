@@ -54,7 +54,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
     library_replicas = environment.integer("SONIC_LIBRARY_REPLICAS", 1, 1, 5)
     artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
-    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")  # noqa: S108
+    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
     environment.check()
 
     metrics = ApiMetrics()
@@ -77,7 +77,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
 
     follower = (
         Follower(
-            artifacts_url, Path(artifacts_folder), socket.gethostname(), take,
+            artifacts_url, Path(artifacts_folder), f"api/{socket.gethostname()}", take,
             FollowerMetrics(metrics.registry),
         ) if artifacts_url else None
     )  # fmt: skip
@@ -85,9 +85,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         credentials = Credentials(
             Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s), site_key
         )
-        site = Site(
-            health, credentials, library, voices, metrics, max_body_bytes, max_audio_bytes
-        )
+        site = Site(health, credentials, library, voices, metrics, max_body_bytes, max_audio_bytes)
         public = service.Listener(create_app(site), host, port, busy=lambda: site.sessions.work > 0)
         private = service.Listener(
             service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port

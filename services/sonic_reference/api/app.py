@@ -209,9 +209,7 @@ def create_app(site: Site) -> ASGIApp:
         return wanted.model_copy(update={"transcript": said})
 
     async def tts_bytes(request: Request) -> Response:
-        job = (await asked(request, SpeechRequest)).job(
-            request.state.request_id, site.voices
-        )
+        job = (await asked(request, SpeechRequest)).job(request.state.request_id, site.voices)
         gone = asyncio.create_task(disconnected(request.receive))
         stream, head = await _unless(gone, dispatcher.open(job))
         metrics.ttfa.labels(stream.offering).observe(time.monotonic() - request.state.began)

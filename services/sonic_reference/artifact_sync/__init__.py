@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The artifact sync: the one part of a site that looks into the bucket, for all API pods and workers."""
+"""The artifact sync: it alone looks into the bucket, for all API pods and workers of a site."""

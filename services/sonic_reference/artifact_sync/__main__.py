@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the artifact sync: ``python3 -m sonic_reference.artifact_sync``; README.md has its settings."""
+"""Run the artifact sync: ``python3 -m sonic_reference.artifact_sync``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     environment = Environment(variables)
     host = environment.text("SONIC_HOST", "0.0.0.0")
     port = environment.integer("SONIC_PORT", 8080, 1, 65535)
-    folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")  # noqa: S108
+    folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
     interval_s = environment.number("SONIC_ARTIFACTS_INTERVAL", 30.0, 0.1, 86400.0)
     longest_s = environment.number("SONIC_ARTIFACTS_LONGEST_PAUSE", 300.0, 0.1, 86400.0)
     source = source_of(environment)

@@ -35,10 +35,8 @@ class Followers:
     def __init__(self, sync: Sync, metrics: SyncMetrics) -> None:
         self._sync = sync
         self._seen: dict[str, Seen] = {}
-        for state, current in (("current", True), ("behind", False)):
-            metrics.followers.labels(state).set_function(
-                lambda current=current: self._count(current)
-            )
+        metrics.followers.labels("current").set_function(lambda: self._count(True))
+        metrics.followers.labels("behind").set_function(lambda: self._count(False))
 
     def note(self, pod: str, generation: str) -> None:
         """Note a question."""

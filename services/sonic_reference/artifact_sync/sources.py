@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where artifacts come from: a bucket of Google Cloud Storage, or a folder on an air-gapped site."""
+"""Where artifacts come from: a bucket of Google Cloud Storage, or a folder."""
 
 from __future__ import annotations
 

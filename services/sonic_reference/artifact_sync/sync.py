@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look into the source at intervals, and make a new generation of what changed, whole or not at all."""
+"""Look into the source at intervals, and make a whole new generation when it changed."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voices, LoRA and pronunciation dictionaries that come from a bucket: what they are, how pods have them."""
+"""Voices, LoRA and pronunciation dictionaries: what they are, and how pods have them."""

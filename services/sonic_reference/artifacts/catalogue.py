@@ -14,8 +14,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sonic_reference import voices
 from sonic_reference.dictionary import Item
+from sonic_reference.voices import LOCALES, Gender, Preset, Voice
+from sonic_reference.voices import VOICES as BUILT_IN
 
 VOICES, LORAS, DICTIONARIES = FOLDERS = ("voices", "loras", "pronunciation-dicts")
 # Bytes. A real LoRA is larger; this stack's engine takes presets only.
@@ -39,7 +40,7 @@ class VoiceFile(Artifact):
     name: Title
     language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
     locale: str = Field(default="", pattern=r"^([a-z]{2,3}-[A-Z]{2})?$")
-    gender: voices.Gender
+    gender: Gender
     variant: str = Field(pattern=r"^(m[1-8]|f[1-5])$")
     description: str = Field(default="", max_length=1000)
     lora: Identifier | None = None
@@ -69,8 +70,8 @@ class DictionaryFile(Artifact):
 class Catalogue:
     """All artifacts of one generation."""
 
-    voices: Mapping[str, voices.Voice] = field(default_factory=dict)
-    presets: Mapping[str, voices.Preset] = field(default_factory=dict)
+    voices: Mapping[str, Voice] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     dictionaries: Mapping[str, DictionaryFile] = field(default_factory=dict)
 
 
@@ -122,7 +123,7 @@ def read(folder: Path) -> Catalogue:
     presets = reader.files(LORAS, PresetFile)
     speakers = reader.files(VOICES, VoiceFile)
     dictionaries = reader.files(DICTIONARIES, DictionaryFile)
-    reader.unique(VOICES, {file: one.id for file, one in speakers.items()}, voices.VOICES)
+    reader.unique(VOICES, {file: one.id for file, one in speakers.items()}, BUILT_IN)
     reader.unique(DICTIONARIES, {file: one.id for file, one in dictionaries.items()}, {})
     for file, one in speakers.items():
         if one.lora is not None and one.lora not in presets and not reader.problems:
@@ -131,11 +132,11 @@ def read(folder: Path) -> Catalogue:
         raise InvalidArtifactsError("\n".join(reader.problems))
     return Catalogue(
         {
-            one.id: voices.Voice(
+            one.id: Voice(
                 one.id,
                 one.name,
                 one.language,
-                one.locale or voices.LOCALES.get(one.language, one.language),
+                one.locale or LOCALES.get(one.language, one.language),
                 one.gender,
                 one.variant,
                 one.description,
@@ -143,9 +144,6 @@ def read(folder: Path) -> Catalogue:
             )
             for one in speakers.values()
         },
-        {
-            name: voices.Preset(one.pitch, one.pitch_range, one.speed)
-            for name, one in presets.items()
-        },
+        {name: Preset(one.pitch, one.pitch_range, one.speed) for name, one in presets.items()},
         {one.id: one for one in dictionaries.values()},
     )

@@ -71,7 +71,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
     use_lora = environment.switch("SONIC_USE_LORA", False)
     artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
-    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")  # noqa: S108
+    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
     environment.check()
 
     log.info("%s", gpu.describe(variables))
@@ -87,7 +87,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         serving = SpeechOperation(engine, batcher, metrics)
         if artifacts_url:
             follower = Follower(
-                artifacts_url, Path(artifacts_folder), socket.gethostname(),
+                artifacts_url, Path(artifacts_folder), f"worker/{socket.gethostname()}",
                 lambda found: voices.deliver(found.voices, found.presets),
                 FollowerMetrics(metrics.registry),
             )  # fmt: skip

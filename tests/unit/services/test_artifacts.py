@@ -358,7 +358,7 @@ def site(bare_stack: Stack, tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
     )
     stack.wait_api()
     stack.wait_worker()
-    yield stack, folder
+    return stack, folder
 
 
 def put(folder: Path, name: str, content: bytes) -> None:
@@ -405,9 +405,11 @@ def test_artifacts_are_taken_up_while_streams_run(site: tuple[Stack, Path]) -> N
 
         until(lambda: "night-desk" in listed(), "the voice is listed")
         until(
-            lambda: stack.worker_metric("artifacts_generation_info") == 1
-            and '"behind"} 0.0' in metrics_of(stack)
-            and '"current"} 2.0' in metrics_of(stack),
+            lambda: (
+                stack.worker_metric("artifacts_generation_info") == 1
+                and '"behind"} 0.0' in metrics_of(stack)
+                and '"current"} 2.0' in metrics_of(stack)
+            ),
             "API and worker have the newest generation",
         )
         # Half as fast, by its preset.

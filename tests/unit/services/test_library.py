@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -43,7 +44,7 @@ def test_texts_are_said_as_their_aliases(text: str, said: str) -> None:
 
 async def connected(stack: Stack) -> Client:
     client = Client()
-    await client.connect(stack.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+    await client.connect(stack.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
     return client
 
 
@@ -61,7 +62,7 @@ def names(library: Library) -> list[str]:
 
 
 def with_nats(
-    tmp_path: Path, nats_server: str, body: Callable[[Stack], Awaitable[None]]
+    tmp_path: Path, nats_server: str, body: Callable[[Stack], Coroutine[Any, Any, None]]
 ) -> None:
     stack = Stack(tmp_path, nats_server)
     try:

@@ -38,7 +38,9 @@ def test_newer_versions_name_the_voice_by_its_id_alone() -> None:
 
 def test_null_stands_for_absent() -> None:
     request = GOOD | {"language": None, "generation_config": None, "pronunciation_dict_id": None}
-    assert parse_json(SpeechRequest, json.dumps(request).encode()).job("r", Voices()).language == "en"
+    assert (
+        parse_json(SpeechRequest, json.dumps(request).encode()).job("r", Voices()).language == "en"
+    )
 
 
 @pytest.mark.parametrize(
