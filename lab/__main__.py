@@ -15,7 +15,8 @@ from lab import bench, hosts, preflight, show
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
-CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem")
+CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem", "storage.pem")
+SERVICE_ACCOUNT = "service-account.json"
 _STARTED = time.monotonic()
 
 
@@ -33,10 +34,12 @@ def create(lab: Lab) -> None:
         lab.subnet = subnet or lab.subnet
     lab.api_key = lab.api_key or f"sk_lab_{secrets.token_urlsafe(24)}"
     lab.save()
-    hosts.create(lab, build(say), say)
-    if not all((lab.directory / name).exists() for name in CERTIFICATES):
+    bundle = build(say)
+    hosts.create(lab, bundle, say)
+    if not all((lab.directory / name).exists() for name in (*CERTIFICATES, SERVICE_ACCOUNT)):
         say("making the lab's certificate authority and the ingress certificates")
         playbook(lab, "lab/certificates.yml", "-i", "localhost,", quiet=True)
+    hosts.start_storage(lab, bundle)
 
 
 def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:

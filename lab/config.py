@@ -14,6 +14,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INGRESS_HOST = "speech.lab.test"
 # The second one has a certificate of its own.
 INGRESS_HOSTS = (INGRESS_HOST, "voice.lab.test")
+STORAGE_HOST = "storage.lab.test"
+BUCKET = "lab-artifacts"
 
 
 class LabError(Exception):
@@ -99,6 +101,11 @@ class Lab:
         return self.address(3)
 
     @property
+    def storage_address(self) -> str:
+        """The storage that holds the bucket of artifacts serves on port 443 here."""
+        return self.address(4)
+
+    @property
     def ingress_address(self) -> str:
         """The first ingress host."""
         return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
@@ -134,6 +141,9 @@ class Lab:
             "manifests_url": f"http://{self.files_address}/{self.manifests_folder}",
             "ingress_hosts": list(INGRESS_HOSTS),
             "virtual_address": self.virtual_address,
+            "storage_host": STORAGE_HOST,
+            "storage_address": self.storage_address,
+            "bucket": BUCKET,
         }
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

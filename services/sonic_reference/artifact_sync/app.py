@@ -89,6 +89,8 @@ def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
                 "generation": manifest.generation if manifest else "",
                 "files": {one.name: one.version for one in manifest.entries} if manifest else {},
                 "followers": followers.all(),
+                "failure": sync.failure,
+                "refused": sync.failure if sync.reason == "invalid" else "",
             }
         )
 

@@ -51,6 +51,9 @@ class Sync:
         self._longest_pause_s = max(interval_s, longest_pause_s)
         self._change = asyncio.Event()
         self._ignored: frozenset[str] = frozenset()
+        # Why the newest look failed, empty when it did not; and by what kind of failure.
+        self.failure = ""
+        self.reason = ""
         metrics.interval.set(interval_s)
         if generations.current:
             self._tell(generations.current)
@@ -79,13 +82,14 @@ class Sync:
         while True:
             try:
                 await self.once()
-                failed = 0
+                failed, self.failure, self.reason = 0, "", ""
             except tuple(REASONS) as error:
                 failed += 1
-                reason = next(name for kind, name in REASONS.items() if isinstance(error, kind))
-                self._metrics.failures.labels(reason).inc()
-                for line in str(error).splitlines():
-                    log.error("%s: %s", reason, line)
+                self.failure = str(error)
+                self.reason = next(n for kind, n in REASONS.items() if isinstance(error, kind))
+                self._metrics.failures.labels(self.reason).inc()
+                for line in self.failure.splitlines():
+                    log.error("%s: %s", self.reason, line)
             pause_s = min(self._interval_s * 2 ** min(failed, 10), self._longest_pause_s)
             await asyncio.sleep(pause_s * random.uniform(0.9, 1.0) if failed else self._interval_s)
 

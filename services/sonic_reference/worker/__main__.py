@@ -80,17 +80,17 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     serving: SpeechOperation[EspeakStream] | RecognitionOperation
     batcher: Batcher[EspeakStream] | None = None
     voices = Voices()
-    follower: Follower | None = None
+    follower = (
+        Follower(
+            artifacts_url, Path(artifacts_folder), f"worker/{socket.gethostname()}",
+            lambda found: voices.deliver(found.voices, found.presets),
+            FollowerMetrics(metrics.registry),
+        ) if artifacts_url else None
+    )  # fmt: skip
     if operation == "tts":
         engine = EspeakEngine(capacity, voices, use_lora)
         batcher = Batcher(engine, batch_size=batch_size, continuous=continuous, pace=pace)
         serving = SpeechOperation(engine, batcher, metrics)
-        if artifacts_url:
-            follower = Follower(
-                artifacts_url, Path(artifacts_folder), f"worker/{socket.gethostname()}",
-                lambda found: voices.deliver(found.voices, found.presets),
-                FollowerMetrics(metrics.registry),
-            )  # fmt: skip
     else:
         engine = SphinxRecognizer(capacity)
         serving = RecognitionOperation(engine)
