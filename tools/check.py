@@ -263,6 +263,7 @@ def unit() -> Outcome:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
     programs = {
+        "FAKE_GCS_SERVER": str(built("fake-gcs-server", "fake-gcs-server")),
         "NATS_SERVER": str(built("nats-server", "nats-server")),
         "PROMTOOL": str(built("prometheus", "promtool")),
     }

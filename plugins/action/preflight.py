@@ -92,6 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if host in members
         }
         found += egress.variable_problems(values, doors)
+        found += preflight.artifact_problems(values)
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
         gpus = {

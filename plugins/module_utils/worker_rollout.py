@@ -21,7 +21,10 @@ from .kube_store import collection
 from .pods import Object, matches, name_of, node_use, terminating
 from .rollout import deployment_progress
 
-LABELS = {"app.kubernetes.io/managed-by": "baremetal.sonic", "app.kubernetes.io/part-of": "cartesia"}
+LABELS = {
+    "app.kubernetes.io/managed-by": "baremetal.sonic",
+    "app.kubernetes.io/part-of": "cartesia",
+}
 SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
 NOT_FOUND = 404
 REST = {"maxSurge": 0, "maxUnavailable": 1}
@@ -112,9 +115,7 @@ def kinds(definitions: Iterable[Object], kind: str) -> dict[str, Object]:
     return {name_of(item): item for item in definitions if item["kind"] == kind}
 
 
-def look(
-    api: PlanApi, definitions: Sequence[Object], namespace: str, manager: str
-) -> list[Worker]:
+def look(api: PlanApi, definitions: Sequence[Object], namespace: str, manager: str) -> list[Worker]:
     """The workers of the definitions, with what the cluster has of them. Raises KubeError.
 
     `manager` is who will apply them: what goes away by an apply goes away only under that name.

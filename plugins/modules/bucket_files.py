@@ -93,8 +93,11 @@ try:
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
+    from google.cloud.storage.retry import DEFAULT_RETRY
     from google.oauth2 import service_account
     from requests.exceptions import RequestException
+
+    RETRY = DEFAULT_RETRY.with_timeout(60)
 except ImportError:
     GOOGLE_IMPORT_ERROR = traceback.format_exc()
 
@@ -133,23 +136,25 @@ def synchronize(module: AnsibleModule, bucket: Any, contents: dict[str, bytes]) 
     prefix = module.params["prefix"].strip("/")
     uploaded, removed, versions = [], [], {}
     for name in [*contents, *module.params["absent"]]:
-        blob = bucket.get_blob(f"{prefix}/{name}" if prefix else name, timeout=TIMEOUT_S)
+        path = f"{prefix}/{name}" if prefix else name
+        blob = bucket.get_blob(path, timeout=TIMEOUT_S, retry=RETRY)
         content = contents.get(name)
         if content is not None:
             digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
             if blob is None or blob.md5_hash != digest:
                 uploaded.append(name)
                 if not module.check_mode:
-                    blob = bucket.blob(f"{prefix}/{name}" if prefix else name)
+                    blob = bucket.blob(path)
                     kind = "application/json" if name.endswith(".json") else None
                     # The storage refuses content whose sum is another one.
                     blob.upload_from_string(
-                        content, content_type=kind, checksum="crc32c", timeout=TIMEOUT_S
-                    )
+                        content, content_type=kind, checksum="crc32c", timeout=TIMEOUT_S,
+                        retry=RETRY,
+                    )  # fmt: skip
         elif blob is not None:
             removed.append(name)
             if not module.check_mode:
-                blob.delete(timeout=TIMEOUT_S)
+                blob.delete(timeout=TIMEOUT_S, retry=RETRY)
                 blob = None
         versions[name] = str(blob.generation) if blob is not None else ""
     return {

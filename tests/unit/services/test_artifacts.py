@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +344,7 @@ def test_followers_take_up_what_is_new_and_survive_what_is_broken(tmp_path: Path
 
 
 @pytest.fixture
-def site(bare_stack: Stack, tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
+def site(bare_stack: Stack, tmp_path: Path) -> tuple[Stack, Path]:
     """A stack whose artifacts come from a folder."""
     folder = tmp_path / "bucket"
     folder.mkdir()
