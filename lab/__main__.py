@@ -15,7 +15,10 @@ from lab import bench, hosts, outside, preflight, show
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
-CERTIFICATES = ("ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem", "license.pem")
+CERTIFICATES = (
+    "ca.pem", "intermediate.pem", "ingress.pem", "ingress-rsa.pem", "license.pem", "storage.pem",
+)  # fmt: skip
+SERVICE_ACCOUNT = "service-account.json"
 _STARTED = time.monotonic()
 
 
@@ -33,11 +36,13 @@ def create(lab: Lab) -> None:
         lab.subnet = subnet or lab.subnet
     lab.api_key = lab.api_key or f"sk_lab_{secrets.token_urlsafe(24)}"
     lab.save()
-    image = hosts.create(lab, build(say), say)
-    if not all((lab.directory / name).exists() for name in CERTIFICATES):
+    bundle = build(say)
+    image = hosts.create(lab, bundle, say)
+    if not all((lab.directory / name).exists() for name in (*CERTIFICATES, SERVICE_ACCOUNT)):
         say("making the lab's certificate authority and certificates")
         playbook(lab, "lab/certificates.yml", "-i", "localhost,", quiet=True)
     outside.start_all(lab, image)
+    hosts.start_storage(lab, bundle)
 
 
 def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:

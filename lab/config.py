@@ -16,6 +16,8 @@ INGRESS_HOST = "speech.lab.test"
 INGRESS_HOSTS = (INGRESS_HOST, "voice.lab.test")
 # Where the vendor's license endpoint would be.
 LICENSE_HOST = "license.lab.test"
+STORAGE_HOST = "storage.lab.test"
+BUCKET = "lab-artifacts"
 
 
 class LabError(Exception):
@@ -111,6 +113,11 @@ class Lab:
         return self.directory / "license-endpoint"
 
     @property
+    def storage_address(self) -> str:
+        """The storage that holds the bucket of artifacts serves on port 443 here."""
+        return self.address(4)
+
+    @property
     def ingress_address(self) -> str:
         """The first ingress host."""
         return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
@@ -148,6 +155,9 @@ class Lab:
             "virtual_address": self.virtual_address,
             "license_host": LICENSE_HOST,
             "license_address": self.license_address,
+            "storage_host": STORAGE_HOST,
+            "storage_address": self.storage_address,
+            "bucket": BUCKET,
         }
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

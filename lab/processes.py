@@ -55,6 +55,7 @@ class Stack:
         self.api_port = free_port()
         self.api_metrics_port = free_port()
         self.worker_ports: dict[str, int] = {}
+        self.artifacts_port = free_port()
 
     @property
     def url(self) -> str:
@@ -73,7 +74,9 @@ class Stack:
 
     def start_nats(self) -> None:
         """Start the NATS server."""
-        self._start("nats", [self._nats_server, "-a", "127.0.0.1", "-p", str(self._nats_port)], {})
+        store = ["-js", "-sd", str(self._folder / "jetstream")]
+        address = ["-a", "127.0.0.1", "-p", str(self._nats_port)]
+        self._start("nats", [self._nats_server, *address, *store], {})
 
     def start_proxy(self, **more: str) -> None:
         """Start the license proxy, air-gapped with a licence unless more is said."""
@@ -90,8 +93,8 @@ class Stack:
         }
         self._service("license_proxy", "license_proxy", settings | more)
 
-    def start_api(self, **more: str) -> None:
-        """Start the API pod."""
+    def start_api(self, name: str = "api", **more: str) -> None:
+        """Start an API pod; a second one has a name, and ports, of its own."""
         settings = {
             "LICENSE_PROXY_URL": self.proxy_url,
             "CARTESIA_API_KEY": KEY,
@@ -101,7 +104,23 @@ class Stack:
             "SONIC_STREAM_TIMEOUT": "2",
             "SONIC_SHUTDOWN_DELAY": "0",
         }
-        self._service("api", "api", settings | more)
+        self._service(name, "api", settings | more)
+
+    def start_artifacts(self, **more: str) -> None:
+        """Start the artifact sync; its settings must name a source."""
+        settings = {
+            "SONIC_PORT": str(self.artifacts_port),
+            "SONIC_ARTIFACTS_FOLDER": str(self._folder / "artifact-sync"),
+            "SONIC_ARTIFACTS_INTERVAL": "0.2",
+        }
+        self._service("artifacts", "artifact_sync", settings | more)
+
+    def follows(self, name: str) -> dict[str, str]:
+        """Return the settings of a pod that has its artifacts from the artifact sync."""
+        return {
+            "SONIC_ARTIFACTS_URL": f"http://127.0.0.1:{self.artifacts_port}",
+            "SONIC_ARTIFACTS_FOLDER": str(self._folder / f"artifacts-{name}"),
+        }
 
     def start_worker(self, name: str = "worker", **more: str) -> None:
         """Start a worker; several have names of their own."""

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lab.bundle.steps import run
-from lab.config import HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
+from lab.config import BUCKET, HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
 from lab.hosts import ssh_command
 from lab.outside import license_endpoint
 from plugins.module_utils.speech import SpeechRequest, speak
@@ -42,6 +42,12 @@ def info(lab: Lab) -> dict[str, Any]:
         "api_key": lab.api_key,
         "kubeconfig": str(lab.kubeconfig),
         "prometheus_url": prometheus_url(lab),
+        "storage": {
+            "url": f"https://{lab.storage_address}",
+            "bucket": BUCKET,
+            "folder": str(lab.directory / "storage" / BUCKET),
+            "container": f"{lab.network}-storage",
+        },
         "ssh_key": str(lab.ssh_key),
         "subnet": lab.subnet,
         "license_endpoint": license_endpoint(lab),

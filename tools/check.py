@@ -254,6 +254,7 @@ def unit() -> Outcome:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
     programs = {
+        "FAKE_GCS_SERVER": str(program("fake-gcs-server", "fake-gcs-server")),
         "NATS_SERVER": str(program("nats-server", "nats-server")),
         "PROMTOOL": str(program("prometheus", "promtool")),
     }

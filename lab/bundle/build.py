@@ -43,6 +43,7 @@ class Bundle:
     manifests: Path
     registry_binary: Path
     registry_store: Path
+    storage_binary: Path
     host_image: Path
     host_image_key: str
     reference_tag: str
@@ -85,6 +86,8 @@ def build(say: Callable[[str], None]) -> Bundle:
         manifests=releases.output(cache),
         registry_binary=registry,
         registry_store=store.registry,
+        storage_binary=binaries["go:fake-gcs-server/fake-gcs-server"].output(cache)
+        / "fake-gcs-server",
         host_image=host.output(cache) / "rootfs.tar",
         host_image_key=host.key,
         reference_tag=tag,

@@ -165,7 +165,7 @@ class ImageStore:
         """The reference speech stack's images, from services/Containerfile."""
         services = REPOSITORY / "services"
         made = {}
-        for service in ("api", "license_proxy", "worker"):
+        for service in ("api", "artifact_sync", "license_proxy", "worker"):
             base = pythons["base:python-espeak" if service == "worker" else "base:python"]
             name = f"ghcr.io/baremetal-sonic/{service.replace('_', '-')}"
 

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 
 def shared_machine_ids(machine_ids: Mapping[str, str]) -> list[str]:
@@ -138,3 +141,63 @@ def virtual_ip_problems(address: str, hosts: Mapping[str, str]) -> list[str]:
         for host, own in hosts.items()
         if own == address
     ]
+
+
+def artifact_problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the variables of the role artifact_sync, and with the way to the bucket.
+
+    Args:
+        values: variables by name; what has its default is missing.
+    """
+    bucket, volume = values.get("artifact_sync_bucket"), values.get("artifact_sync_volume")
+    if bucket and volume:
+        return ["artifact_sync_bucket and artifact_sync_volume are both set: keep one of them"]
+    if not bucket and not volume:
+        return []
+    found = []
+    interval = values.get("artifact_sync_interval", 30)
+    if interval < 1:
+        found.append(f"artifact_sync_interval is {interval}: give whole seconds, 1 or more")
+    return found + (_bucket_problems(values) if bucket else [])
+
+
+def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
+    found = []
+    # What is wrong with a secret is said without it.
+    if (key := values.get("artifact_sync_service_account")) and not _is_account(key):
+        found.append(
+            "artifact_sync_service_account is not the JSON key of a service account: give the text"
+            " of the file that Google Cloud made for it"
+        )
+    path = values.get("artifact_sync_ca_file")
+    if path and not Path(path).is_file():
+        found.append(f"artifact_sync_ca_file: there is no file {path} on the controller")
+    endpoint = str(values.get("artifact_sync_endpoint", "https://storage.googleapis.com"))
+    parts = urlsplit(endpoint)
+    name, port = (parts.hostname or ""), parts.port or 443
+    if parts.scheme != "https" or not name:
+        found.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
+    elif values.get("egress_mode", "connected") == "connected" and not any(
+        str(entry.get("name")).lower() == name
+        and int(entry.get("port") or 443) == port
+        and "artifact-sync" in (entry.get("used_by") or [])
+        for entry in values.get("egress_allowlist", [STORAGE])
+    ):
+        found.append(
+            f"egress_allowlist does not let artifact-sync to {name}:{port}, where"
+            " artifact_sync_endpoint is: add the name with used_by: [artifact-sync]"
+        )
+    return found
+
+
+# The entry of egress_allowlist's default.
+STORAGE = {"name": "storage.googleapis.com", "port": 443, "used_by": ["artifact-sync"]}
+
+
+def _is_account(key: str) -> bool:
+    try:
+        account = json.loads(key)
+    except ValueError:
+        return False
+    needed = {"client_email", "private_key", "token_uri"}
+    return isinstance(account, dict) and needed <= account.keys()

@@ -7,7 +7,7 @@ import os
 import runpy
 import sys
 
-SERVICES = ("api", "license_proxy", "worker")
+SERVICES = ("api", "artifact_sync", "license_proxy", "worker")
 
 if __name__ == "__main__":
     name = os.environ.get("SONIC_SERVICE", "")

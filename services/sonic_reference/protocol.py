@@ -26,8 +26,8 @@ ROLL_CALL = f"{PREFIX}.rollcall"
 WORKERS = f"{PREFIX}.workers"
 REPLIES = f"{PREFIX}.replies"
 CONTROL = f"{PREFIX}.control"
-LIBRARY = f"{PREFIX}.library.entry"
-LIBRARY_CALL = f"{PREFIX}.library.rollcall"
+# The key-value store of the pronunciation dictionaries that clients make.
+DICTIONARIES = "sonic-v1-dictionaries"
 
 Container = Literal["raw", "wav", "mp3"]
 Encoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]

@@ -42,6 +42,10 @@ class Environment:
             self._problems.append(f"{name}={value!r} does not start with {' or '.join(schemes)}://")
         return value.rstrip("/")
 
+    def optional_url(self, name: str, schemes: tuple[str, ...]) -> str:
+        """Return a URL as :meth:`url` does, empty when the variable is not set."""
+        return self.url(name, schemes) if self.text(name, "") else ""
+
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """Return a whole number from low to high."""
         value = self.text(name, str(default))

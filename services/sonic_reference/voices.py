@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The voices that every site of the reference stack has: eSpeak NG's languages and variants.
+"""Voices: those that every site of the reference stack has, and those that come as artifacts.
 
-Their ids follow from their names, so that they are the same everywhere and for ever. Any other
-voice id speaks too, with a variant that follows from the id: a client's own voice ids need no
-change for a rehearsal.
+The former are eSpeak NG's languages and variants. Their ids follow from their names, so that they
+are the same everywhere and for ever. An id that is no voice's speaks too, with a variant that
+follows from the id: a client's own voice ids need no change for a rehearsal.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,20 @@ class Voice:
     locale: str
     gender: Gender
     variant: str
+    description: str = ""
+    lora: str | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What eSpeak NG has in the place of a LoRA: its numbers for prosody.
+
+    Pitch and its range from 0 to 99, 50 as the voice has them; speed is a factor.
+    """
+
+    pitch: int = 50
+    pitch_range: int = 50
+    speed: float = 1.0
 
 
 VARIANTS = (
@@ -74,6 +89,27 @@ def _voices() -> dict[str, Voice]:
 VOICES = _voices()
 
 
-def find(voice_id: str) -> Voice | None:
-    """Return the voice of that id, None if it is not one of these."""
-    return VOICES.get(voice_id)
+class Voices:
+    """The voices of this process's site, as they are at the moment."""
+
+    def __init__(self) -> None:
+        self._shelf: tuple[Mapping[str, Voice], Mapping[str, Preset]] = (VOICES, {})
+
+    def deliver(self, voices: Mapping[str, Voice], presets: Mapping[str, Preset]) -> None:
+        """Have these voices beside the stack's own; they replace what was delivered before."""
+        # One assignment: nobody sees a voice of one delivery with a preset of another.
+        self._shelf = ({**voices, **VOICES}, presets)
+
+    def all(self) -> list[Voice]:
+        """Return all voices, those that were delivered first."""
+        return list(self._shelf[0].values())
+
+    def find(self, voice_id: str) -> Voice | None:
+        """Return the voice of that id, None if there is none."""
+        return self._shelf[0].get(voice_id)
+
+    def look(self, voice_id: str) -> tuple[Voice | None, Preset | None]:
+        """Return the voice of that id with its preset."""
+        voices, presets = self._shelf
+        voice = voices.get(voice_id)
+        return voice, presets.get(voice.lora) if voice and voice.lora else None

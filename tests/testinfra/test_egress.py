@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 
+from lab.config import LICENSE_HOST, STORAGE_HOST
 from lab.waiting import wait
 from plugins.module_utils.speech import Speech, SpeechError, SpeechRequest, speak
 from plugins.plugin_utils.egress import cells
@@ -40,7 +41,7 @@ STORAGE, LICENSE, FIXED = (
     f"{name}.{OUTSIDE}.svc.cluster.local" for name in ("storage", "license", "fixed")
 )
 ALLOWLIST: list[dict[str, Any]] = [
-    {"name": STORAGE, "port": 443, "reason": "artifacts", "used_by": ["api", "worker"]},
+    {"name": STORAGE, "port": 443, "reason": "artifacts", "used_by": ["artifact-sync"]},
     {"name": LICENSE, "port": 443, "reason": "license", "used_by": ["license-proxy"]},
     {"name": FIXED, "port": 443, "reason": "an address", "used_by": ["license-proxy"]}
     | {"address": WORLD["public"]},
@@ -413,12 +414,13 @@ def test_policies_of_others_stay(scene: Scene, api: client.ApiClient) -> None:
 
 def test_names_lead_to_the_gateway_in_the_pods(core: client.CoreV1Api) -> None:
     found = {}
-    for name in ("api", "worker", "license-proxy"):
+    for name in ("api", "worker", "license-proxy", "artifact-sync"):
         [pod, *_others] = pods(core, STACK, f"{COMPONENT}={name},egress-test!=listener")
         aliases = pod.spec.host_aliases or []
         found[name] = {host: alias.ip for alias in aliases for host in alias.hostnames}
     assert found == {
-        "api": {"storage.googleapis.com": "10.96.0.20"},
-        "worker": {"storage.googleapis.com": "10.96.0.20"},
-        "license-proxy": {"license.lab.test": "10.96.0.21"},
+        "api": {},
+        "worker": {},
+        "license-proxy": {LICENSE_HOST: "10.96.0.21"},
+        "artifact-sync": {STORAGE_HOST: "10.96.0.20"},
     }

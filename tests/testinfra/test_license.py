@@ -22,9 +22,9 @@ from kubernetes import client
 
 from lab import outside
 from lab.config import Lab
+from lab.licences import Vendor
 from lab.waiting import wait, wait_while
 from plugins.module_utils.kube import KubeClient
-from lab.licences import Vendor
 from tests.monitoring import Prometheus
 from tests.playbooks import ansible, on_lab
 

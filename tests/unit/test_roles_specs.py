@@ -22,6 +22,7 @@ MODULES = {
     "coredns": ("coredns", "github.com/coredns/coredns"),
     "cri_tools": ("cri-tools", "sigs.k8s.io/cri-tools"),
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
+    "fake_gcs_server": ("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
     "json_exporter": ("json-exporter", "github.com/prometheus-community/json_exporter"),
     "keda": ("keda", "github.com/kedacore/keda/v2"),

@@ -8,6 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 
@@ -19,9 +20,16 @@ from sonic_reference.api.dispatch import Dispatcher
 from sonic_reference.api.library import Library
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.usage import UsageReporter
+from sonic_reference.artifacts.catalogue import Catalogue
+from sonic_reference.artifacts.follower import Follower
+from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.settings import Environment
+from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
+
+# A NATS server without JetStream has no dictionaries; requests without one are served all the same.
+LIBRARY_PATIENCE_S = 5.0
 
 
 async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
@@ -45,6 +53,9 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     grace_s = environment.number("SONIC_AUTHORIZATION_GRACE", 300.0, 0.0, 86400.0)
     shutdown_delay_s = environment.number("SONIC_SHUTDOWN_DELAY", 3.0, 0.0, 300.0)
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
+    library_replicas = environment.integer("SONIC_LIBRARY_REPLICAS", 1, 1, 5)
+    artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
+    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
     environment.check()
 
     metrics = ApiMetrics()
@@ -58,12 +69,24 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         stream_timeout_s=stream_timeout_s,
     )
     health = Health(dispatcher)
-    library = Library()
+    library = Library(library_replicas)
+    voices = Voices()
+
+    def take(found: Catalogue) -> None:
+        voices.deliver(found.voices, found.presets)
+        library.deliver(found.dictionaries)
+
+    follower = (
+        Follower(
+            artifacts_url, Path(artifacts_folder), f"api/{socket.gethostname()}", take,
+            FollowerMetrics(metrics.registry),
+        ) if artifacts_url else None
+    )  # fmt: skip
     async with httpx.AsyncClient(base_url=proxy_url, timeout=2.0, trust_env=False) as proxy:
         credentials = Credentials(
             Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s), site_key
         )
-        site = Site(health, credentials, library, metrics, max_body_bytes, max_audio_bytes)
+        site = Site(health, credentials, library, voices, metrics, max_body_bytes, max_audio_bytes)
         public = service.Listener(create_app(site), host, port, busy=lambda: site.sessions.work > 0)
         private = service.Listener(
             service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port
@@ -76,8 +99,14 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         connecting = asyncio.create_task(messaging.connect(nats_url, f"api {pod}"))
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
-            await dispatcher.start(await connecting)
-            await library.start(connecting.result())
+            # Before requests come, which may name what clients and operators have made.
+            await library.start(await connecting)
+            following = asyncio.create_task(follower.start()) if follower else None
+            if not await library.loaded(LIBRARY_PATIENCE_S):
+                log.warning("starting without the dictionaries that clients made")
+            if following:
+                await following
+            await dispatcher.start(connecting.result())
             await stopping
         health.draining = True
         if connecting.done():
@@ -87,6 +116,8 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         site.sessions.draining = True
         await public.stop(drain_timeout_s)
         await library.stop()
+        if follower:
+            await follower.stop()
         await dispatcher.stop()
         if connecting.done():
             await messaging.close(connecting.result())

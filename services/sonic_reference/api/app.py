@@ -49,6 +49,7 @@ from sonic_reference.api.transcription import (
     transcribe,
 )
 from sonic_reference.errors import ApiError
+from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ class Site:
     health: Health
     credentials: Credentials
     library: Library
+    voices: Voices
     metrics: ApiMetrics
     max_body_bytes: int
     max_audio_bytes: int
@@ -207,7 +209,7 @@ def create_app(site: Site) -> ASGIApp:
         return wanted.model_copy(update={"transcript": said})
 
     async def tts_bytes(request: Request) -> Response:
-        job = (await asked(request, SpeechRequest)).job(request.state.request_id)
+        job = (await asked(request, SpeechRequest)).job(request.state.request_id, site.voices)
         gone = asyncio.create_task(disconnected(request.receive))
         stream, head = await _unless(gone, dispatcher.open(job))
         metrics.ttfa.labels(stream.offering).observe(time.monotonic() - request.state.began)
@@ -222,7 +224,8 @@ def create_app(site: Site) -> ASGIApp:
         common = {"context_id": wanted.context_id} if wanted.context_id else {}
         gone = asyncio.create_task(disconnected(request.receive))
         speaker = Speaker(dispatcher, metrics)
-        events = speaker.speak(wanted.job(request.state.request_id), request.state.began)
+        job = wanted.job(request.state.request_id, site.voices)
+        events = speaker.speak(job, request.state.began)
         # Errors before the first event are answered with their status.
         first = await _unless(gone, anext(events))
 
@@ -273,8 +276,9 @@ def create_app(site: Site) -> ASGIApp:
             return
         await socket.accept()
         session = Session(
-            socket, dispatcher, site.library, metrics, version=version, sessions=site.sessions
-        )
+            socket, dispatcher, site.library, metrics,
+            voices=site.voices, version=version, sessions=site.sessions,
+        )  # fmt: skip
         await session.serve()
 
     async def listen(socket: WebSocket, shape: Callable[[str], Manual | Turns]) -> None:
@@ -330,7 +334,7 @@ def create_app(site: Site) -> ASGIApp:
         WebSocketRoute("/tts/websocket", tts_websocket),
         WebSocketRoute("/stt/websocket", stt_websocket),
         WebSocketRoute("/stt/turns/websocket", stt_turns_websocket),
-        *resources.routes(site.credentials, site.library, body_of),
+        *resources.routes(site.credentials, site.library, site.voices, body_of),
     ]
     app = Starlette(
         routes=routes,

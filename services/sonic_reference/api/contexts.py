@@ -30,6 +30,7 @@ from sonic_reference.api.schema import (
 )
 from sonic_reference.api.sessions import SEND_TIMEOUT_S, Sessions
 from sonic_reference.errors import ApiError
+from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Context:
         self, speaker: Speaker, text: str, asked: float
     ) -> AsyncGenerator[Fields, None]:
         said = self._session.library.apply(self._request.pronunciation_dict_id, text)
-        job = self._request.job(self._session.request_id, said)
+        job = self._request.job(self._session.request_id, self._session.voices, said)
         try:
             async with aclosing(speaker.speak(job, asked)) as events:
                 async for event in events:
@@ -175,6 +176,7 @@ class Session:
         library: Library,
         metrics: ApiMetrics,
         *,
+        voices: Voices,
         version: str,
         sessions: Sessions,
     ) -> None:
@@ -184,6 +186,7 @@ class Session:
         self._contexts: dict[str, Context] = {}
         self.dispatcher = dispatcher
         self.library = library
+        self.voices = voices
         self.metrics = metrics
         self.request_id: str = socket.state.request_id
 

@@ -1,41 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pronunciation dictionaries, which all API pods of a site share over NATS.
+"""Pronunciation dictionaries: those that clients make, and those that come as artifacts.
 
-Each pod holds all of them; a change is published to the others, and a pod that has just connected
-asks for everything. They last as long as one API pod of the site does.
+The former are in a key-value store of NATS JetStream: what a client was told to be made is stored.
+Each API pod holds all of them in memory, too, and watches the store. A NATS server that comes back
+without its store gets from the pods what they hold.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import re
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from typing import NoReturn
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from pydantic import BaseModel, Field, ValidationError
+from nats.js.errors import NotFoundError
+from nats.js.kv import KeyValue
+from pydantic import BaseModel, ValidationError
 
 from sonic_reference import protocol
+from sonic_reference.artifacts.catalogue import DictionaryFile
+from sonic_reference.dictionary import Item, say
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-MAX_ITEMS = 1000
 MAX_DICTIONARIES = 1000
+STORE_TIMEOUT_S = 3.0
 WATCH_S = 1.0
-
-
-class Item(BaseModel):
-    """Text that is to be said as something else."""
-
-    text: str = Field(min_length=1, max_length=200)
-    alias: str = Field(max_length=400)
-    case_sensitive: bool | None = None
+# After that a store that broke is opened again.
+RETRY_S = 1.0
+FAILURES = (NatsError, TimeoutError, OSError)
 
 
 class Dictionary(BaseModel):
@@ -47,6 +47,7 @@ class Dictionary(BaseModel):
     created_at: str
     changed: float
     deleted: bool = False
+    delivered: bool = False
 
     def public(self) -> dict[str, object]:
         """Return it as the API shows it."""
@@ -59,70 +60,66 @@ class Dictionary(BaseModel):
             "pinned": False,
         }
 
-    def apply(self, text: str) -> str:
-        """Return the text with every item's text replaced by its alias; longest texts first."""
-        if not self.items:
-            return text
-        aliases = {
-            item.text if item.case_sensitive else item.text.lower(): item.alias
-            for item in self.items
-        }
-
-        def alias(found: re.Match[str]) -> str:
-            said = found.group()
-            return aliases.get(said, aliases.get(said.lower(), said))
-
-        texts = tuple((item.text, bool(item.case_sensitive)) for item in self.items)
-        return _pattern(texts).sub(alias, text)
-
-
-@lru_cache(maxsize=64)
-def _pattern(texts: tuple[tuple[str, bool], ...]) -> re.Pattern[str]:
-    """Return what finds any of these texts as whole words, each with case or without."""
-    longest_first = sorted(texts, key=lambda text: -len(text[0]))
-    found = "|".join(
-        re.escape(text) if with_case else f"(?i:{re.escape(text)})"
-        for text, with_case in longest_first
-    )
-    return re.compile(rf"(?<!\w)(?:{found})(?!\w)")
-
 
 class Library:
-    """All dictionaries of the site, as far as this pod has heard."""
+    """All dictionaries of the site, as far as this pod has heard.
 
-    def __init__(self) -> None:
+    ``replicas`` is how many NATS servers hold the store.
+    """
+
+    def __init__(self, replicas: int = 1) -> None:
+        self._replicas = replicas
         self._known: dict[str, Dictionary] = {}
-        self._client: Client | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._delivered: dict[str, Dictionary] = {}
+        self._store: KeyValue | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._current = asyncio.Event()
 
     async def start(self, client: Client) -> None:
-        """Share with the other pods over this connection."""
-        self._client = client
-        await client.subscribe(protocol.LIBRARY, cb=self._on_entry)
-        await client.subscribe(protocol.LIBRARY_CALL, cb=self._on_call)
-        await client.publish(protocol.LIBRARY_CALL)
-        self._watch = asyncio.create_task(self._ask_after_reconnects(client))
+        """Keep what clients make in this server's store, from now on."""
+        self._following = asyncio.create_task(self._follow(client))
+
+    async def loaded(self, timeout_s: float) -> bool:
+        """Wait until everything that is stored is known here; returns whether it is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._current.wait()
+        return self._current.is_set()
 
     async def stop(self) -> None:
-        """Share no more."""
-        if self._watch:
-            self._watch.cancel()
+        """Follow the store no more."""
+        if self._following:
+            self._following.cancel()
+
+    def deliver(self, files: Mapping[str, DictionaryFile]) -> None:
+        """Have these dictionaries beside what clients made; they replace those before."""
+        now = datetime.now(UTC).isoformat()
+        self._delivered = {
+            name: self._delivered[name]
+            if name in self._delivered
+            and (self._delivered[name].name, self._delivered[name].items) == (file.name, file.items)
+            else Dictionary(
+                id=name, name=file.name, items=file.items, created_at=now, changed=0, delivered=True
+            )
+            for name, file in files.items()
+        }
 
     def all(self) -> list[Dictionary]:
         """Return the dictionaries, newest first."""
-        present = [one for one in self._known.values() if not one.deleted]
-        return sorted(present, key=lambda one: (one.created_at, one.id), reverse=True)
+        present = {name: one for name, one in self._known.items() if not one.deleted}
+        everything = (present | self._delivered).values()
+        return sorted(everything, key=lambda one: (one.created_at, one.id), reverse=True)
 
     def get(self, name: str) -> Dictionary:
         """Return the dictionary with this id. Raises ApiError 404."""
-        found = self._known.get(name)
+        found = self._delivered.get(name) or self._known.get(name)
         if found is None or found.deleted:
             message = f"There is no pronunciation dictionary {name!r}"
             raise ApiError(404, "not_found", "Not found", message)
         return found
 
     async def create(self, name: str, items: list[Item]) -> Dictionary:
-        """Make a dictionary. Raises ApiError 400 when the site has too many."""
+        """Make a dictionary. Raises ApiError 400 when the site has too many, 503 as update."""
         if len(self.all()) >= MAX_DICTIONARIES:
             message = f"This site has {MAX_DICTIONARIES} pronunciation dictionaries already"
             raise ApiError(400, "invalid_request", "Invalid request", message)
@@ -133,13 +130,19 @@ class Library:
             created_at=datetime.now(UTC).isoformat(),
             changed=time.time(),
         )
-        await self._change(made)
+        await self._put(made)
         return made
 
     async def update(self, known: Dictionary, **changes: object) -> Dictionary:
-        """Change a dictionary."""
+        """Change a dictionary.
+
+        Raises ApiError 403 for one that came as an artifact, 503 while it cannot be stored.
+        """
+        if known.delivered:
+            message = "This dictionary comes with the site's artifacts; it cannot be changed here"
+            raise ApiError(403, "forbidden", "Forbidden", message)
         made = known.model_copy(update={"changed": time.time(), **changes})
-        await self._change(made)
+        await self._put(made)
         return made
 
     def apply(self, name: str | None, text: str) -> str:
@@ -147,39 +150,104 @@ class Library:
         if not name:
             return text
         try:
-            return self.get(name).apply(text)
+            return say(self.get(name).items, text)
         except ApiError as error:
             raise ApiError(
                 400, "invalid_request", "Invalid request", f"pronunciation_dict_id: {error.message}"
             ) from None
 
-    async def _change(self, entry: Dictionary) -> None:
-        self._known[entry.id] = entry
-        if self._client:
-            try:
-                await self._client.publish(protocol.LIBRARY, entry.model_dump_json().encode())
-            except NatsError as error:
-                log.warning("a dictionary is not shared yet: %s", error)
-
-    async def _on_entry(self, message: Msg) -> None:
+    async def _put(self, entry: Dictionary) -> None:
+        """Store a dictionary, then know it. Raises ApiError 503."""
+        if self._store is None:
+            _unavailable("is not connected")
         try:
-            entry = Dictionary.model_validate_json(message.data)
-        except ValidationError:
-            log.warning("a dictionary of another pod could not be read")
-            return
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self._store.put(entry.id, entry.model_dump_json().encode())
+        except FAILURES as error:
+            log.warning("a dictionary cannot be stored: %s", _named(error))
+            _unavailable("does not answer")
+        self._note(entry)
+
+    def _note(self, entry: Dictionary) -> bool:
+        """Know a dictionary unless a newer version is known; returns whether it was news."""
         known = self._known.get(entry.id)
         if known is None or entry.changed > known.changed:
             self._known[entry.id] = entry
+            return True
+        return False
 
-    async def _on_call(self, _message: Msg) -> None:
-        for entry in list(self._known.values()):
-            await self._change(entry)
-
-    async def _ask_after_reconnects(self, client: Client) -> None:
-        """Catch up with what was said while this pod could not hear it, and tell its own."""
-        known = client.stats["reconnects"]
+    async def _follow(self, client: Client) -> None:
+        """Keep the store open and hear of changes, through every loss of the connection."""
+        told = ""
         while True:
-            await asyncio.sleep(WATCH_S)
-            if client.is_connected and client.stats["reconnects"] != known:
-                known = client.stats["reconnects"]
-                await client.publish(protocol.LIBRARY_CALL)
+            try:
+                reconnects = client.stats["reconnects"]
+                store = await self._open(client)
+                await self._watch(client, store, reconnects)
+                told = ""
+            except FAILURES as error:
+                if told != (told := _named(error)):
+                    log.warning("the store of dictionaries cannot be used: %s", told)
+            self._store = None
+            await asyncio.sleep(RETRY_S)
+
+    async def _open(self, client: Client) -> KeyValue:
+        """Return the store, which is made if it is not there."""
+        stream = client.jetstream(timeout=STORE_TIMEOUT_S)
+        try:
+            store = await stream.key_value(protocol.DICTIONARIES)
+        except NotFoundError:
+            return await stream.create_key_value(
+                bucket=protocol.DICTIONARIES,
+                description="Pronunciation dictionaries",
+                replicas=self._replicas,
+            )
+        config = (await store.status()).stream_info.config
+        if config.num_replicas != self._replicas:
+            await stream.update_stream(config.evolve(num_replicas=self._replicas))
+        return store
+
+    async def _watch(self, client: Client, store: KeyValue, reconnects: int) -> None:
+        """Take in all that is stored, store what only this pod knows, then hear of changes.
+
+        Returns when the connection was lost in the meantime.
+        """
+        watcher = await store.watchall()
+        try:
+            stored: dict[str, float] = {}
+            while entry := await watcher.updates(timeout=STORE_TIMEOUT_S):
+                if found := _read(entry):
+                    stored[found.id] = found.changed
+                    self._note(found)
+            for known in list(self._known.values()):
+                if stored.get(known.id, 0) < known.changed:
+                    await store.put(known.id, known.model_dump_json().encode())
+            self._store = store
+            self._current.set()
+            while client.is_connected and client.stats["reconnects"] == reconnects:
+                with contextlib.suppress(TimeoutError):
+                    entry = await watcher.updates(timeout=WATCH_S)
+                    if entry and (found := _read(entry)):
+                        self._note(found)
+        finally:
+            with contextlib.suppress(*FAILURES):
+                await watcher.stop()
+
+
+def _read(entry: KeyValue.Entry) -> Dictionary | None:
+    try:
+        return Dictionary.model_validate_json(entry.value or b"")
+    except ValidationError:
+        log.warning("the stored dictionary %s cannot be read", entry.key)
+        return None
+
+
+def _unavailable(why: str) -> NoReturn:
+    message = f"The store of pronunciation dictionaries {why}; try again"
+    raise ApiError(
+        503, "bus_unavailable", "Service unavailable", message, {"Retry-After": "1"}
+    ) from None
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()

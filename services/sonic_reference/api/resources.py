@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sonic_reference import voices
 from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.library import Library
 from sonic_reference.api.schema import (
@@ -25,6 +24,7 @@ from sonic_reference.api.schema import (
     parse_version,
 )
 from sonic_reference.errors import ApiError
+from sonic_reference.voices import Voice, Voices
 
 Fields = dict[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -52,13 +52,13 @@ def page(items: Sequence[Fields], wanted: PageRequest) -> Fields:
     return {"data": left[: wanted.limit], "has_more": len(left) > wanted.limit}
 
 
-def public_voice(voice: voices.Voice) -> Fields:
+def public_voice(voice: Voice) -> Fields:
     """Return a voice as the API shows it."""
     return {
         "id": voice.id,
         "name": voice.name,
         "tagline": "eSpeak NG",
-        "description": f"eSpeak NG, variant {voice.variant}",
+        "description": voice.description or f"eSpeak NG, variant {voice.variant}",
         "language": voice.language,
         "locales": [{"locale": voice.locale, "is_native": True}],
         "country": voice.locale.partition("-")[2],
@@ -71,7 +71,7 @@ def public_voice(voice: voices.Voice) -> Fields:
     }
 
 
-def _matches(voice: voices.Voice, wanted: VoicesRequest) -> bool:
+def _matches(voice: Voice, wanted: VoicesRequest) -> bool:
     text = (wanted.q or "").lower()
     return (
         (text in voice.name.lower() or text == voice.id or text == voice.language)
@@ -80,7 +80,9 @@ def _matches(voice: voices.Voice, wanted: VoicesRequest) -> bool:
     )
 
 
-def routes(credentials: Credentials, library: Library, read_body: ReadBody) -> list[Route]:
+def routes(
+    credentials: Credentials, library: Library, voices: Voices, read_body: ReadBody
+) -> list[Route]:
     """Return the routes of these resources."""
 
     async def admit(request: Request) -> str:
@@ -88,20 +90,26 @@ def routes(credentials: Credentials, library: Library, read_body: ReadBody) -> l
         await credentials.check(request, "library")
         return version
 
+    def named_voice(request: Request) -> Voice:
+        found = voices.find(request.path_params["id"])
+        if found is None:
+            raise ApiError(404, "not_found", "Not found", "There is no voice of this id")
+        return found
+
     async def list_voices(request: Request) -> Response:
         version = await admit(request)
         wanted = parse(VoicesRequest, dict(request.query_params))
-        found = [public_voice(one) for one in voices.VOICES.values() if _matches(one, wanted)]
+        found = [public_voice(one) for one in voices.all() if _matches(one, wanted)]
         return JSONResponse(page(found, wanted) if version >= PAGED_VOICES else found)
 
     async def get_voice(request: Request) -> Response:
         await admit(request)
-        return JSONResponse(public_voice(_voice(request)))
+        return JSONResponse(public_voice(named_voice(request)))
 
     async def change_voice(request: Request) -> Response:
         await admit(request)
         if "id" in request.path_params:
-            _voice(request)
+            named_voice(request)
         message = "Voices of this site come with its artifacts; they cannot be made or changed here"
         raise ApiError(403, "forbidden", "Forbidden", message)
 
@@ -169,10 +177,3 @@ def by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
         return await endpoints["GET" if request.method == "HEAD" else request.method](request)
 
     return serve
-
-
-def _voice(request: Request) -> voices.Voice:
-    found = voices.find(request.path_params["id"])
-    if found is None:
-        raise ApiError(404, "not_found", "Not found", "There is no voice of this id")
-    return found

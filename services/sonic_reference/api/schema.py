@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sonic_reference import voices
 from sonic_reference.api.credentials import LONGEST_S
-from sonic_reference.api.library import MAX_ITEMS, Item
+from sonic_reference.artifacts.catalogue import MAX_ITEMS
+from sonic_reference.dictionary import Item
 from sonic_reference.errors import ApiError
 from sonic_reference.protocol import (
     AudioEncoding,
@@ -26,6 +26,7 @@ from sonic_reference.protocol import (
     SpeechJob,
     TranscriptionJob,
 )
+from sonic_reference.voices import Voices
 
 # What a request without a Cartesia-Version header gets.
 DEFAULT_VERSION = "2026-03-01"
@@ -114,7 +115,7 @@ class SpeechFields(Fields):
             raise ValueError("language and locale cannot both be set")
         return self
 
-    def job(self, request_id: str, transcript: str | None = None) -> SpeechJob:
+    def job(self, request_id: str, voices: Voices, transcript: str | None = None) -> SpeechJob:
         """Return what a worker is asked to do: to speak this text, or the request's own."""
         config = self.generation_config or GenerationConfig()
         wanted = self.output_format

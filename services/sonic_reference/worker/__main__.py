@@ -9,9 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from sonic_reference import messaging, service
+from sonic_reference.artifacts.follower import Follower
+from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.settings import Environment
+from sonic_reference.voices import Voices
 from sonic_reference.worker import gpu
 from sonic_reference.worker.batcher import Batcher
 from sonic_reference.worker.engine import Engine, EngineError, Stream, Utterance
@@ -65,6 +69,9 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     continuous = environment.switch("SONIC_USE_CB", True)
     pace = environment.number("SONIC_PACE", 0.0, 0.0, 10.0)
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
+    use_lora = environment.switch("SONIC_USE_LORA", False)
+    artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
+    artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
     environment.check()
 
     log.info("%s", gpu.describe(variables))
@@ -72,8 +79,16 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     engine: EspeakEngine | SphinxRecognizer
     serving: SpeechOperation[EspeakStream] | RecognitionOperation
     batcher: Batcher[EspeakStream] | None = None
+    voices = Voices()
+    follower = (
+        Follower(
+            artifacts_url, Path(artifacts_folder), f"worker/{socket.gethostname()}",
+            lambda found: voices.deliver(found.voices, found.presets),
+            FollowerMetrics(metrics.registry),
+        ) if artifacts_url else None
+    )  # fmt: skip
     if operation == "tts":
-        engine = EspeakEngine(capacity)
+        engine = EspeakEngine(capacity, voices, use_lora)
         batcher = Batcher(engine, batch_size=batch_size, continuous=continuous, pace=pace)
         serving = SpeechOperation(engine, batcher, metrics)
     else:
@@ -89,6 +104,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     stopping = asyncio.create_task(stop.wait())
     worker_id = messaging.member_id(socket.gethostname())
     loading = asyncio.create_task(load(engine))
+    following = asyncio.create_task(follower.start()) if follower else None
     connecting = asyncio.create_task(messaging.connect(nats_url, f"worker {worker_id}"))
     try:
         for step in (loading, connecting):
@@ -97,6 +113,8 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
                 return
             await step
         client = connecting.result()
+        if following:
+            await following
         if batcher:
             batcher.start()
         worker = Worker(
@@ -115,8 +133,11 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     except EngineError as error:
         raise OSError(f"cannot load the model: {error}") from error
     finally:
-        for task in (loading, connecting, stopping):
-            task.cancel()
+        for task in (loading, connecting, stopping, following):
+            if task:
+                task.cancel()
+        if follower:
+            await follower.stop()
         if batcher:
             await batcher.stop()
         await engine.close()

@@ -13,25 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from sonic_reference import voices
+from sonic_reference.voices import VARIANTS, Preset, Voice, Voices
 from sonic_reference.worker.child import Child, Pool
 from sonic_reference.worker.engine import Block, EngineError, Mark, Utterance
 
 CHILD = Path(__file__).with_name("espeak_child.py")
 WORDS_A_MINUTE = 175
-PITCH = 50
 # Public language codes that eSpeak NG knows by another name.
 LANGUAGES = {"en": "en-us", "zh": "cmn", "no": "nb", "tl": "en-us", "pt": "pt-br"}
 
 
-def voice_name(utterance: Utterance) -> str:
+def voice_name(utterance: Utterance, voice: Voice | None) -> str:
     """Return the eSpeak NG voice for an utterance: the same voice id, always the same voice."""
     language = utterance.language.lower().replace("_", "-")
-    if known := voices.find(utterance.voice_id):
-        variant = known.variant
+    if voice:
+        variant = voice.variant
     else:
         number = zlib.crc32(utterance.voice_id.encode("utf-8", "surrogatepass"))
-        variant = voices.VARIANTS[number % len(voices.VARIANTS)].name
+        variant = VARIANTS[number % len(VARIANTS)].name
     return f"{LANGUAGES.get(language, language)}+{variant}"
 
 
@@ -83,9 +82,15 @@ class EspeakStream:
 
 
 class EspeakEngine:
-    """Keeps up to ``streams`` utterances in progress; more wait for their turn."""
+    """Keeps up to ``streams`` utterances in progress; more wait for their turn.
 
-    def __init__(self, streams: int) -> None:
+    ``voices`` may change at any time: an utterance in progress keeps what it began with. With
+    ``use_lora`` those that have a LoRA speak with it, which for this engine is a preset of prosody.
+    """
+
+    def __init__(self, streams: int, voices: Voices | None = None, use_lora: bool = False) -> None:
+        self._voices = voices or Voices()
+        self._use_lora = use_lora
         # The process needs nothing but the standard library, and starts fast without the rest.
         self._pool = Pool(CHILD, ("-I", "-S"), streams, stop=b"\n", last=b"EX")
         self._sample_rate = 0
@@ -103,11 +108,14 @@ class EspeakEngine:
         """Give an utterance to an idle process, or to the next that becomes idle."""
         child = await self._pool.take()
         text = spoken_text(utterance.text)
+        voice, lora = self._voices.look(utterance.voice_id)
+        preset = lora if lora and self._use_lora else Preset()
         job = {
             "text": text,
-            "voice": voice_name(utterance),
-            "rate": round(WORDS_A_MINUTE * utterance.speed),
-            "pitch": PITCH,
+            "voice": voice_name(utterance, voice),
+            "rate": round(WORDS_A_MINUTE * utterance.speed * preset.speed),
+            "pitch": preset.pitch,
+            "pitch_range": preset.pitch_range,
             "marks": utterance.marks,
         }
         child.write(json.dumps(job).encode() + b"\n")

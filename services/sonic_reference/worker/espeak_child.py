@@ -4,11 +4,12 @@
 The library keeps its state in globals, so parallel streams need processes. Run as a script with the
 standard library only, so that it starts fast and stays small.
 
-Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch", "marks"}``; an empty
-line asks for the utterance in progress to end early. Standard output: frames of a type byte, a
-32-bit big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A`` audio (16-bit
-little-endian mono), ``M`` marks that begin in audio yet to come (JSON list of ``["w", character
-position, ms]`` and ``["p", phoneme, ms]``), ``E`` end of the utterance, ``X`` refused (why, UTF-8).
+Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch", "pitch_range",
+"marks"}``; an empty line asks for the utterance in progress to end early. Standard output: frames
+of a type byte, a 32-bit big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A``
+audio (16-bit little-endian mono), ``M`` marks that begin in audio yet to come (JSON list of ``["w",
+character position, ms]`` and ``["p", phoneme, ms]``), ``E`` end of the utterance, ``X`` refused
+(why, UTF-8).
 The process ends when standard input does.
 """
 
@@ -32,6 +33,7 @@ EVENT_PHONEME = 7
 CHARS_UTF8 = 1
 PARAMETER_RATE = 1
 PARAMETER_PITCH = 3
+PARAMETER_RANGE = 4
 POS_CHARACTER = 1
 EE_OK = 0
 
@@ -124,6 +126,7 @@ def main() -> int:
             continue
         library.espeak_SetParameter(PARAMETER_RATE, job["rate"], 0)
         library.espeak_SetParameter(PARAMETER_PITCH, job["pitch"], 0)
+        library.espeak_SetParameter(PARAMETER_RANGE, job["pitch_range"], 0)
         text = job["text"].encode()
         spoken = library.espeak_Synth(
             text, len(text) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None

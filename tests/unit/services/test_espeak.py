@@ -151,13 +151,13 @@ def test_words_and_phonemes_are_timed(text: str, language: str) -> None:
 
 def test_voices_and_texts() -> None:
     hazel = next(one for one in voices.VOICES.values() if one.name == "Hazel (de-DE)")
-    assert voice_name(Utterance("", hazel.id, "de")) == "de+f1"
-    assert voice_name(Utterance("", hazel.id, "fr")) == "fr+f1"
+    assert voice_name(Utterance("", hazel.id, "de"), hazel) == "de+f1"
+    assert voice_name(Utterance("", hazel.id, "fr"), hazel) == "fr+f1"
 
-    assert voice_name(Utterance("", "x", "EN")).startswith("en-us")
-    assert voice_name(Utterance("", "x", "pt_BR")).startswith("pt-br")
-    assert voice_name(Utterance("", "x")) == voice_name(Utterance("", "x"))
-    assert len({voice_name(Utterance("", str(n))) for n in range(50)}) > 4
+    assert voice_name(Utterance("", "x", "EN"), None).startswith("en-us")
+    assert voice_name(Utterance("", "x", "pt_BR"), None).startswith("pt-br")
+    assert voice_name(Utterance("", "x"), None) == voice_name(Utterance("", "x"), None)
+    assert len({voice_name(Utterance("", str(n)), None) for n in range(50)}) > 4
     assert spoken_text("a\0b\x1b[31m\n") == "a b [31m\n"
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.plugins.plugin_utils.authority import Authority
 from lab.processes import KEY, Stack, free_port, until
+from tests.unit.plugins.plugin_utils.authority import Authority
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEECH = {

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sonic_reference.api.schema import SpeechRequest, parse_json, parse_version
 from sonic_reference.errors import ApiError
+from sonic_reference.voices import Voices
 
 GOOD: dict[str, Any] = {
     "model_id": "sonic-3.5",
@@ -24,7 +25,7 @@ def test_a_full_request_becomes_a_job() -> None:
         "save": False,
         "normalization": "auto",
     }
-    job = parse_json(SpeechRequest, json.dumps(request).encode()).job("r")
+    job = parse_json(SpeechRequest, json.dumps(request).encode()).job("r", Voices())
     assert job.request_id == "r"
     assert (job.volume, job.speed, job.emotion, job.language) == (1.5, 0.8, "calm", "de")
     assert job.voice_id == "v"
@@ -37,7 +38,9 @@ def test_newer_versions_name_the_voice_by_its_id_alone() -> None:
 
 def test_null_stands_for_absent() -> None:
     request = GOOD | {"language": None, "generation_config": None, "pronunciation_dict_id": None}
-    assert parse_json(SpeechRequest, json.dumps(request).encode()).job("r").language == "en"
+    assert (
+        parse_json(SpeechRequest, json.dumps(request).encode()).job("r", Voices()).language == "en"
+    )
 
 
 @pytest.mark.parametrize(

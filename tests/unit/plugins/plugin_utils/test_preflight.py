@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
 
 
@@ -79,3 +82,51 @@ def test_virtual_ip(address: str, problem: str) -> None:
     found = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
     assert len(found) == bool(problem)
     assert all(problem in line for line in found)
+
+
+GOOGLE = json.dumps({"client_email": "a", "private_key": "b", "token_uri": "c"})
+ALLOWED = {"name": "storage.googleapis.com", "used_by": ["artifact-sync"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "problems"),
+    [
+        ({}, []),
+        ({"artifact_sync_bucket": "b", "artifact_sync_service_account": GOOGLE}, []),
+        ({"artifact_sync_volume": {"emptyDir": {}}, "egress_allowlist": []}, []),
+        ({"artifact_sync_bucket": "b", "egress_allowlist": [ALLOWED]}, []),
+        (
+            {"artifact_sync_bucket": "b", "artifact_sync_volume": {"emptyDir": {}}},
+            ["both set"],
+        ),
+        (
+            {
+                "artifact_sync_bucket": "b",
+                "artifact_sync_service_account": "secret",
+                "artifact_sync_ca_file": "/none.pem",
+                "artifact_sync_interval": 0,
+                "artifact_sync_endpoint": "storage.example.com",
+            },
+            ["artifact_sync_interval", "JSON key", "no file /none.pem", "https://"],
+        ),
+        (
+            {"artifact_sync_bucket": "b", "artifact_sync_endpoint": "https://s.example.com:8443"},
+            ["does not let artifact-sync to s.example.com:8443"],
+        ),
+        (
+            {"artifact_sync_bucket": "b", "egress_allowlist": [ALLOWED | {"used_by": ["api"]}]},
+            ["does not let artifact-sync to storage.googleapis.com:443"],
+        ),
+    ],
+)
+def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
+    found = preflight.artifact_problems(values)
+    assert len(found) == len(problems)
+    assert all(text in line for text, line in zip(problems, found, strict=True))
+    assert "secret" not in "".join(found)
+
+
+def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
+    text = Path(__file__).parents[4].joinpath("roles/egress/defaults/main.yml").read_text()
+    names = [(e["name"], e["used_by"]) for e in yaml.safe_load(text)["egress_allowlist"]]
+    assert (preflight.STORAGE["name"], preflight.STORAGE["used_by"]) in names

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What API pods and workers ask the artifact sync, and what tells who has which generation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from sonic_reference import service
+from sonic_reference.artifact_sync.metrics import SyncMetrics
+from sonic_reference.artifact_sync.sync import Sync
+
+LONGEST_WAIT_S = 30.0
+# A follower that has not asked for that long is gone.
+FORGET_S = 90.0
+MAX_FOLLOWERS = 10_000
+
+
+@dataclass
+class Seen:
+    """What a follower had when it asked last."""
+
+    generation: str
+    at: float
+
+
+class Followers:
+    """Who asked lately, and what they have."""
+
+    def __init__(self, sync: Sync, metrics: SyncMetrics) -> None:
+        self._sync = sync
+        self._seen: dict[str, Seen] = {}
+        metrics.followers.labels("current").set_function(lambda: self._count(True))
+        metrics.followers.labels("behind").set_function(lambda: self._count(False))
+
+    def note(self, pod: str, generation: str) -> None:
+        """Note a question."""
+        if pod in self._seen or len(self._seen) < MAX_FOLLOWERS:
+            self._seen[pod] = Seen(generation, time.monotonic())
+
+    def all(self) -> dict[str, str]:
+        """Return the generation of each follower that asked lately."""
+        oldest = time.monotonic() - FORGET_S
+        self._seen = {pod: seen for pod, seen in self._seen.items() if seen.at >= oldest}
+        return {pod: seen.generation for pod, seen in self._seen.items()}
+
+    def _count(self, current: bool) -> int:
+        newest = self._sync.current.manifest.generation if self._sync.current else ""
+        return sum((have == newest) is current for have in self.all().values())
+
+
+def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
+    """Return the application: GET /artifacts, /artifacts/files/SHA256, /followers, and metrics."""
+    followers = Followers(sync, metrics)
+
+    async def artifacts(request: Request) -> Response:
+        asked = request.query_params
+        have, pod = asked.get("have", ""), asked.get("pod", "")[:253]
+        try:
+            wait_s = min(max(float(asked.get("wait", "0")), 0.0), LONGEST_WAIT_S)
+        except ValueError:
+            return PlainTextResponse("wait is not a number", 400)
+        if pod:
+            followers.note(pod, have)
+        if sync.current is None:
+            return PlainTextResponse("there is no generation yet", 503, {"Retry-After": "1"})
+        newer = await sync.newer(have, wait_s)
+        if newer is None:
+            return Response(status_code=204)
+        return Response(newer.manifest.model_dump_json(), media_type="application/json")
+
+    async def file(request: Request) -> Response:
+        generation = sync.current
+        for entry in generation.manifest.entries if generation else ():
+            if generation and entry.sha256 == request.path_params["sha256"]:
+                return FileResponse(generation.path(entry))
+        # Who began just before there was a newer generation asks for that next.
+        return PlainTextResponse("the generation has no such file", 404)
+
+    async def who(_request: Request) -> Response:
+        manifest = sync.current.manifest if sync.current else None
+        return JSONResponse(
+            {
+                "generation": manifest.generation if manifest else "",
+                "files": {one.name: one.version for one in manifest.entries} if manifest else {},
+                "followers": followers.all(),
+                "failure": sync.failure,
+                "refused": sync.failure if sync.reason == "invalid" else "",
+            }
+        )
+
+    private = service.metrics_app(metrics.registry, lambda: sync.current is not None)
+    return Starlette(
+        routes=[
+            Route("/artifacts", artifacts),
+            Route("/artifacts/files/{sha256}", file),
+            Route("/followers", who),
+            *private.routes,
+        ]
+    )

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where artifacts come from: a bucket of Google Cloud Storage, or a folder."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import google_crc32c
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
+from google.oauth2 import service_account
+from requests.exceptions import RequestException
+
+from sonic_reference.artifacts.generations import PIECE_BYTES, MismatchError
+
+SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
+# Seconds to connect, and between two parts of an answer. Trying again is the sync's business.
+TIMEOUT_S = (5.0, 30.0)
+
+
+class SourceError(Exception):
+    """The source cannot be read."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as the source lists it; another version may have another content.
+
+    ``crc32c`` is base64 as Google writes it, empty where the source keeps no sums.
+    """
+
+    name: str
+    version: str
+    crc32c: str = ""
+
+
+class Source(Protocol):
+    """A place that artifacts come from; its calls wait, so they are for threads."""
+
+    def list(self) -> Mapping[str, Listed]:
+        """Return all files by their names. Raises SourceError."""
+
+    def fetch(self, wanted: Listed, target: Path) -> None:
+        """Write one file's content. Raises SourceError, MismatchError when it is another one."""
+
+
+class Bucket:
+    """Objects of a bucket below a prefix, by the official client."""
+
+    def __init__(self, client: storage.Client, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = client.bucket(bucket)
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def list(self) -> Mapping[str, Listed]:
+        """See :class:`Source`; one request for every 1000 objects."""
+        try:
+            blobs = self._client.list_blobs(
+                self._bucket,
+                prefix=self._prefix or None,
+                fields="items(name,generation,crc32c),nextPageToken",
+                timeout=TIMEOUT_S,
+                retry=None,
+            )
+            found = [
+                Listed(blob.name.removeprefix(self._prefix), str(blob.generation), blob.crc32c)
+                for blob in blobs
+            ]
+        except (GoogleAPIError, GoogleAuthError, RequestException, ValueError) as error:
+            raise SourceError(_text(error)) from error
+        return {one.name: one for one in found}
+
+    def fetch(self, wanted: Listed, target: Path) -> None:
+        """See :class:`Source`; just this generation of the object."""
+        blob = self._bucket.blob(f"{self._prefix}{wanted.name}", generation=int(wanted.version))
+        try:
+            blob.download_to_filename(
+                str(target), checksum="crc32c", raw_download=True, timeout=TIMEOUT_S, retry=None
+            )
+        except DataCorruption as error:
+            raise MismatchError(f"{wanted.name}: {_text(error)}") from error
+        except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
+            raise SourceError(f"{wanted.name}: {_text(error)}") from error
+        # The client compares with the sum in the download's own answer, where there is one.
+        if (found := crc32c(target)) != wanted.crc32c:
+            raise MismatchError(
+                f"{wanted.name}: its CRC32C is {found}, the bucket lists {wanted.crc32c}"
+            )
+
+
+class Folder:
+    """Files of a folder that something else fills: a share, or a disk that was carried in."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def list(self) -> Mapping[str, Listed]:
+        """See :class:`Source`."""
+        try:
+            if not self._root.is_dir():
+                raise SourceError(f"there is no folder {self._root}")
+            found = {}
+            for path in sorted(self._root.glob("*/*")):
+                if path.is_file() and not path.name.startswith("."):
+                    state = path.stat()
+                    name = f"{path.parent.name}/{path.name}"
+                    found[name] = Listed(name, f"{state.st_mtime_ns}-{state.st_size}")
+        except OSError as error:
+            raise SourceError(str(error)) from error
+        return found
+
+    def fetch(self, wanted: Listed, target: Path) -> None:
+        """See :class:`Source`."""
+        path = self._root / wanted.name
+        try:
+            shutil.copyfile(path, target)
+            state = path.stat()
+        except OSError as error:
+            raise SourceError(str(error)) from error
+        if f"{state.st_mtime_ns}-{state.st_size}" != wanted.version:
+            raise MismatchError(f"{wanted.name}: it was written to meanwhile")
+
+
+def open_bucket(
+    bucket: str, prefix: str, endpoint: str, account: Mapping[str, Any] | None
+) -> Bucket:
+    """Return a bucket as this service account sees it, or as everybody does.
+
+    Raises SourceError when the account cannot be used.
+    """
+    options = {"api_endpoint": endpoint}
+    if account is None:
+        everybody = AnonymousCredentials()
+        client = storage.Client(project="none", credentials=everybody, client_options=options)
+        return Bucket(client, bucket, prefix)
+    try:
+        credentials = service_account.Credentials.from_service_account_info(account, scopes=SCOPES)
+    except (ValueError, GoogleAuthError) as error:
+        raise SourceError(f"the service account cannot be used: {error}") from error
+    # It signs its requests itself, so that no other host than the bucket's is asked for a token.
+    signing = credentials.with_always_use_jwt_access(True)
+    project = str(account.get("project_id") or "none")
+    client = storage.Client(project=project, credentials=signing, client_options=options)
+    return Bucket(client, bucket, prefix)
+
+
+def crc32c(path: Path) -> str:
+    """Return a file's CRC32C as Google Cloud Storage lists it."""
+    total = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            total.update(piece)
+    return base64.b64encode(total.digest()).decode()
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an API pod or a worker has the site's artifacts: from the artifact sync, while it runs.
+
+It asks for what is newer than what it has, and the sync answers when there is something. New files
+are laid down beside those in use, checked, read, and only then shown; what cannot be used is tried
+again later, and what was there before stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from pydantic import ValidationError
+
+from sonic_reference.artifacts import catalogue
+from sonic_reference.artifacts.generations import (
+    Entry,
+    Generation,
+    Generations,
+    Manifest,
+    MismatchError,
+    Staging,
+)
+from sonic_reference.artifacts.metrics import FollowerMetrics
+
+log = logging.getLogger(__name__)
+
+# How long the sync may keep a question that it has nothing new for.
+WAIT_S = 25
+# How long the newest generation may take at a pod's start; without it the pod starts all the same.
+PATIENCE_S = 15.0
+TIMEOUT = httpx.Timeout(10.0, read=WAIT_S + 10)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+FAILURES = (
+    httpx.HTTPError,
+    OSError,
+    ValidationError,
+    MismatchError,
+    catalogue.InvalidArtifactsError,
+)
+
+
+class Follower:
+    """Keeps a folder as the artifact sync's newest generation, and hands it on when it changes.
+
+    ``take`` gets each generation's catalogue; it must not wait, so that all of it is taken up
+    between two steps of the event loop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        pod: str,
+        take: Callable[[catalogue.Catalogue], None],
+        metrics: FollowerMetrics,
+    ) -> None:
+        """Raises OSError when the folder cannot be used."""
+        self._pod = pod
+        self._take = take
+        self._metrics = metrics
+        self._generations = Generations(folder)
+        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False)
+        self._task: asyncio.Task[None] | None = None
+        self._have = ""
+        self._up_to_date = asyncio.Event()
+
+    async def start(self, patience_s: float = PATIENCE_S) -> None:
+        """Take up what there is, wait for the newest as long as that, and follow from then on."""
+        if self._generations.current:
+            with contextlib.suppress(*FAILURES):
+                self._show(self._generations.current)
+        self._task = asyncio.create_task(self._follow())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._up_to_date.wait()
+        if not self._up_to_date.is_set():
+            log.warning("artifacts: starting with generation %s", self._have or "none")
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        if self._task:
+            self._task.cancel()
+        await self._client.aclose()
+
+    async def _follow(self) -> None:
+        pause_s, told = FIRST_PAUSE_S, ""
+        while True:
+            try:
+                await self._step()
+                pause_s, told = FIRST_PAUSE_S, ""
+                continue
+            except FAILURES as error:
+                self._metrics.failures.inc()
+                if told != (told := f"{type(error).__name__} {error}"):
+                    log.warning("artifacts: %s", told)
+            # Pods that lost the sync together do not come back all at once.
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _step(self) -> None:
+        """Ask once, and take up what is new."""
+        # Nothing is kept waiting that may be waited for: see start.
+        wait_s = WAIT_S if self._up_to_date.is_set() else 0
+        answer = await self._client.get(
+            "/artifacts", params={"have": self._have, "pod": self._pod, "wait": wait_s}
+        )
+        answer.raise_for_status()
+        if answer.status_code != httpx.codes.NO_CONTENT:
+            wanted = Manifest.model_validate_json(answer.content)
+            with self._generations.stage() as staging:
+                for entry in wanted.entries:
+                    await self._fetch(entry, staging)
+                # Before anything is shown: it raises for what cannot be used.
+                await asyncio.to_thread(catalogue.read, staging.files)
+                made = self._generations.publish(staging, wanted.entries)
+            self._show(made)
+        self._up_to_date.set()
+
+    async def _fetch(self, entry: Entry, staging: Staging) -> None:
+        """Lay down one file, from what is here or from the sync. Raises MismatchError."""
+        before = self._generations.current
+        for known in before.manifest.entries if before else ():
+            if before and (known.name, known.sha256) == (entry.name, entry.sha256):
+                staging.reuse(known, before)
+                return
+        total = hashlib.sha256()
+        with staging.path(entry.name).open("wb") as file:
+            async with self._client.stream("GET", f"/artifacts/files/{entry.sha256}") as answer:
+                answer.raise_for_status()
+                async for part in answer.aiter_bytes():
+                    total.update(part)
+                    file.write(part)
+        if total.hexdigest() != entry.sha256:
+            raise MismatchError(f"{entry.name}: what came is not what the artifact sync named")
+
+    def _show(self, generation: Generation) -> None:
+        self._take(catalogue.read(generation.files))
+        self._have = generation.manifest.generation
+        self._metrics.shows(self._have)
+        log.info("artifacts: generation %s", self._have)
