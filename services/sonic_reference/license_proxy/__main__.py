@@ -82,7 +82,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         licensing: Connected | AirGapped
         if settings.mode == CONNECTED:
             trusted = settings.trusted or True
-            # A connection that was kept may have died meanwhile, which says nothing of the endpoint.
+            # One that was kept may have died meanwhile, which says nothing of the endpoint.
             limits = httpx.Limits(max_keepalive_connections=0)
             client = httpx.AsyncClient(
                 verify=trusted, limits=limits, timeout=TIMEOUT_S, trust_env=False

@@ -63,7 +63,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Proxy:
 
 
 def call(modules: Modules, **options: Any) -> dict[str, Any]:
-    given = {"kubeconfig": "/none", "namespace": "cartesia"}
+    given: dict[str, Any] = {"kubeconfig": "/none", "namespace": "cartesia"}
     return modules.call(license_module.main, **given, **options)
 
 
