@@ -219,7 +219,8 @@ def voice(site: Site) -> str:
 def test_a_voice_arrives_and_speaks_while_others_are_heard(site: Site) -> None:
     before = site.say(VOICE_ID)[1]
     assert not site.has(f"/voices/{VOICE_ID}")
-    with Crowd(site.info, STREAMS) as crowd:
+    # So much text that the buffers on the way do not hold all of its speech: the workers are busy.
+    with Crowd(site.info, STREAMS, sentences=40) as crowd:
         wait(f"{STREAMS} streams run", lambda: site.load() >= STREAMS, 180)
         site.upload("voices/test-voice.json", json.dumps(VOICE).encode())
         took = wait("the voice is served", lambda: site.has(f"/voices/{VOICE_ID}"), 60)
