@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     environment.check()
     if source is None:
         return
+    # Google's client asks another host, in the background, for what only its own network needs: a
+    # site that does not let it is not to be warned of it again and again.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     metrics = SyncMetrics()
     generations = await asyncio.to_thread(Generations, Path(folder))
     sync = Sync(source, generations, metrics, interval_s=interval_s, longest_pause_s=longest_s)
