@@ -13,7 +13,12 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates, egress, preflight
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
+    certificates,
+    egress,
+    images,
+    preflight,
+)
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -83,15 +88,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not workers:
             found.append("the group gpu_workers has no host of this site: name at least one")
         values: dict[str, Any] = {}
+        leader = variables["hostvars"][(leaders or members)[0]]
         for role in roles:
-            found += self._role(role, variables["hostvars"][(leaders or members)[0]], values)
+            # What the chart requires, nobody else needs.
+            if role != "chart" or leader.get("stack_source") == "chart":
+                found += self._role(role, leader, values)
         doors = {
             host: variables["hostvars"][host].get("kubeadm_node_ip")
             or variables["hostvars"][host].get("ansible_host", host)
             for host in dict.fromkeys([*groups.get("ingress", []), *leaders])
             if host in members
         }
-        found += egress.variable_problems(values, doors)
+        found += egress.variable_problems(values, doors) + images.problems(values)
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
         gpus = {

@@ -23,6 +23,7 @@ MODULES = {
     "cri_tools": ("cri-tools", "sigs.k8s.io/cri-tools"),
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
+    "helm": ("helm", "helm.sh/helm/v3"),
     "json_exporter": ("json-exporter", "github.com/prometheus-community/json_exporter"),
     "keda": ("keda", "github.com/kedacore/keda/v2"),
     "kube_rbac_proxy": ("kube-rbac-proxy", "github.com/brancz/kube-rbac-proxy"),
