@@ -33,14 +33,14 @@ options:
 EXAMPLES = r"""
 - name: Name the image
   ansible.builtin.debug:
-    msg: "{{ 'cartesia-sonic-rosy-dragon' | baremetal.sonic.full_image('us-docker.pkg.dev/cartesia-external/self-serve', 'sonic-20251118') }}"
+    msg: "{{ 'worker' | baremetal.sonic.full_image('registry.example.com/speech', 'sonic-1') }}"
 """
 
 RETURN = r"""
 _value:
   description: The image.
   type: str
-  sample: us-docker.pkg.dev/cartesia-external/self-serve/cartesia-sonic-rosy-dragon:sonic-20251118
+  sample: registry.example.com/speech/worker:sonic-1
 """
 
 from collections.abc import Callable

@@ -33,14 +33,14 @@ options:
 EXAMPLES = r"""
 - name: Name the image
   ansible.builtin.debug:
-    msg: "{{ 'us-docker.pkg.dev/cartesia-external/self-serve/cartesia-sonic-rosy-dragon:sonic-20251118' | baremetal.sonic.short_image('us-docker.pkg.dev/cartesia-external/self-serve', 'sonic-20251118') }}"
+    msg: "{{ 'registry.example.com/speech/worker:sonic-1' | baremetal.sonic.short_image('registry.example.com/speech', 'sonic-1') }}"
 """
 
 RETURN = r"""
 _value:
   description: The image.
   type: str
-  sample: cartesia-sonic-rosy-dragon
+  sample: worker
 """
 
 from collections.abc import Callable
