@@ -106,6 +106,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
+        found += preflight.nats_problems(values)
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
         return found, preflight.gpu_warnings(asked, counts)

@@ -79,3 +79,26 @@ def test_virtual_ip(address: str, problem: str) -> None:
     found = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
     assert len(found) == bool(problem)
     assert all(problem in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("users", "said"),
+    [
+        ({}, []),
+        ({"api": "a" * 16, "worker": "b_-4567890123456"}, []),
+        ({"api": "a" * 16}, ["nats_users.worker"]),
+        ({"api": "short", "worker": "1234567890123456"}, ["nats_users.api", "nats_users.worker"]),
+        ({"api": "a" * 16, "worker": "b" * 16, "admin": "c" * 16}, ["nats_users: admin"]),
+    ],
+)
+def test_nats_users(users: dict[str, str], said: list[str]) -> None:
+    problems = preflight.nats_problems({"nats_users": users})
+    assert [line[: len(start)] for line, start in zip(problems, said, strict=True)] == said
+    assert "short" not in "".join(problems)
+
+
+def test_nats_certificate_comes_whole() -> None:
+    tls = {"nats_certificate": "c", "nats_key": "k", "nats_ca": "a"}
+    assert preflight.nats_problems(tls) == []
+    [problem] = preflight.nats_problems(tls | {"nats_key": ""})
+    assert problem.startswith("nats_key: give all of")
