@@ -36,15 +36,29 @@ def ansible(
     )
 
 
-def on_lab(playbook: str, **variables: Any) -> str:
-    """Run one of the playbooks with these variables over the lab's own; returns its output."""
+def tried_on_lab(
+    playbook: str, *options: str, **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the playbooks with these variables over the lab's own; it may fail."""
     lab = Lab.load(os.environ.get("LAB") or "lab")
-    done = ansible(
-        *("-i", "inventories/lab", f"playbooks/{playbook}", "-e", json.dumps(variables)),
+    return ansible(
+        *("-i", "inventories/lab", f"playbooks/{playbook}", "-e", json.dumps(variables), *options),
         environment=lab.environment,
     )
+
+
+def on_lab(playbook: str, *options: str, **variables: Any) -> str:
+    """Run one of the playbooks with these variables over the lab's own; returns its output."""
+    done = tried_on_lab(playbook, *options, **variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def refused_on_lab(playbook: str, **variables: Any) -> str:
+    """Run a playbook that has to fail; returns its output, in one line."""
+    done = tried_on_lab(playbook, **variables)
+    assert done.returncode != 0, done.stdout[-4000:]
+    return " ".join(done.stdout.split())
 
 
 def offline(folder: Path, inventory: Any, play: Any, variables: Mapping[str, Any]) -> None:

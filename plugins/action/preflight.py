@@ -16,6 +16,7 @@ from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_S
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
     egress,
+    images,
     licensing,
     preflight,
 )
@@ -88,15 +89,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not workers:
             found.append("the group gpu_workers has no host of this site: name at least one")
         values: dict[str, Any] = {}
+        leader = variables["hostvars"][(leaders or members)[0]]
         for role in roles:
-            found += self._role(role, variables["hostvars"][(leaders or members)[0]], values)
+            # What the chart requires, nobody else needs.
+            if role != "chart" or leader.get("stack_source") == "chart":
+                found += self._role(role, leader, values)
         doors = {
             host: variables["hostvars"][host].get("kubeadm_node_ip")
             or variables["hostvars"][host].get("ansible_host", host)
             for host in dict.fromkeys([*groups.get("ingress", []), *leaders])
             if host in members
         }
-        found += egress.variable_problems(values, doors)
+        found += egress.variable_problems(values, doors) + images.problems(values)
         found += preflight.artifact_problems(values)
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
@@ -107,6 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
+        found += preflight.nats_problems(values)
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
         return found, preflight.gpu_warnings(asked, counts)

@@ -100,6 +100,15 @@ def deployment_progress(obj: Object) -> Progress:
     return Progress(True, f"{available} of {wanted} pods available", wanted, ready)
 
 
+def first_progress(obj: Object, newest: Iterable[Object]) -> Progress:
+    """Progress of a Deployment to the first ready pod of its newest revision."""
+    status = obj.get("status") or {}
+    if _count(status, "observedGeneration") < int(obj["metadata"].get("generation", 0)):
+        return Progress(False, "the controller has not yet seen the new template", 1, 0)
+    ready = sum(pod_ready(pod) for pod in newest)
+    return Progress(ready > 0, f"{ready} pods of the new revision ready", 1, ready)
+
+
 def may_be_crowded(obj: Object, least: int) -> bool:
     """Whether a Deployment has `least` pods available and none of an old revision.
 
@@ -219,11 +228,13 @@ def assess(
     replicasets: Iterable[Object],
     crash_restarts: int,
     least: int | None = None,
+    first: bool = False,
 ) -> Assessment:
     """One workload's state from the objects of its namespace.
 
     Only pods of the newest revision are diagnosed: what ails an old one no longer matters.
     least: for a Deployment that an autoscaler scales, the pods that suffice (may_be_crowded).
+    first: whether one ready pod of the newest revision suffices; the others are not looked at.
     """
     if workload is None:
         trouble = Trouble("missing", "it does not exist")
@@ -231,6 +242,8 @@ def assess(
     progress = PREDICATES[target.kind](workload)
     replicaset = _newest_replicaset(workload, replicasets) if target.kind == "Deployment" else None
     mine, newest = _pods_of(target, workload, pods, replicaset)
+    if first:
+        mine, progress = newest, first_progress(workload, newest)
     crowded = least is not None and may_be_crowded(workload, least)
     if crowded:
         progress = crowded_progress(progress, newest)

@@ -10,7 +10,7 @@ wait first saw the trouble, so that clocks need not agree and an old message get
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -152,6 +152,7 @@ class Wait:
         api_services: Sequence[str] = (),
         check: Check | None = None,
         least: Mapping[Target, int] | None = None,
+        first: Collection[Target] = (),
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -163,6 +164,7 @@ class Wait:
         self._api_services = api_services
         self._check = check
         self._least = least or {}
+        self._first = first
         self._clock = clock
         self._today = today
         self._since: dict[tuple[Target, str], float] = {}
@@ -219,6 +221,7 @@ class Wait:
             else [],
             self._graces.crash_restarts,
             self._least.get(target),
+            target in self._first,
         )
 
     def _service_troubles(self) -> dict[str, str]:

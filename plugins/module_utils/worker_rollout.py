@@ -11,6 +11,7 @@ however many GPUs happen to be free.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ class Plan:
     strategies: each worker's rollingUpdate. waves: batches of the longest rollout, one after the
     other; 0 when no pod is replaced. handover: Deployments cut to the number of their pods, which
     would fall to 1 when the apply no longer names it. stale: ScaledObjects of workers without
-    autoscaling. replaced: workers whose pods are replaced. keda: whether the API knows
-    ScaledObjects.
+    autoscaling. replaced: workers whose pods are replaced. before: of these, as they were applied
+    before, those whose rollout was complete. keda: whether the API knows ScaledObjects.
     """
 
     strategies: Mapping[str, Mapping[str, int]]
@@ -88,6 +89,7 @@ class Plan:
     handover: Sequence[Object] = ()
     stale: Sequence[Object] = ()
     replaced: Sequence[str] = ()
+    before: Sequence[Object] = ()
     keda: bool = False
 
     @property
@@ -224,6 +226,50 @@ def handover(workers: Iterable[Worker], namespace: str) -> list[Object]:
     return found
 
 
+def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Object]:
+    """Deployments of workers that are replaced, as the manager applied them when they ran well."""
+    found: list[Object] = []
+    for worker in workers:
+        if not worker.replaced or not worker.live or not deployment_progress(worker.live).done:
+            continue
+        made = applied(worker.live, manager)
+        if made:
+            head = {"apiVersion": "apps/v1", "kind": "Deployment"}
+            metadata = {**made.get("metadata", {}), "name": worker.name, "namespace": namespace}
+            found.append({**made, **head, "metadata": metadata})
+    return found
+
+
+def applied(live: Object, manager: str) -> dict[str, Any]:
+    """What a manager applied to an object, by the API server's own notes; empty if nothing."""
+    for entry in live["metadata"].get("managedFields") or []:
+        if entry["manager"] == manager and entry["operation"] == "Apply":
+            made: dict[str, Any] = _owned(live, entry["fieldsV1"])
+            return made
+    return {}
+
+
+def _owned(value: Any, fields: Object) -> Any:
+    """The part of a value that fields of the format FieldsV1 name.
+
+    A key is f: and a field's name, k: and the keys of a list's item, or v: and an item of a set.
+    """
+    inner = {key: more for key, more in fields.items() if key != "."}
+    if not inner:
+        return value
+    if isinstance(value, Mapping):
+        names = {key.removeprefix("f:"): more for key, more in inner.items()}
+        return {name: _owned(value[name], more) for name, more in names.items() if name in value}
+    keys = [(key[0], json.loads(key[2:]), more) for key, more in inner.items()]
+    # In the order of the object: another order would be another template, and make new pods.
+    return [
+        _owned(item, more) if kind == "k" else item
+        for item in value
+        for kind, wanted, more in keys
+        if (item == wanted if kind == "v" else wanted.items() <= item.items())
+    ]
+
+
 def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object]:
     """This collection's ScaledObjects that are not among the definitions, cut to their names."""
     wanted = kinds(definitions, "ScaledObject")
@@ -263,5 +309,6 @@ def make(
         handover=handover(workers, namespace),
         stale=stale(definitions, there or ()),
         replaced=[worker.name for worker in workers if worker.replaced],
+        before=before(workers, namespace, manager),
         keda=there is not None,
     )

@@ -16,14 +16,8 @@ description:
   - Fails at once when the artifact sync refuses one of the files, with the reason.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
+  - baremetal.sonic.cluster
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   namespace:
     description: Namespace of the stack.
     type: str
@@ -36,8 +30,6 @@ options:
     description: Seconds to wait at most.
     type: int
     default: 300
-requirements:
-  - kubernetes (Python package) on the host that runs the module
 seealso:
   - module: baremetal.sonic.bucket_files
 """
@@ -70,6 +62,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.artifacts import (
     FOLLOWERS,
     RefusedError,
@@ -78,7 +74,6 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.artifacts import (
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import collection
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
 
 PAUSE_S = 0.5
 SERVICE = "artifact-sync:8080"
@@ -88,8 +83,7 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "files": {"type": "dict", "required": True},
             "timeout": {"type": "int", "default": 300},
@@ -98,7 +92,7 @@ def main() -> None:
     )
     namespace = module.params["namespace"]
     wanted = {name: str(version or "") for name, version in module.params["files"].items()}
-    client = client_of(module, "every pod to have the artifacts", generation="", pods=0)
+    client = client_of(module, "wait until every pod has the artifacts", generation="", pods=0)
     began = time.monotonic()
     if module.check_mode:
         module.exit_json(changed=False, elapsed_s=0.0, generation="", pods=0)

@@ -17,17 +17,11 @@ description:
     that says so.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.cluster
 attributes:
   check_mode:
     details: A licence is compared with the one in force by its terms; its signature is not verified.
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  context:
-    description: Context of the kubeconfig; its current one by default.
-    type: str
   namespace:
     description: Namespace of the license proxy.
     type: str
@@ -86,8 +80,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import client_of
 
 
 class LicenseProxy:
@@ -141,8 +138,7 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
+            **CLUSTER_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "service": {"type": "str", "default": "license-proxy:8080"},
             "license": {"type": "str", "no_log": True},
@@ -153,7 +149,7 @@ def main() -> None:
     params = module.params
     empty: dict[str, Any] = {"mode": "", "state": "", "reason": ""}
     proxy = LicenseProxy(
-        client_of(module, "the license proxy", **empty), params["namespace"], params["service"]
+        client_of(module, "ask the license proxy", **empty), params["namespace"], params["service"]
     )
     changed = False
     try:

@@ -74,6 +74,14 @@ replaced:
   type: list
   elements: str
   returned: success
+before:
+  description:
+    - Of the workers whose pods are replaced, the Deployments as they were applied before. Applied
+      again under the same field manager, they bring back what ran.
+    - Without those whose rollout was not complete; it would not help to go back to them.
+  type: list
+  elements: dict
+  returned: success
 handover:
   description:
     - Deployments, cut to the number of their pods. An autoscaler is to set it from now on, and it

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,37 @@ def scaling_problems(workers: Sequence[Mapping[str, Any]]) -> list[str]:
                 " so set it above 0 and up to 1"
             )
     return found
+
+
+def nats_problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with nats_users and NATS' certificate; passwords are not told.
+
+    Args:
+        values: variables of the role nats by name; what has its default may be missing.
+    """
+    missing = [name for name in NATS_TLS if not values.get(name)]
+    found = []
+    if 0 < len(missing) < len(NATS_TLS):
+        found.append(f"{' and '.join(missing)}: give all of {', '.join(NATS_TLS)}, or none")
+    users = values.get("nats_users") or {}
+    if not users:
+        return found
+    found += [
+        f"nats_users: {name} is nobody's: give passwords of api and worker"
+        for name in sorted(users.keys() - NATS_USERS)
+    ]
+    for name in sorted(NATS_USERS):
+        if not NATS_PASSWORD.fullmatch(str(users.get(name, ""))):
+            found.append(
+                f"nats_users.{name} has to be a password of 16 or more letters, digits, - or _, a"
+                " letter first: it becomes part of an address"
+            )
+    return found
+
+
+NATS_TLS = ("nats_certificate", "nats_key", "nats_ca")
+NATS_USERS = frozenset({"api", "worker"})
+NATS_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{15,}")
 
 
 def least_pods(worker: Mapping[str, Any]) -> int:

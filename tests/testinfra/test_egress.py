@@ -24,10 +24,11 @@ from kubernetes import client
 
 from lab.config import LICENSE_HOST, STORAGE_HOST
 from lab.waiting import wait
-from plugins.module_utils.speech import Speech, SpeechError, SpeechRequest, speak
+from plugins.module_utils.speech import SpeechError
 from plugins.plugin_utils.egress import cells
 from tests.playbooks import on_lab
 from tests.testinfra.probing import DENIED, GREETING, OPEN, WORLD, Place, Prober, Target, World
+from tests.testinfra.speaking import speech
 
 ROOT = Path(__file__).resolve().parents[2]
 MATRIX = yaml.safe_load((ROOT / "roles/egress/vars/main/matrix.yml").read_text())["egress_matrix"]
@@ -248,19 +249,6 @@ class Scene:
         while (wrong := self.disagreements(profile)) and time.monotonic() < limit:
             time.sleep(1)
         return wrong
-
-
-def speech(info: dict[str, Any], text: str) -> Speech:
-    """Text in through the ingress, speech out. Raises SpeechError."""
-    return speak(
-        SpeechRequest(
-            url=info["ingress_url"],
-            address=info["ingress_address"],
-            ca_file=info["ca_file"],
-            api_key=info["api_key"],
-            transcript=text,
-        )
-    )
 
 
 def namespace_is_gone(core: client.CoreV1Api) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible.plugins.loader import init_plugin_loader
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,3 +20,5 @@ def link_collection() -> None:
 
 
 link_collection()
+# Before the first import of a plugin: templates find the collection's filters, too.
+init_plugin_loader([str(ROOT / ".lab" / "collections")])

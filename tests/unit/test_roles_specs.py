@@ -24,6 +24,7 @@ MODULES = {
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
     "fake_gcs_server": ("fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
     "haproxy_ingress": ("haproxy-ingress", "github.com/jcmoraisjr/haproxy-ingress"),
+    "helm": ("helm", "helm.sh/helm/v3"),
     "json_exporter": ("json-exporter", "github.com/prometheus-community/json_exporter"),
     "keda": ("keda", "github.com/kedacore/keda/v2"),
     "kube_rbac_proxy": ("kube-rbac-proxy", "github.com/brancz/kube-rbac-proxy"),

@@ -7,18 +7,14 @@ import math
 import os
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
-from ansible.template import Templar, trust_as_template
 
-ROOT = Path(__file__).resolve().parents[2]
-ROLE = ROOT / "roles/workers"
+from tests.unit import rendering
+
 THRESHOLD = 0.6
 
 
@@ -29,20 +25,9 @@ def worker(name: str = "tts-worker", **autoscaling: Any) -> dict[str, Any]:
     return entry | ({"autoscaling": {"enabled": True} | autoscaling} if autoscaling else {})
 
 
-@cache
-def load_plugins() -> None:
-    """Let Ansible find its filters and lookups."""
-    init_plugin_loader()
-
-
 def render(*workers: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
     """The objects that the role applies."""
-    load_plugins()
-    values = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
-    values |= {"site_namespace": "cartesia", "workers_list": list(workers)} | variables
-    look = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/workers.yml.j2') }}}}"
-    templar = Templar(loader=DataLoader(), variables=values)
-    return list(yaml.safe_load_all(templar.template(trust_as_template(look))))
+    return rendering.render("workers", "workers.yml.j2", workers_list=list(workers), **variables)
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -172,3 +172,18 @@ def test_autoscaler_may_ask_for_more_than_there_is(
     assessment = rollout.assess(WORKER, workload, mine, SETS, crash_restarts=3, least=least)
     assert assessment.progress.done is done
     assert [trouble.cause for trouble in assessment.troubles] == causes
+
+
+def test_one_new_pod_may_suffice() -> None:
+    loading = CASES["deployment_loading"]["object"]
+
+    def first(*pods: Any) -> rollout.Assessment:
+        return rollout.assess(WORKER, loading, pods, SETS, crash_restarts=3, first=True)
+
+    none = first(owned("ready", "rs-1"), owned("loading", "rs-2"))
+    assert not none.progress.done
+    assert none.progress.message == "0 pods of the new revision ready"
+    assert len(none.pods) == 1
+    assert first(owned("ready", "rs-2"), owned("loading", "rs-1")).progress.done
+    broken = first(owned("ready", "rs-1"), owned("image_back_off", "rs-2"))
+    assert [trouble.cause for trouble in broken.troubles] == ["image"]

@@ -264,3 +264,88 @@ def test_cordoned_node_has_nothing_free() -> None:
     ]
     assert worker_rollout.free(nodes[:1], [], "nvidia.com/gpu") == 0
     assert worker_rollout.free(nodes, [], "nvidia.com/gpu") == 2
+
+
+# As the API server keeps it of an apply: the manager owns these fields and items, and no others.
+OWNED: dict[str, Any] = {
+    "f:metadata": {"f:labels": {"f:app": {}}},
+    "f:spec": {
+        "f:template": {
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"worker"}': {
+                        ".": {},
+                        "f:name": {},
+                        "f:image": {},
+                        "f:env": {
+                            'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}},
+                            'k:{"name":"B"}': {".": {}, "f:name": {}, "f:value": {}},
+                        },
+                        "f:volumeMounts": {'k:{"mountPath":"/tmp"}': {".": {}, "f:mountPath": {}}},
+                    }
+                },
+                "f:volumes": {'k:{"name":"tmp"}': {".": {}, "f:name": {}, "f:emptyDir": {}}},
+            }
+        }
+    },
+}
+
+
+def live_with_owners() -> dict[str, Any]:
+    container = {
+        "name": "worker",
+        "image": "worker:1",
+        "imagePullPolicy": "IfNotPresent",
+        "env": [
+            {"name": "B", "value": "2"},
+            {"name": "mine", "value": "by hand"},
+            {"name": "A", "value": "1"},
+        ],
+        "volumeMounts": [{"mountPath": "/tmp", "readOnly": False}],
+    }
+    volumes = [{"name": "tmp", "emptyDir": {}}]
+    return {
+        "metadata": {
+            "name": "tts",
+            "labels": {"app": "tts", "other": "x"},
+            "managedFields": [
+                {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {}}},
+                {"manager": MANAGER, "operation": "Apply", "fieldsV1": OWNED},
+            ],
+        },
+        "spec": {"template": {"spec": {"containers": [container], "volumes": volumes}}},
+    }
+
+
+def test_what_was_applied_is_read_from_the_object() -> None:
+    made = worker_rollout.applied(live_with_owners(), MANAGER)
+    # The live order stays: another one would be another template.
+    env = [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
+    container = {"name": "worker", "image": "worker:1", "env": env}
+    container["volumeMounts"] = [{"mountPath": "/tmp"}]
+    volumes = [{"name": "tmp", "emptyDir": {}}]
+    assert made == {
+        "metadata": {"labels": {"app": "tts"}},
+        "spec": {"template": {"spec": {"containers": [container], "volumes": volumes}}},
+    }
+    assert worker_rollout.applied(live_with_owners(), "another") == {}
+
+
+def test_what_ran_before_is_kept_where_it_ran() -> None:
+    cluster = Cluster(6)
+    cluster.run("tts", 2)
+    cluster.run("stt", 2)
+    cluster.run("loading", 2, ready=1)
+    for live in cluster.deployments.values():
+        live["metadata"]["managedFields"] = live_with_owners()["metadata"]["managedFields"]
+    made = plan(
+        cluster,
+        deployment("tts", 2, "worker:2"),
+        deployment("stt", 2),
+        deployment("loading", 2, "worker:2"),
+    )
+    assert made.replaced == ["tts", "loading"]
+    [before] = made.before
+    assert before["metadata"]["name"] == "tts"
+    assert before["metadata"]["namespace"] == NAMESPACE
+    assert before["spec"]["template"]["spec"]["containers"][0]["image"] == "worker:1"

@@ -130,3 +130,26 @@ def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
     text = Path(__file__).parents[4].joinpath("roles/egress/defaults/main.yml").read_text()
     names = [(e["name"], e["used_by"]) for e in yaml.safe_load(text)["egress_allowlist"]]
     assert (preflight.STORAGE["name"], preflight.STORAGE["used_by"]) in names
+
+
+@pytest.mark.parametrize(
+    ("users", "said"),
+    [
+        ({}, []),
+        ({"api": "a" * 16, "worker": "b_-4567890123456"}, []),
+        ({"api": "a" * 16}, ["nats_users.worker"]),
+        ({"api": "short", "worker": "1234567890123456"}, ["nats_users.api", "nats_users.worker"]),
+        ({"api": "a" * 16, "worker": "b" * 16, "admin": "c" * 16}, ["nats_users: admin"]),
+    ],
+)
+def test_nats_users(users: dict[str, str], said: list[str]) -> None:
+    problems = preflight.nats_problems({"nats_users": users})
+    assert [line[: len(start)] for line, start in zip(problems, said, strict=True)] == said
+    assert "short" not in "".join(problems)
+
+
+def test_nats_certificate_comes_whole() -> None:
+    tls = {"nats_certificate": "c", "nats_key": "k", "nats_ca": "a"}
+    assert preflight.nats_problems(tls) == []
+    [problem] = preflight.nats_problems(tls | {"nats_key": ""})
+    assert problem.startswith("nats_key: give all of")

@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deploys a Helm chart, and shows beforehand what that would change."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: helm_release
+short_description: Deploys a Helm chart, and shows beforehand what that would change
+version_added: "0.1.0"
+author: baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Makes a release be deployed from a chart with given values, from no others, and nothing but that.
+  - Renders the chart on the server's side first, and makes a new revision only when values, chart or
+    rendered objects differ from those of the revision that is deployed. M(kubernetes.core.helm) needs
+    the plugin helm-diff to see a chart that changed without its version, or to show a difference.
+  - Values reach helm by its standard input. They are in no file and in no command line.
+  - Does not wait for the workloads; M(baremetal.sonic.worker_capacity) does, and says why when they fail.
+  - What others changed in the release's objects since is left alone, as Helm does it.
+extends_documentation_fragment:
+  - baremetal.sonic.attributes
+options:
+  kubeconfig:
+    description: Path, on the host that runs the module, of the kubeconfig to use.
+    type: path
+    required: true
+  name:
+    description: Name of the release.
+    type: str
+    required: true
+  namespace:
+    description: Namespace of the release. It has to exist.
+    type: str
+    required: true
+  state:
+    description:
+      - With V(rolled_back), revision O(revision) is deployed again, as a new revision.
+      - With V(absent), the release is removed with its objects and its history.
+    type: str
+    choices: [absent, present, rolled_back]
+    default: present
+  chart:
+    description: Folder or archive of the chart, on the host that runs the module.
+    type: path
+  values:
+    description: Values of the chart.
+    type: dict
+    default: {}
+  secret_values:
+    description: More values, which go over O(values) and which no log and no difference shows.
+    type: dict
+    default: {}
+  revision:
+    description: The revision to go back to.
+    type: int
+  history:
+    description: Revisions that Helm keeps.
+    type: int
+    default: 10
+  timeout:
+    description: Seconds that a removal may take.
+    type: int
+    default: 120
+requirements:
+  - helm 3.14 or later on the host that runs the module
+  - kubernetes (Python package), which brings PyYAML, on the host that runs the module
+seealso:
+  - module: kubernetes.core.helm
+"""
+
+EXAMPLES = r"""
+- name: Deploy the vendor's chart
+  baremetal.sonic.helm_release:
+    kubeconfig: /etc/kubernetes/admin.conf
+    name: cartesia
+    namespace: cartesia
+    chart: /opt/baremetal-sonic/charts/cartesia-1.0.0.tgz
+    values:
+      clusterName: rack1
+"""
+
+RETURN = r"""
+revision:
+  description: The release's revision at the end; 0 when there is none.
+  type: int
+  returned: success
+previous:
+  description: The revision that was deployed before, to go back to; 0 when there was none.
+  type: int
+  returned: success
+workloads:
+  description: The release's Deployments, StatefulSets and DaemonSets (kind, namespace, name).
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.baremetal.sonic.plugins.module_utils import helm
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
+
+
+def main() -> None:
+    """Runs the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["absent", "present", "rolled_back"],
+                "default": "present",
+            },
+            "chart": {"type": "path"},
+            "values": {"type": "dict", "default": {}},
+            "secret_values": {"type": "dict", "default": {}, "no_log": True},
+            "revision": {"type": "int"},
+            "history": {"type": "int", "default": 10},
+            "timeout": {"type": "int", "default": 120},
+        },
+        required_if=[("state", "present", ["chart"]), ("state", "rolled_back", ["revision"])],
+        supports_check_mode=True,
+    )
+    if KUBERNETES_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
+    params = module.params
+    binary = module.get_bin_path("helm")
+    absent = [path for path in (params["kubeconfig"], params["chart"]) if path and not _there(path)]
+    if module.check_mode and (absent or not binary):
+        # An earlier task of the same run would have brought it.
+        missing = ", ".join([*absent, *([] if binary else ["helm"])])
+        module.exit_json(
+            changed=params["state"] == "present",
+            msg=f"would look at {params['name']}; not there yet: {missing}",
+            revision=0, previous=0, workloads=[],
+        )  # fmt: skip
+    if not binary:
+        module.fail_json(msg="helm is not installed on this host: add it to chart_packages")
+    api = helm.Helm(
+        module.run_command, binary, params["kubeconfig"], params["namespace"], params["name"]
+    )
+    try:
+        module.exit_json(**_do(module, api))
+    except helm.HelmError as error:
+        module.fail_json(msg=f"release {params['name']}: {error}")
+
+
+def _there(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _do(module: AnsibleModule, api: helm.Helm) -> dict[str, Any]:
+    params, namespace = module.params, module.params["namespace"]
+    before = api.current()
+    if before.status.startswith("pending") and params["state"] == "present":
+        raise helm.HelmError(
+            f"revision {before.revision} is {before.status}: somebody deploys it right now, or was"
+            " interrupted. In the latter case go back with: helm rollback, or helm uninstall when it"
+            " is the first revision"
+        )
+    after = helm.Release()
+    if params["state"] == "absent":
+        changed = before.revision > 0
+        if changed and not module.check_mode:
+            api.removed(params["timeout"])
+    elif params["state"] == "rolled_back":
+        changed = before.revision != params["revision"]
+        after = before
+        if changed and not module.check_mode:
+            api.rolled_back(params["revision"])
+            after = api.current()
+    else:
+        values = helm.merged(params["values"], params["secret_values"])
+        args = (params["chart"], values)
+        after = api.upgraded(*args, dry_run=True, history=params["history"])
+        changed = not helm.same(before, after)
+        if changed and not module.check_mode:
+            after = api.upgraded(*args, dry_run=False, history=params["history"])
+    secret = params["secret_values"]
+    return {
+        "changed": changed,
+        "revision": (after if changed else before).revision,
+        "previous": before.revision if before.status == helm.DEPLOYED else 0,
+        "workloads": after.workloads(namespace),
+        "diff": {
+            "before": before.told(secret),
+            "after": (after if changed else before).told(secret),
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of container images, as an inventory writes them and as the two sources want them.
+
+An inventory may give an image by its name alone, as the vendor's examples do: registry and tag then
+come from stack_image_registry and stack_release_tag. The roles' own manifests need it in full, the
+vendor's chart completes names itself. A digest (NAME@sha256:...) stands for itself in both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# The grammar of github.com/distribution/reference, without its rare cases.
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_NAME = re.compile(rf"{_PART}(?:@sha256:[0-9a-f]{{64}})?")
+
+
+def full_image(image: str, registry: str, tag: str) -> str:
+    """An image with its registry and its tag or digest; one with a registry is taken as it is."""
+    if "/" in image:
+        return image
+    if "@" not in image and ":" not in image:
+        image = f"{image}:{tag}"
+    return f"{registry}/{image}"
+
+
+def short_image(image: str, registry: str, tag: str) -> str:
+    """An image as the vendor's chart wants it: without registry and tag, which it adds."""
+    name = image.removeprefix(f"{registry}/")
+    return name if "@" in name else name.removesuffix(f":{tag}")
+
+
+def _told(image: str, registry: str, tag: str, source: str) -> str:
+    """What is wrong with an image for a source; empty when nothing is."""
+    if not _REFERENCE.fullmatch(image):
+        return (
+            "is no name of an image: give REGISTRY/NAME:TAG, REGISTRY/NAME@sha256:DIGEST (64"
+            " hexadecimal digits), or the NAME alone"
+        )
+    if source == "chart":
+        if not _NAME.fullmatch(short_image(image, registry, tag)):
+            return (
+                "cannot come from the chart, which adds registry and tag itself: give a NAME below"
+                f" stack_image_registry ({registry}) with the tag stack_release_tag"
+                f" ({tag or 'not set'})"
+            )
+    elif not tag and not re.search(r"[/@:]", image):
+        return "has no registry and no tag: give it in full, or set stack_release_tag"
+    return ""
+
+
+def problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with where the stack and its images come from.
+
+    Args:
+        values: variables of the roles stack, chart and workers by name; defaults may be missing.
+    """
+    source = values.get("stack_source") or "manifests"
+    registry = values.get("stack_image_registry") or REGISTRY
+    tag = values.get("stack_release_tag") or ""
+    found = []
+    if source == "chart" and not tag:
+        found.append("stack_source chart needs stack_release_tag: the tag of the vendor's images")
+    for worker in values.get("workers_list") or []:
+        image = str(worker["workerArgs"]["image"])
+        if told := _told(image, registry, tag, source):
+            found.append(f"worker {worker['name']}: image {image} {told}")
+    return found + account_problems(values.get("stack_service_account") or "")
+
+
+REGISTRY = "us-docker.pkg.dev/cartesia-external/self-serve"
+ACCOUNT_KEYS: Sequence[str] = ("client_email", "private_key")
+
+
+def account_problems(text: str) -> list[str]:
+    """Whether a text can be a service-account file; the text itself is never told."""
+    if not text:
+        return []
+    try:
+        account = json.loads(text)
+        if all(account.get(key) for key in ACCOUNT_KEYS):
+            return []
+    except (ValueError, AttributeError):
+        pass
+    told = (
+        "stack_service_account is not the text of a service-account file: give what the vendor"
+        f" sent, JSON with {' and '.join(ACCOUNT_KEYS)}"
+    )
+    return [told]

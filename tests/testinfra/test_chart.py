@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stack from a Helm chart: over the manifests' only when asked to, and then it speaks.
+
+The chart is tests/chart/cartesia, a stand-in that takes the vendor's values. The lab's own stack is
+removed for it, and put back at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from tests.playbooks import on_lab, refused_on_lab
+from tests.testinfra.speaking import speech
+
+STACK = "cartesia"
+CHART = {"stack_source": "chart"}
+
+
+def versions(apps: client.AppsV1Api) -> dict[str, str]:
+    """The generation of each Deployment's specification, with its identity."""
+    found = apps.list_namespaced_deployment(STACK).items
+    return {d.metadata.name: f"{d.metadata.uid} {d.metadata.generation}" for d in found}
+
+
+def revisions(core: client.CoreV1Api) -> list[str]:
+    """The release's revisions, by the Secrets in which Helm keeps them."""
+    kept = core.list_namespaced_secret(STACK, label_selector="owner=helm,name=cartesia").items
+    return sorted(secret.metadata.name for secret in kept)
+
+
+def test_chart_over_manifests_is_refused(apps: client.AppsV1Api, info: dict[str, Any]) -> None:
+    before = versions(apps)
+    for playbook in ("platform.yml", "stack.yml"):
+        said = refused_on_lab(playbook, **CHART)
+        assert "was deployed with stack_source: manifests, and stack_source is now chart" in said
+        assert "-e stack_switch=true" in said
+        assert "changed=0" in said
+    assert versions(apps) == before
+    assert speech(info, "Nothing has changed.").duration_s > 0.5
+
+
+@pytest.fixture(scope="module")
+def chart() -> Iterator[float]:
+    """The lab with the chart's stack; the seconds that its deployment took."""
+    started = time.monotonic()
+    try:
+        for playbook in ("platform.yml", "stack.yml"):
+            on_lab(playbook, **CHART, stack_switch=True)
+        yield time.monotonic() - started
+    finally:
+        for playbook in ("platform.yml", "stack.yml"):
+            on_lab(playbook, stack_switch=True)
+
+
+def test_chart_speaks(
+    chart: float,
+    info: dict[str, Any],
+    apps: client.AppsV1Api,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("switch_s", round(chart))
+    assert speech(info, "From the chart, through the same ingress.").duration_s > 1
+    found = apps.list_namespaced_deployment(STACK).items
+    release = "meta.helm.sh/release-name"
+    made = {d.metadata.name for d in found if (d.metadata.annotations or {}).get(release)}
+    assert made == {"cartesia-api", "license-proxy", "nats", "stt-worker", "tts-worker"}
+
+
+def test_secrets_are_there(chart: float, core: client.CoreV1Api) -> None:
+    keys = core.read_namespaced_secret("api-key-secret", STACK).data
+    assert set(keys) == {"CONTAINER_KEY", "CARTESIA_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
+
+
+def test_again_makes_no_revision(chart: float, core: client.CoreV1Api) -> None:
+    before = revisions(core)
+    assert len(before) == 1
+    assert "changed=0" in on_lab("stack.yml", **CHART)
+    assert revisions(core) == before
+
+
+def test_check_mode_shows_what_would_change(
+    chart: float, core: client.CoreV1Api, apps: client.AppsV1Api
+) -> None:
+    before = (revisions(core), versions(apps))
+    more = {"chart_values": {"legacyComponents": {"enabled": True}}}
+    said = on_lab("stack.yml", "--check", "--diff", **CHART, **more)
+    # The value, and what the chart makes of it.
+    assert "\n-  enabled: false\n+  enabled: true\n" in said
+    assert "\n+  legacy: 'true'\n" in said
+    assert "changed=1 " in said
+    assert (revisions(core), versions(apps)) == before
+
+
+def test_unknown_value_is_refused(
+    chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
+) -> None:
+    before = (revisions(core), versions(apps))
+    said = refused_on_lab("stack.yml", **CHART, chart_values={"ingress": {"enabld": True}})
+    assert "enabld" in said
+    assert (revisions(core), versions(apps)) == before
+    assert speech(info, "That was refused.").duration_s > 0.5
+
+
+def test_revision_without_capacity_goes_back(
+    chart: float, core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    before = revisions(core)
+    # No GPU of this kind is anywhere.
+    broken = {
+        "model": "sonic-reference",
+        "image": "worker",
+        "capacity": 4,
+        "gpuType": "nvidia.com/none",
+    }
+    said = refused_on_lab(
+        "stack.yml", **CHART, workers_list=[{"name": "tts-worker", "workerArgs": broken}]
+    )
+    assert "is back at what revision 1 was, because revision 2 did not get capacity" in said
+    assert "Insufficient nvidia.com/none" in said
+    assert len(revisions(core)) == len(before) + 2
+    assert speech(info, "As it was before.").duration_s > 0.5
+
+
+def test_manifests_over_the_chart_are_refused(chart: float, apps: client.AppsV1Api) -> None:
+    before = versions(apps)
+    said = refused_on_lab("stack.yml")
+    assert "was deployed with stack_source: chart, and stack_source is now manifests" in said
+    assert versions(apps) == before

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three NATS servers: any one may be killed, and a stranger gets in nowhere."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from kubernetes import client, stream
+
+from lab.waiting import wait_while
+from plugins.module_utils.speech import SpeechError
+from tests.playbooks import on_lab
+from tests.testinfra.speaking import speech
+from tests.unit.plugins.plugin_utils.authority import Authority
+
+STACK = "cartesia"
+NATS = "app.kubernetes.io/component=nats"
+# Speaks NATS from inside a pod: says who it is, and prints what the server answers to PING.
+KNOCK = """
+import socket, sys
+with socket.create_connection(("nats", 4222), 5) as s:
+    s.settimeout(5)
+    s.recv(4096)
+    s.sendall(b'CONNECT {"verbose":false%s}\\r\\nPING\\r\\n')
+    print(s.recv(100).decode())
+"""
+
+
+def servers(core: client.CoreV1Api) -> dict[str, Any]:
+    """The ready servers by name."""
+    found = core.list_namespaced_pod(STACK, label_selector=NATS).items
+    return {
+        pod.metadata.name: pod
+        for pod in found
+        if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+    }
+
+
+def test_servers_are_on_three_hosts(core: client.CoreV1Api, info: dict[str, Any]) -> None:
+    assert {pod.spec.node_name for pod in servers(core).values()} == set(info["hosts"])
+
+
+def mute(info: dict[str, Any]) -> str:
+    """Say why the site does not speak."""
+    try:
+        return "" if speech(info, "Still here.").duration_s > 0.3 else "too short"
+    except SpeechError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_any_server_may_be_killed(
+    core: client.CoreV1Api,
+    info: dict[str, Any],
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    name = f"nats-{number}"
+    killed = servers(core)[name].metadata.uid
+    core.delete_namespaced_pod(name, STACK, grace_period_seconds=0)
+    record_property("speaks_again_s", wait_while(lambda: mute(info), 20))
+
+    def missing() -> str:
+        there = servers(core)
+        new = name in there and there[name].metadata.uid != killed
+        return "" if new and len(there) == 3 else f"servers: {sorted(there)}"
+
+    record_property("three_again_s", wait_while(missing, 60))
+    assert mute(info) == ""
+
+
+def knock(core: client.CoreV1Api, who: str) -> str:
+    """What a server answers to somebody in the API's pod, who passes the network policies."""
+    [pod] = core.list_namespaced_pod(STACK, label_selector="app.kubernetes.io/component=api").items[
+        :1
+    ]
+    return str(
+        stream.stream(
+            core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
+            command=["python3", "-c", KNOCK % who],
+            stdout=True, stderr=True, stdin=False, tty=False,
+        )
+    )  # fmt: skip
+
+
+@contextmanager
+def guarded(**variables: Any) -> Iterator[None]:
+    """The lab with these variables of the role nats; without them again at the end."""
+    try:
+        on_lab("stack.yml", **variables)
+        yield
+    finally:
+        on_lab("stack.yml")
+
+
+def test_nobody_connects_without_password_and_tls(
+    core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    users = {name: f"p{secrets.token_hex(12)}" for name in ("api", "worker")}
+    authority = Authority()
+    server = authority.server(["nats"])
+    right = f',"user":"api","pass":"{users["api"]}"'
+    with guarded(nats_users=users):
+        assert mute(info) == ""
+        assert "Authorization Violation" in knock(core, "")
+        assert "Authorization Violation" in knock(core, ',"user":"api","pass":"guessed"')
+        assert "PONG" in knock(core, right)
+        tls = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
+        tls["nats_ca"] = authority.certificate
+        on_lab("stack.yml", nats_users=users, **tls)
+        assert mute(info) == ""
+        # What it answers in plain, before anything is encrypted.
+        assert "PONG" not in knock(core, right)
+        assert "changed=0" in on_lab("stack.yml", nats_users=users, **tls)
+    assert mute(info) == ""
