@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .kube_objects import LABELS as OURS
 from .kube_objects import ApplyApi, look_up

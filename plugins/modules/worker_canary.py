@@ -20,6 +20,7 @@ description:
     that all workers are busy is forgiven. A worker that does not count is asked O(tries) times.
   - Reads only, but for the speech.
 extends_documentation_fragment:
+  - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:
   check_mode:
@@ -110,17 +111,17 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils import speech
+from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.pods import name_of
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout import Target, ready_pods
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
-    client_of,
+    WAIT_OPTIONS,
     finish,
     run_wait,
-)
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
-    OPTIONS,
-    Graces,
-    Wait,
+    wait_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.worker_canary import (
     CanaryError,
@@ -135,7 +136,8 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            **OPTIONS,
+            **CLUSTER_OPTIONS,
+            **WAIT_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "worker": {"type": "str", "required": True},
             "metrics_port": {"type": "int", "default": 8080},
@@ -156,9 +158,9 @@ def main() -> None:
     )
     params = module.params
     target = Target("Deployment", params["namespace"], params["worker"])
-    client = client_of(module, str(target), workloads=[])
+    client = client_of(module, f"wait for {target}", workloads=[], elapsed_s=0.0)
     check = CapacityCheck(client, [target], 1, params["metrics_port"])
-    wait = Wait(client, [target], Graces.of(params), params["timeout"], check=check, first={target})
+    wait = wait_of(module, client, [target], check=check, first={target})
     outcome = run_wait(module, wait)
     if module.check_mode or outcome.failure or not params["url"]:
         finish(module, outcome, requests=0)
@@ -171,7 +173,7 @@ def main() -> None:
         address=params["address"] or "",
         ca_pem=params["ca_pem"] or "",
     )
-    [assessment] = outcome.assessments
+    [assessment] = [found for found in outcome.assessments if found.target == target]
     pods = [name_of(pod) for pod in ready_pods(assessment)]
     try:
         answered = hear(
