@@ -131,19 +131,22 @@ def fires(prometheus: Prometheus, name: str, seconds: float = 90) -> None:
     wait_while(missing, seconds)
 
 
-class TestConnected:
-    """The lab as it is, with a short interval and a short grace period."""
+@pytest.fixture(scope="class")
+def short(site: Site) -> Iterator[None]:
+    """A short interval and a short grace period."""
+    try:
+        on_lab("stack.yml", license_proxy_check_interval=3, license_proxy_grace=GRACE_S)
+        yield
+    finally:
+        site.reach_endpoint(True)
+        outside.set_account(site.lab)
+        on_lab("stack.yml")
+        becomes(site, "connected")
 
-    @pytest.fixture(scope="class", autouse=True)
-    def short(self, site: Site) -> Iterator[None]:
-        try:
-            on_lab("stack.yml", license_proxy_check_interval=3, license_proxy_grace=GRACE_S)
-            yield
-        finally:
-            site.reach_endpoint(True)
-            outside.set_account(site.lab)
-            on_lab("stack.yml")
-            becomes(site, "connected")
+
+@pytest.mark.usefixtures("short")
+class TestConnected:
+    """The lab as it is, but for shorter times."""
 
     def test_the_endpoint_is_reached_by_the_gateway_only(
         self, site: Site, core: client.CoreV1Api
@@ -211,36 +214,40 @@ class TestConnected:
         assert "is in connected mode" in refused(tmp_path, site, Vendor().licence())
 
 
+@pytest.fixture(scope="class")
+def vendor(site: Site) -> Iterator[Vendor]:
+    """No way out, nobody outside, and a vendor whose licences the site takes."""
+    made = Vendor()
+    site.reach_endpoint(False)
+    try:
+        on_lab(
+            "stack.yml",
+            egress_mode="airgapped",
+            license_proxy_mode="airgapped",
+            license_proxy_public_key=made.public_key,
+        )
+        on_lab("egress.yml", egress_mode="airgapped")
+        yield made
+    finally:
+        site.reach_endpoint(True)
+        on_lab("egress.yml")
+        on_lab("stack.yml")
+        becomes(site, "connected")
+
+
+@pytest.mark.usefixtures("vendor")
 class TestAirGapped:
-    """The lab without any way out, and without anybody outside."""
-
-    vendor = Vendor()
-
-    @pytest.fixture(scope="class", autouse=True)
-    def alone(self, site: Site) -> Iterator[None]:
-        site.reach_endpoint(False)
-        try:
-            on_lab(
-                "stack.yml",
-                egress_mode="airgapped",
-                license_proxy_mode="airgapped",
-                license_proxy_public_key=self.vendor.public_key,
-            )
-            on_lab("egress.yml", egress_mode="airgapped")
-            yield
-        finally:
-            site.reach_endpoint(True)
-            on_lab("egress.yml")
-            on_lab("stack.yml")
-            becomes(site, "connected")
+    """The lab with offline licences."""
 
     def test_without_a_licence_nothing_is_spoken(self, site: Site) -> None:
         assert site.status()["state"] == "expired"
         assert answers(site, 402)["error_code"] == "license_expired"
 
-    def test_a_signed_licence_is_handed_in_and_stays(self, tmp_path: Path, site: Site) -> None:
+    def test_a_signed_licence_is_handed_in_and_stays(
+        self, tmp_path: Path, site: Site, vendor: Vendor
+    ) -> None:
         issued = datetime.now(UTC)
-        text = self.vendor.licence("L-2", issued=issued)
+        text = vendor.licence("L-2", issued=issued)
         assert changed(hand_in(tmp_path, text)) == 1
         assert site.status()["state"] == "airgapped"
         assert answers(site, 200) > 1000
@@ -248,12 +255,14 @@ class TestAirGapped:
         site.replace_pod()
         assert site.status()["license"]["id"] == "L-2"
         assert answers(site, 200) > 1000
-        older = self.vendor.licence("L-1", issued=issued - timedelta(days=1))
+        older = vendor.licence("L-1", issued=issued - timedelta(days=1))
         assert "not newer than L-2" in refused(tmp_path, site, older)
 
-    def test_a_licence_that_was_changed_is_refused(self, tmp_path: Path, site: Site) -> None:
+    def test_a_licence_that_was_changed_is_refused(
+        self, tmp_path: Path, site: Site, vendor: Vendor
+    ) -> None:
         before = site.status()
-        fields = json.loads(self.vendor.licence("L-3"))
+        fields = json.loads(vendor.licence("L-3"))
         fields["signature"] = json.loads(Vendor().licence())["signature"]
         assert "signature is not the vendor's" in refused(tmp_path, site, json.dumps(fields))
         assert site.status() == before
