@@ -46,9 +46,11 @@ def waits_for(told: Mapping[str, Any], pods: Iterable[Object], wanted: Mapping[s
     have = told["files"]
     behind = sorted(name for name, version in wanted.items() if have.get(name, "") != version)
     if behind:
-        if told.get("refused") and any(f"{name}:" in told["refused"] for name in wanted):
+        # What it refused may have been replaced or removed since: that is for its next look.
+        examined = all(told["examined"].get(name, "") == wanted[name] for name in wanted)
+        if examined and any(f"{name}:" in told["refused"] for name in wanted):
             raise RefusedError(told["refused"])
-        said = told.get("refused") or told.get("failure")
+        said = told["failure"]
         return f"the artifact sync has not taken up {', '.join(behind)}" + (
             f"; it says: {said}" if said else ""
         )

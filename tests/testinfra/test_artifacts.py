@@ -22,14 +22,16 @@ import yaml
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 from sonic_reference.voices import VARIANTS
 
-from lab.waiting import wait
+from lab.waiting import wait, wait_while
+from plugins.module_utils.kube import KubeClient, KubeError
+from plugins.module_utils.kube_store import collection
 from tests.playbooks import ROOT, ansible, on_lab
 from tests.testinfra.crowd import Crowd
 
 STACK = "cartesia"
+SYNC = f"/api/v1/namespaces/{STACK}/services/artifact-sync:8080/proxy"
 STREAMS = 8
 POLL_S: int = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/stack.yml").read_text())[
     "artifact_sync_interval"
@@ -67,6 +69,7 @@ class Site:
     def __init__(self, info: dict[str, Any], core: client.CoreV1Api) -> None:
         self.info = info
         self.core = core
+        self._kube = KubeClient(info["kubeconfig"])
         made = storage.Client(
             project="lab",
             credentials=AnonymousCredentials(),
@@ -137,17 +140,15 @@ class Site:
             if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
         ]
 
-    def told(self, what: str = "metrics") -> str:
-        """What the artifact sync tells, as text."""
-        return str(
-            self.core.connect_get_namespaced_service_proxy_with_path(
-                "artifact-sync:8080", STACK, what
-            )
-        )
+    def followers(self) -> dict[str, Any]:
+        """What the artifact sync serves, and who has what."""
+        return self._kube.get(f"{SYNC}/followers")
 
     def figure(self, series: str) -> float:
         """One of the sync's figures, 0 where it has none."""
-        found = re.search(rf"^{re.escape(series)} (\S+)$", self.told(), re.MULTILINE)
+        found = re.search(
+            rf"^{re.escape(series)} (\S+)$", self._kube.text(f"{SYNC}/metrics"), re.MULTILINE
+        )
         return float(found[1]) if found else 0.0
 
     def failures(self, reason: str) -> float:
@@ -159,12 +160,11 @@ class Site:
         total = 0.0
         for pod in self.pods("worker"):
             try:
-                text = self.core.connect_get_namespaced_pod_proxy_with_path(
-                    f"{pod.metadata.name}:8080", STACK, "metrics"
-                )
-            except ApiException:
+                name = f"{collection('pods', STACK)}/{pod.metadata.name}:8080"
+                text = self._kube.text(f"{name}/proxy/metrics")
+            except KubeError:
                 continue  # it only starts
-            found = re.search(r"^inferno_worker_load (\S+)$", str(text), re.MULTILINE)
+            found = re.search(r"^inferno_worker_load (\S+)$", text, re.MULTILINE)
             total += float(found[1]) if found else 0.0
         return total
 
@@ -224,7 +224,6 @@ def test_a_voice_arrives_and_speaks_while_others_are_heard(site: Site) -> None:
         wait(f"{STREAMS} streams run", lambda: site.load() >= STREAMS, 180)
         site.upload("voices/test-voice.json", json.dumps(VOICE).encode())
         took = wait("the voice is served", lambda: site.has(f"/voices/{VOICE_ID}"), 60)
-        followers = json.loads(site.told("followers").replace("'", '"'))
         listening = site.load()
         heard = crowd.leave()
     print(f"a voice put into the bucket is served after {took:.1f} s")
@@ -233,21 +232,22 @@ def test_a_voice_arrives_and_speaks_while_others_are_heard(site: Site) -> None:
     assert listening >= STREAMS - 1
     assert heard.broken == []
     assert heard.whole >= STREAMS
-    pods = {f"api/{pod.metadata.name}" for pod in site.pods("api")}
-    pods |= {f"worker/{pod.metadata.name}" for pod in site.pods("worker")}
-    assert pods <= set(followers["followers"])
-    wait(
-        "every pod has it",
-        lambda: site.figure('artifact_sync_followers{state="behind"}') == 0,
-        30,
-    )
+
+    def missing() -> set[str]:
+        """Pods that do not have the newest generation; some of them have just come."""
+        told = site.followers()
+        pods = {f"api/{pod.metadata.name}" for pod in site.pods("api")}
+        pods |= {f"worker/{pod.metadata.name}" for pod in site.pods("worker")}
+        return {pod for pod in pods if told["followers"].get(pod) != told["generation"]}
+
+    wait_while(missing, 90)
     after = site.say(VOICE_ID)[1]
     print(f"its pitch: {before:.0f} Hz before, {after:.0f} Hz after")
     assert after > before * 1.25
 
 
 def test_a_spoilt_object_is_never_seen(site: Site, voice: str) -> None:
-    generation = json.loads(site.told("followers").replace("'", '"'))["generation"]
+    generation = site.followers()["generation"]
     before = site.failures("mismatch")
     spoilt = VOICE | {"id": "test-spoilt", "name": "Spoilt"}
     site.just_looked()
@@ -267,7 +267,7 @@ def test_a_spoilt_object_is_never_seen(site: Site, voice: str) -> None:
 
         wait("the sync has refused it twice", refused_twice, 120)
         assert not any(seen)
-        assert json.loads(site.told("followers").replace("'", '"'))["generation"] == generation
+        assert site.followers()["generation"] == generation
         # The others are served as before.
         assert site.has(f"/voices/{voice}")
     finally:

@@ -91,6 +91,7 @@ def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
                 "followers": followers.all(),
                 "failure": sync.failure,
                 "refused": sync.failure if sync.reason == "invalid" else "",
+                "examined": sync.examined,
             }
         )
 

@@ -51,9 +51,12 @@ class Sync:
         self._longest_pause_s = max(interval_s, longest_pause_s)
         self._change = asyncio.Event()
         self._ignored: frozenset[str] = frozenset()
-        # Why the newest look failed, empty when it did not; and by what kind of failure.
+        # Why the newest look failed, empty when it did not; by what kind of failure, and the
+        # versions of the files that it saw.
         self.failure = ""
         self.reason = ""
+        self.examined: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
         metrics.interval.set(interval_s)
         if generations.current:
             self._tell(generations.current)
@@ -82,10 +85,10 @@ class Sync:
         while True:
             try:
                 await self.once()
-                failed, self.failure, self.reason = 0, "", ""
+                failed, self.failure, self.reason, self.examined = 0, "", "", {}
             except tuple(REASONS) as error:
                 failed += 1
-                self.failure = str(error)
+                self.failure, self.examined = str(error), self._seen
                 self.reason = next(n for kind, n in REASONS.items() if isinstance(error, kind))
                 self._metrics.failures.labels(self.reason).inc()
                 for line in self.failure.splitlines():
@@ -99,10 +102,11 @@ class Sync:
         Raises SourceError, MismatchError, InvalidArtifactsError or OSError; all is as before then.
         """
         listed = self._wanted(await asyncio.to_thread(self._source.list))
+        self._seen = {name: one.version for name, one in listed.items()}
         before = self._generations.current
         known = {one.name: one for one in before.manifest.entries} if before else {}
         versions = {name: one.version for name, one in known.items()}
-        changed = before is None or versions != {name: one.version for name, one in listed.items()}
+        changed = before is None or versions != self._seen
         if changed:
             made = await asyncio.to_thread(self._make, listed, known)
             self._tell(made)

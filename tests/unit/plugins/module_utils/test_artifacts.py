@@ -18,6 +18,7 @@ TOLD: dict[str, Any] = {
     "followers": {"api/api-1": "g2", "worker/tts-1": "g2", "worker/gone": "g1"},
     "failure": "",
     "refused": "",
+    "examined": {},
 }
 
 
@@ -53,11 +54,15 @@ def test_the_sync_is_behind(wanted: dict[str, str], missing: str) -> None:
 
 
 def test_a_refusal_of_these_files_ends_the_wait() -> None:
-    refused = TOLD | {"refused": "voices/c.json: name: Field required"}
+    said = "voices/c.json: name: Field required"
+    refused = TOLD | {"refused": said, "failure": said, "examined": {"voices/c.json": "1"}}
     with pytest.raises(RefusedError, match="Field required"):
         waits_for(refused, PODS, {"voices/c.json": "1"})
     # Somebody else's bad file holds this one back, but may be mended meanwhile.
     assert "it says: voices/c.json" in waits_for(refused, PODS, {"voices/d.json": "1"})
+    # It has been mended, or removed together with another one, since the sync looked.
+    assert "not taken up" in waits_for(refused, PODS, {"voices/c.json": "2"})
+    assert "voices/a.json" in waits_for(refused, PODS, {"voices/c.json": "", "voices/a.json": ""})
 
 
 @pytest.mark.parametrize(
