@@ -97,7 +97,7 @@ def test_recap_of_ansible() -> None:
 def test_bench_of_no_lab_or_a_failing_playbook(
     lab: Lab, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs.put("podman")
+    programs.put("podman", "echo '[]'")
     with pytest.raises(LabError, match="no lab lab is running: make lab LAB=lab"):
         bench.run(lab)
     monkeypatch.setattr("lab.hosts.running", lambda _lab: ["sonic-lab-cp1"])
