@@ -52,7 +52,7 @@ class Endpoint:
             "SONIC_LICENSE_ENDPOINT": f"https://localhost:{self.port}/self-hosted/license",
             "SONIC_LICENSE_CA_FILE": str(self.ca_file),
             "SONIC_LICENSE_CHECK_INTERVAL": "1",
-            "SONIC_LICENSE_GRACE": "6",
+            "SONIC_LICENSE_GRACE": "20",
         }
 
     def say(self, **fields: Any) -> None:
