@@ -147,10 +147,11 @@ def test_field_manager_is_the_role(role: Path) -> None:
     ]
     # A plan asks what an apply would change: only under the same name does it see what goes away.
     managers += [
-        task["baremetal.sonic.worker_rollout"].get("field_manager", "none")
+        task[module].get("field_manager", "none")
         for path in sorted(role.glob("tasks/*.yml"))
         for task in tasks(load(path))
-        if "baremetal.sonic.worker_rollout" in task
+        for module in ("baremetal.sonic.applied_set", "baremetal.sonic.worker_rollout")
+        if module in task
     ]
     names = {role.name, f"{role.name}.handover"}
     assert {name.removeprefix("baremetal.sonic.") for name in managers} <= names
