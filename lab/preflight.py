@@ -13,7 +13,7 @@ from lab import hosts
 from lab.config import Lab, LabError, cache_dir
 
 GIB = 1024**3
-BUNDLE_DISK_GIB = 14
+BUNDLE_DISK_GIB = 26
 LAB_DISK_GIB = 6
 LAB_MEMORY_GIB = 6
 
