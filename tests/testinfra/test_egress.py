@@ -283,7 +283,7 @@ def fill(core: client.CoreV1Api) -> None:
     made.append((STACK, listener("egress-stranger", part, image, [8000])))
     for name, source in MATRIX["sources"].items():
         if "component" in source:
-            ports = [4222, 5000, 8080, 8222]
+            ports = [4222, 5000, 6222, 8080, 8222]
             made.append((STACK, listener(f"egress-{name}", part | {COMPONENT: name}, image, ports)))
     for namespace, pod in made:
         core.create_namespaced_pod(namespace, pod)
