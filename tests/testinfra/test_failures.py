@@ -71,7 +71,7 @@ def test_part_is_killed_under_load(
     there = pods(core, component)
     victim = there[0]
     restarts = victim.status.container_statuses[0].restart_count
-    with Crowd(info, LISTENERS, sentences=4) as crowd:
+    with Crowd(info, LISTENERS, sentences=2) as crowd:
         wait("speech before", lambda: crowd.heard.whole >= LISTENERS, 60)
         killed = time.monotonic()
         kill(machines(victim.spec.node_name), victim)
