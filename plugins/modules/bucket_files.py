@@ -123,7 +123,7 @@ def read(files: dict[str, Any]) -> dict[str, bytes]:
     problems = []
     for name, path in files.items():
         try:
-            contents[name] = Path(str(path)).expanduser().read_bytes()
+            contents[name] = Path(str(path)).read_bytes()
         except OSError as error:
             problems.append(f"{name}: {error}")
     if problems:

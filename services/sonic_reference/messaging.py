@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 
@@ -11,6 +12,9 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 log = logging.getLogger(__name__)
+
+# For so long a client tries by itself before it is given up for a new one.
+ATTEMPT_S = 10
 
 
 def member_id(host: str) -> str:
@@ -21,7 +25,6 @@ def member_id(host: str) -> str:
 
 async def connect(url: str, name: str) -> Client:
     """Connect, for as long as it takes; several servers are separated by commas."""
-    client = Client()
     told: list[str] = []
 
     async def failed(error: Exception) -> None:
@@ -39,21 +42,28 @@ async def connect(url: str, name: str) -> Client:
         log.info("nats: connected again")
 
     while True:
+        # A new one each time: after a failed TLS handshake one was seen to try no more.
+        client = Client()
         try:
-            await client.connect(
-                servers=url.split(","),
-                name=name,
-                connect_timeout=2,
-                reconnect_time_wait=1,
-                max_reconnect_attempts=-1,
-                ping_interval=5,
-                max_outstanding_pings=2,
-                error_cb=failed,
-                disconnected_cb=lost,
-                reconnected_cb=back,
-            )
+            async with asyncio.timeout(ATTEMPT_S):
+                await client.connect(
+                    servers=url.split(","),
+                    name=name,
+                    connect_timeout=2,
+                    reconnect_time_wait=1,
+                    max_reconnect_attempts=-1,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    error_cb=failed,
+                    disconnected_cb=lost,
+                    reconnected_cb=back,
+                )
         except (OSError, NatsError, TimeoutError) as error:
-            await failed(error)
+            if not isinstance(error, TimeoutError):
+                await failed(error)
+            with contextlib.suppress(OSError, NatsError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await client.close()
             await asyncio.sleep(0.5)
             continue
         told.clear()

@@ -86,7 +86,7 @@ class Sync:
             try:
                 await self.once()
                 failed, self.failure, self.reason, self.examined = 0, "", "", {}
-            except tuple(REASONS) as error:
+            except (SourceError, MismatchError, catalogue.InvalidArtifactsError, OSError) as error:
                 failed += 1
                 self.failure, self.examined = str(error), self._seen
                 self.reason = next(n for kind, n in REASONS.items() if isinstance(error, kind))
