@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap lab lab-info lab-down bench test lint unit sanity molecule docs changelog lock build
+.PHONY: help bootstrap lab lab-info lab-down bench test lint unit sanity molecule soak docs changelog lock build
 
 activate := source .lab/env && export PATH="$$VENV/bin:$$GOBIN_DIR:$$PATH"
 
@@ -41,6 +41,9 @@ sanity: bootstrap ## Only ansible-test sanity
 
 molecule: bootstrap ## Only molecule's default scenario: the lab, converged twice, verified, removed
 	@$(activate) && exec python -m tools.check molecule
+
+soak: bootstrap ## On a running lab: the long tests that make test leaves out (a quarter of an hour)
+	@$(activate) && exec python -m pytest -v -m soak tests/testinfra
 
 docs: bootstrap ## Write docs/reference/ from the roles' and the modules' specs
 	@$(activate) && exec python -m tools.reference

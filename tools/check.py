@@ -333,6 +333,7 @@ def molecule() -> Outcome:
     more = {
         "LAB": test_lab().name,
         "LAB_STATE": str(test_lab().directory),
+        "SONIC_TESTS": "quick",
         "MOLECULE_EPHEMERAL_DIRECTORY": str(STATE / "molecule" / "default"),
     }
     try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = sorted(name for name, host in hosts.items() if "gpu_workers" in host["groups"])
         assert names, "the lab has no host in gpu_workers"
         metafunc.parametrize("gpu_node", names)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests to `make soak` where `make test` runs, which has 90 minutes in all."""
+    if os.environ.get("SONIC_TESTS") != "quick":
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from plugins.module_utils.kube import KubeClient
 from tests.monitoring import Prometheus
 from tests.playbooks import ansible, on_lab
 
+pytestmark = pytest.mark.soak
 STACK = "cartesia"
 PROXY = "app.kubernetes.io/name=license-proxy"
 # Long enough for Prometheus to read a metric, evaluate a rule and fire, short enough to wait for.

@@ -17,6 +17,7 @@ from tests.playbooks import on_lab
 from tests.testinfra.speaking import speech
 from tests.unit.plugins.plugin_utils.authority import Authority
 
+pytestmark = pytest.mark.soak
 STACK = "cartesia"
 NATS = "app.kubernetes.io/component=nats"
 # Speaks NATS from inside a pod: says who it is, and prints what the server answers to PING.

@@ -12,6 +12,7 @@ from tests.playbooks import on_lab, refused_on_lab
 from tests.testinfra.crowd import Crowd
 from tests.testinfra.speaking import speech
 
+pytestmark = pytest.mark.soak
 STACK = "cartesia"
 WORKER = "tts-worker"
 
