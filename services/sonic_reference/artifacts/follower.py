@@ -76,7 +76,8 @@ class Follower:
         """Take up what there is, wait for the newest as long as that, and follow from then on."""
         if self._generations.current:
             with contextlib.suppress(*FAILURES):
-                self._show(self._generations.current)
+                there = self._generations.current
+                self._show(there, await asyncio.to_thread(catalogue.read, there.files))
         self._task = asyncio.create_task(self._follow())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
@@ -119,9 +120,9 @@ class Follower:
                 for entry in wanted.entries:
                     await self._fetch(entry, staging)
                 # Before anything is shown: it raises for what cannot be used.
-                await asyncio.to_thread(catalogue.read, staging.files)
+                found = await asyncio.to_thread(catalogue.read, staging.files)
                 made = self._generations.publish(staging, wanted.entries)
-            self._show(made)
+            self._show(made, found)
         self._up_to_date.set()
 
     async def _fetch(self, entry: Entry, staging: Staging) -> None:
@@ -141,8 +142,8 @@ class Follower:
         if total.hexdigest() != entry.sha256:
             raise MismatchError(f"{entry.name}: what came is not what the artifact sync named")
 
-    def _show(self, generation: Generation) -> None:
-        self._take(catalogue.read(generation.files))
+    def _show(self, generation: Generation, found: catalogue.Catalogue) -> None:
+        self._take(found)
         self._have = generation.manifest.generation
         self._metrics.shows(self._have)
         log.info("artifacts: generation %s", self._have)
