@@ -24,12 +24,8 @@ from sonic_reference.artifacts.generations import (
 
 log = logging.getLogger(__name__)
 
-REASONS = {
-    SourceError: "source",
-    MismatchError: "mismatch",
-    catalogue.InvalidArtifactsError: "invalid",
-    OSError: "disk",
-}
+FAILURES = (SourceError, MismatchError, catalogue.InvalidArtifactsError, OSError)
+REASONS = dict(zip(FAILURES, ("source", "mismatch", "invalid", "disk"), strict=True))
 
 
 class Sync:
@@ -86,7 +82,7 @@ class Sync:
             try:
                 await self.once()
                 failed, self.failure, self.reason, self.examined = 0, "", "", {}
-            except (SourceError, MismatchError, catalogue.InvalidArtifactsError, OSError) as error:
+            except FAILURES as error:
                 failed += 1
                 self.failure, self.examined = str(error), self._seen
                 self.reason = next(n for kind, n in REASONS.items() if isinstance(error, kind))
