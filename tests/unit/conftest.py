@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the tests import the collection's plugins by the name that Ansible gives them."""
+"""What all unit tests share: plugins by the names Ansible gives them, a storage for artifacts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from ansible.plugins.loader import init_plugin_loader
+
+from tests.unit.storage import Storage, find_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,3 +26,17 @@ def link_collection() -> None:
 link_collection()
 # Before the first import of a plugin: templates find the collection's filters, too.
 init_plugin_loader([str(ROOT / ".lab" / "collections")])
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    """A storage with an empty bucket."""
+    binary = find_storage()
+    if not binary:
+        pytest.skip("no fake-gcs-server: set FAKE_GCS_SERVER, or put it on the search path")
+    made = Storage(binary, tmp_path / "storage")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()

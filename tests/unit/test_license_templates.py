@@ -8,12 +8,10 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from lab.licences import Vendor
-from tests.playbooks import ROOT, offline
+from tests.unit.rendering import render
 
-ROLE = ROOT / "roles/license_proxy"
 VENDOR = Vendor()
 LICENCE = VENDOR.licence()
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -35,42 +33,20 @@ Objects = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
+def rendered() -> dict[str, Objects]:
     """The objects that the role's templates make, by the name of the variant."""
-    folder = tmp_path_factory.mktemp("rendered")
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
-    templates = [
-        f"lookup('ansible.builtin.template', '{ROLE}/templates/{name}.yml.j2') | from_yaml_all"
-        for name in ("secrets", "license-proxy")
-    ]
-    content = " + ".join(f"({template} | list)" for template in templates)
-    play = {
-        "hosts": "cp1",
-        "gather_facts": False,
-        "vars": {
-            "site_name": "rack1",
-            "site_namespace": "cartesia",
-            "site_leader": "cp1",
-            "site_versions": {"sonic_reference": "0.1.0"},
-            "license_proxy_api_key": "sk_test",
-        }
-        | defaults,
-        "tasks": [
-            {
-                "ansible.builtin.copy": {
-                    "content": "{{ (" + content + ") | to_json }}",
-                    "dest": str(folder / f"{name}.json"),
-                    "mode": "0600",
-                },
-                "vars": variables,
-            }
-            for name, variables in VARIANTS.items()
-        ],
+    site = {
+        "site_leader": "cp1",
+        "site_versions": {"sonic_reference": "0.1.0"},
+        "license_proxy_api_key": "sk_test",
     }
-    inventory = {"all": {"hosts": {"cp1": {"ansible_connection": "local"}}}}
-    offline(folder, inventory, play, {})
     return {
-        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in VARIANTS
+        name: [
+            item
+            for template in ("secrets", "license-proxy")
+            for item in render("license_proxy", f"{template}.yml.j2", **site, **variables)
+        ]
+        for name, variables in VARIANTS.items()
     }
 
 

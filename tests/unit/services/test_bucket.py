@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,21 +15,7 @@ from sonic_reference.artifacts.generations import MismatchError
 
 from lab.processes import Stack, until
 from tests.unit.services.test_artifacts import FILES, NIGHT
-from tests.unit.storage import BUCKET, Storage, account_file, find_storage, service_account
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    """A storage with an empty bucket."""
-    binary = find_storage()
-    if not binary:
-        pytest.skip("no fake-gcs-server: set FAKE_GCS_SERVER, or put it on the search path")
-    made = Storage(binary, tmp_path / "storage")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
+from tests.unit.storage import BUCKET, Storage, account_file, service_account
 
 
 def upload(storage: Storage, name: str, content: bytes) -> int:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,7 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.modules import bucket_files
 
 from tests.unit.plugins.modules.running import Modules
-from tests.unit.storage import BUCKET, Storage, find_storage, service_account
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    """A storage with an empty bucket."""
-    binary = find_storage()
-    if not binary:
-        pytest.skip("no fake-gcs-server: set FAKE_GCS_SERVER, or put it on the search path")
-    made = Storage(binary, tmp_path / "storage")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
+from tests.unit.storage import BUCKET, Storage, service_account
 
 
 def test_files_are_uploaded_once_and_removed(
