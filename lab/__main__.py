@@ -41,8 +41,7 @@ def create(lab: Lab) -> None:
     if not all((lab.directory / name).exists() for name in (*CERTIFICATES, SERVICE_ACCOUNT)):
         say("making the lab's certificate authority and certificates")
         playbook(lab, "lab/certificates.yml", "-i", "localhost,", quiet=True)
-    outside.start_all(lab, image)
-    hosts.start_storage(lab, bundle)
+    outside.start_all(lab, bundle, image)
 
 
 def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:

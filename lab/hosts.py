@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lab.bundle.build import Bundle
 from lab.bundle.steps import run
-from lab.config import BUCKET, HOSTS, STORAGE_HOST, Host, Lab, LabError
+from lab.config import HOSTS, Host, Lab, LabError
 
 HOST_IMAGE = "localhost/baremetal-sonic-host"
 # Where a container's monitor leaves the exit code for podman (conmon --exit-dir).
@@ -131,32 +131,6 @@ def create(lab: Lab, bundle: Bundle, say: Callable[[str], None]) -> str:
             job.result()
     say(f"hosts {', '.join(h.name for h in HOSTS)} are up on {lab.subnet}")
     return image
-
-
-def start_storage(lab: Lab, bundle: Bundle) -> None:
-    """Start the emulator of Google Cloud Storage, when its certificate has been made.
-
-    A bucket is a folder in the lab's own, so its objects outlast the container.
-    """
-    chain = lab.directory / "storage-chain.pem"
-    parts = [lab.directory / name for name in ("storage.pem", "intermediate.pem")]
-    chain.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
-    root = lab.directory / "storage"
-    (root / BUCKET).mkdir(parents=True, exist_ok=True)
-    name = f"{lab.network}-storage"
-    if start(
-        lab,
-        name,
-        lab.storage_address,
-        ["-v", f"{bundle.storage_binary}:/usr/bin/fake-gcs-server:ro"]
-        + ["-v", f"{chain}:/etc/storage.pem:ro"]
-        + ["-v", f"{lab.directory / 'storage.key'}:/etc/storage.key:ro", "-v", f"{root}:/srv"],
-        [f"{HOST_IMAGE}:{bundle.host_image_key}", "/usr/bin/fake-gcs-server", "-port", "443"]
-        + ["-backend", "filesystem", "-filesystem-root", "/srv", "-public-host", STORAGE_HOST]
-        + ["-cert-location", "/etc/storage.pem", "-private-key-location", "/etc/storage.key"]
-        + ["-external-url", f"https://{STORAGE_HOST}", "-log-level", "warn"],
-    ):
-        podman("start", name)
 
 
 def destroy(lab: Lab) -> list[str]:

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lab.config import Lab
+from lab.bundle.build import Bundle
+from lab.config import BUCKET, STORAGE_HOST, Lab
 from lab.hosts import podman, start
 
 SERVER = Path(__file__).resolve().parent / "license_endpoint.py"
@@ -17,6 +18,11 @@ SERVER = Path(__file__).resolve().parent / "license_endpoint.py"
 def license_endpoint(lab: Lab) -> str:
     """The name of the container that stands in for the vendor's license endpoint."""
     return f"{lab.network}-license"
+
+
+def storage(lab: Lab) -> str:
+    """The name of the container that holds the bucket of artifacts."""
+    return f"{lab.network}-storage"
 
 
 def set_account(lab: Lab, **fields: Any) -> None:
@@ -30,17 +36,27 @@ def set_account(lab: Lab, **fields: Any) -> None:
     temporary.replace(path)
 
 
-def start_all(lab: Lab, image: str) -> None:
+def start_all(lab: Lab, bundle: Bundle, image: str) -> None:
     """Make sure that all of it runs; needs the lab's certificates.
 
     Raises:
         LabError: podman could not.
     """
+    _license_endpoint(lab, image)
+    _storage(lab, bundle, image)
+
+
+def _chain(lab: Lab, name: str, target: Path) -> None:
+    """Write a server's certificate with those that lead to the authority."""
+    parts = [lab.directory / f"{part}.pem" for part in (name, "intermediate")]
+    text = "".join(part.read_text(encoding="utf-8") for part in parts)
+    target.write_text(text, encoding="utf-8")
+
+
+def _license_endpoint(lab: Lab, image: str) -> None:
     folder = lab.license_directory
     folder.mkdir(mode=0o700, exist_ok=True)
-    parts = [lab.directory / f"{name}.pem" for name in ("license", "intermediate")]
-    chain = "".join(part.read_text(encoding="utf-8") for part in parts)
-    (folder / "certificate.pem").write_text(chain, encoding="utf-8")
+    _chain(lab, "license", folder / "certificate.pem")
     shutil.copyfile(lab.directory / "license.key", folder / "key.pem")
     (folder / "key.pem").chmod(0o600)
     set_account(lab)
@@ -52,5 +68,30 @@ def start_all(lab: Lab, image: str) -> None:
         lab.license_address,
         ["-v", f"{folder}:/srv"],
         [image, "python3", f"/srv/{SERVER.name}", "/srv", "443"],
+    ):
+        podman("start", name)
+
+
+def _storage(lab: Lab, bundle: Bundle, image: str) -> None:
+    """The emulator of Google Cloud Storage.
+
+    A bucket is a folder in the lab's own, so its objects outlast the container.
+    """
+    chain = lab.directory / "storage-chain.pem"
+    _chain(lab, "storage", chain)
+    root = lab.directory / "storage"
+    (root / BUCKET).mkdir(parents=True, exist_ok=True)
+    name = storage(lab)
+    if start(
+        lab,
+        name,
+        lab.storage_address,
+        ["-v", f"{bundle.storage_binary}:/usr/bin/fake-gcs-server:ro"]
+        + ["-v", f"{chain}:/etc/storage.pem:ro"]
+        + ["-v", f"{lab.directory / 'storage.key'}:/etc/storage.key:ro", "-v", f"{root}:/srv"],
+        [image, "/usr/bin/fake-gcs-server", "-port", "443"]
+        + ["-backend", "filesystem", "-filesystem-root", "/srv", "-public-host", STORAGE_HOST]
+        + ["-cert-location", "/etc/storage.pem", "-private-key-location", "/etc/storage.key"]
+        + ["-external-url", f"https://{STORAGE_HOST}", "-log-level", "warn"],
     ):
         podman("start", name)

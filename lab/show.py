@@ -13,7 +13,7 @@ import yaml
 from lab.bundle.steps import run
 from lab.config import BUCKET, HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
 from lab.hosts import ssh_command
-from lab.outside import license_endpoint
+from lab.outside import license_endpoint, storage
 from plugins.module_utils.speech import SpeechRequest, speak
 
 TRANSCRIPT = "Hello from bare metal. This sentence came through your own ingress."
@@ -46,7 +46,7 @@ def info(lab: Lab) -> dict[str, Any]:
             "url": f"https://{lab.storage_address}",
             "bucket": BUCKET,
             "folder": str(lab.directory / "storage" / BUCKET),
-            "container": f"{lab.network}-storage",
+            "container": storage(lab),
         },
         "ssh_key": str(lab.ssh_key),
         "subnet": lab.subnet,
