@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .kube_objects import HIDDEN, without_secrets
 from .rollout import KINDS
 
 try:
@@ -20,7 +21,6 @@ try:
 except ImportError:
     yaml = None  # type: ignore[assignment]  # the Kubernetes client brings it, and is asked for first
 
-HIDDEN = "(not shown)"
 DEPLOYED = "deployed"
 
 
@@ -72,7 +72,7 @@ class Release:
             return ""
         values = without(self.values, secret)
         parts = [f"# chart {self.chart}, values", dump(values)]
-        parts += [dump(_masked(item)) for item in self.objects]
+        parts += [dump(without_secrets(item)) for item in self.objects]
         return "---\n".join(parts)
 
 
@@ -105,15 +105,6 @@ def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         else:
             made[key] = value
     return made
-
-
-def _masked(item: dict[str, Any]) -> dict[str, Any]:
-    if item.get("kind") != "Secret":
-        return item
-    hidden = {
-        part: dict.fromkeys(item[part], HIDDEN) for part in ("data", "stringData") if item.get(part)
-    }
-    return item | hidden
 
 
 class Helm:

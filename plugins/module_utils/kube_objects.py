@@ -19,6 +19,7 @@ LABELS = {"app.kubernetes.io/managed-by": OWNER}
 PARALLEL = 4
 # Kinds that others cannot be created without.
 FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
+HIDDEN = "(not shown)"
 # What the API server writes into every object.
 NOTED = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
@@ -81,6 +82,14 @@ def essence(item: Object) -> Object:
         metadata["annotations"] = annotations
     kept = {key: value for key, value in item.items() if key not in ("status", "metadata")}
     return kept | {"metadata": metadata}
+
+
+def without_secrets(item: Object) -> Object:
+    """An object in which a Secret's entries have their names, and not what is in them."""
+    if item.get("kind") != "Secret":
+        return item
+    parts = [part for part in ("data", "stringData") if item.get(part)]
+    return {**item, **{part: dict.fromkeys(item[part], HIDDEN) for part in parts}}
 
 
 def look_up(api: ReadApi, path: str) -> Object | None:

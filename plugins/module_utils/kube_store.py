@@ -21,6 +21,7 @@ GROUPS = {
     "pods": "/api/v1",
     "nodes": "/api/v1",
     "events": "/api/v1",
+    "services": "/api/v1",
     "apiservices": "/apis/apiregistration.k8s.io/v1",
 }
 
@@ -29,6 +30,16 @@ def collection(resource: str, namespace: str = "") -> str:
     """The API path of a collection; one that GROUPS does not name is of apps/v1."""
     group = GROUPS.get(resource, "/apis/apps/v1")
     return f"{group}/namespaces/{namespace}/{resource}" if namespace else f"{group}/{resource}"
+
+
+def service_proxy(namespace: str, service: str) -> str:
+    """The API path that leads to a Service, NAME:PORT, through the API server."""
+    return f"{collection('services', namespace)}/{service}/proxy"
+
+
+def pod_metrics(namespace: str, pod: str, port: int) -> str:
+    """The API path that leads to a pod's metrics through the API server."""
+    return f"{collection('pods', namespace)}/{pod}:{port}/proxy/metrics"
 
 
 class Store:

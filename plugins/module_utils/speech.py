@@ -17,6 +17,7 @@ import ssl
 import sys
 import time
 import wave
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +57,20 @@ class SpeechRequest:
     ca_pem: str = ""
     ca_file: str = ""
     timeout_s: float = 30.0
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any], **more: Any) -> SpeechRequest:
+        """From the options that the modules have in common which ask for speech."""
+        return cls(
+            url=params["url"],
+            api_key=params["api_key"],
+            transcript=params["transcript"],
+            model_id=params["model_id"],
+            voice_id=params["voice_id"],
+            address=params["address"] or "",
+            ca_pem=params["ca_pem"] or "",
+            **more,
+        )
 
 
 @dataclass(frozen=True)

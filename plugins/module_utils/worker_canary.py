@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .kube import KubeApi, KubeError
-from .kube_store import collection
+from .kube_store import pod_metrics
 from .speech import Speech, SpeechError, SpeechRequest, check_speech
 from .worker_metrics import total
 
@@ -54,9 +54,8 @@ def hear(
     def spoken() -> float | None:
         counts = []
         for pod in pods:
-            path = f"{collection('pods', namespace)}/{pod}:{port}/proxy/metrics"
             try:
-                counts.append(total(api.text(path), SPOKEN))
+                counts.append(total(api.text(pod_metrics(namespace, pod, port)), SPOKEN))
             except (KubeError, ValueError) as error:
                 raise CanaryError(f"its metrics cannot be read: {error}") from error
         return None if None in counts else sum(count or 0 for count in counts)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from .kube import KubeApi, KubeError
-from .kube_store import collection
+from .kube_store import pod_metrics
 from .pods import name_of
 from .rollout import Assessment, Target, ready_pods
 
@@ -139,9 +139,8 @@ class CapacityCheck:
         return ""
 
     def _ask(self, namespace: str, pod: str) -> PodCapacity:
-        path = f"{collection('pods', namespace)}/{pod}:{self._port}/proxy/metrics"
         try:
-            return pod_capacity(self._api.text(path))
+            return pod_capacity(self._api.text(pod_metrics(namespace, pod, self._port)))
         except KubeError as error:
             return PodCapacity(problem=f"its metrics cannot be read: {error}")
 

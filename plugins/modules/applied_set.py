@@ -104,7 +104,10 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
     client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import essence
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import (
+    essence,
+    without_secrets,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.pods import Object
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
     WAIT_OPTIONS,
@@ -114,13 +117,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module imp
 
 def shown(item: Object | None) -> Object | str:
     """An object as a difference shows it: without what nobody needs to see, or may."""
-    if item is None:
-        return ""
-    kept = essence(item)
-    if item["kind"] != "Secret":
-        return kept
-    secret = {"data", "stringData"} & kept.keys()
-    return {**kept, **{field: dict.fromkeys(kept[field], "(not shown)") for field in secret}}
+    return "" if item is None else without_secrets(essence(item))
 
 
 def main() -> None:

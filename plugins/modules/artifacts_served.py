@@ -73,7 +73,10 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
     client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import collection
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import (
+    collection,
+    service_proxy,
+)
 
 PAUSE_S = 0.5
 SERVICE = "artifact-sync:8080"
@@ -96,7 +99,7 @@ def main() -> None:
     began = time.monotonic()
     if module.check_mode:
         module.exit_json(changed=False, elapsed_s=0.0, generation="", pods=0)
-    path = f"/api/v1/namespaces/{namespace}/services/{SERVICE}/proxy/followers"
+    path = f"{service_proxy(namespace, SERVICE)}/followers"
     told: dict[str, Any] = {}
     pods: list[dict[str, Any]] = []
     while True:

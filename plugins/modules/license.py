@@ -85,6 +85,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
     client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import service_proxy
 
 
 class LicenseProxy:
@@ -92,7 +93,7 @@ class LicenseProxy:
 
     def __init__(self, api: KubeClient, namespace: str, service: str) -> None:
         self._api = api
-        self._base = f"/api/v1/namespaces/{namespace}/services/{service}/proxy"
+        self._base = service_proxy(namespace, service)
 
     def status(self) -> dict[str, Any]:
         """What state the licence is in. Raises KubeError."""

@@ -100,6 +100,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
     client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeApi, KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import service_proxy
 from ansible_collections.baremetal.sonic.plugins.module_utils.report import (
     Panel,
     Section,
@@ -117,7 +118,7 @@ class Prometheus:
 
     def __init__(self, api: KubeApi, namespace: str, service: str) -> None:
         self._api = api
-        self._base = f"/api/v1/namespaces/{namespace}/services/{service}/proxy/api/v1"
+        self._base = f"{service_proxy(namespace, service)}/api/v1"
 
     def _ask(self, what: str, **query: str) -> Any:
         """Raises KubeError, also for a query that Prometheus refuses."""

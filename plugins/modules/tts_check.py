@@ -157,15 +157,9 @@ def main() -> None:
     params = module.params
     if module.check_mode:
         module.exit_json(changed=False, msg=f"would ask {params['url']} for speech")
-    request = SpeechRequest(
-        url=params["url"],
-        api_key=params["api_key"],
-        transcript=params["transcript"],
-        model_id=params["model_id"],
-        voice_id=params["voice_id"],
+    request = SpeechRequest.of(
+        params,
         sample_rate=params["sample_rate"],
-        address=params["address"] or "",
-        ca_pem=params["ca_pem"] or "",
         ca_file=params["ca_file"] or "",
         timeout_s=params["timeout"],
     )

@@ -164,15 +164,7 @@ def main() -> None:
     outcome = run_wait(module, wait)
     if module.check_mode or outcome.failure or not params["url"]:
         finish(module, outcome, requests=0)
-    request = speech.SpeechRequest(
-        url=params["url"],
-        api_key=params["api_key"],
-        transcript=params["transcript"],
-        model_id=params["model_id"],
-        voice_id=params["voice_id"],
-        address=params["address"] or "",
-        ca_pem=params["ca_pem"] or "",
-    )
+    request = speech.SpeechRequest.of(params)
     [assessment] = [found for found in outcome.assessments if found.target == target]
     pods = [name_of(pod) for pod in ready_pods(assessment)]
     try:

@@ -329,6 +329,16 @@ def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, port: int) -> bool:
+    """Whether an egress_allowlist lets a component to a name (in small letters) and port."""
+    return any(
+        str(entry.get("name")).lower() == name
+        and int(entry.get("port") or 443) == port
+        and component in (entry.get("used_by") or [])
+        for entry in allowlist
+    )
+
+
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variables of the role egress, as far as the inventory gives them.
 

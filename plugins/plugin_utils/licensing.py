@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from .egress import lets_to
+
 try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
@@ -100,12 +102,7 @@ def _endpoint(values: Mapping[str, Any], egress: Mapping[str, Any]) -> list[str]
             "license_proxy_mode is connected and egress_mode airgapped: the license endpoint cannot"
             " be reached; set both to the same"
         )
-    elif not any(
-        entry["name"].lower() == host
-        and int(entry.get("port") or 443) == port
-        and "license-proxy" in entry["used_by"]
-        for entry in egress["egress_allowlist"]
-    ):
+    elif not lets_to(egress["egress_allowlist"], "license-proxy", host, port):
         found.append(
             f"license_proxy_endpoint is at {host}:{port}, which egress_allowlist does not let the"
             " license-proxy reach: add it there"

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .egress import lets_to
+
 
 def shared_machine_ids(machine_ids: Mapping[str, str]) -> list[str]:
     """Hosts that were cloned from one image without a new identity."""
@@ -209,11 +211,8 @@ def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
     name, port = (parts.hostname or ""), parts.port or 443
     if parts.scheme != "https" or not name:
         found.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
-    elif values.get("egress_mode", "connected") == "connected" and not any(
-        str(entry.get("name")).lower() == name
-        and int(entry.get("port") or 443) == port
-        and "artifact-sync" in (entry.get("used_by") or [])
-        for entry in values.get("egress_allowlist", [STORAGE])
+    elif values.get("egress_mode", "connected") == "connected" and not lets_to(
+        values.get("egress_allowlist", [STORAGE]), "artifact-sync", name, port
     ):
         found.append(
             f"egress_allowlist does not let artifact-sync to {name}:{port}, where"
