@@ -32,6 +32,8 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 NOT_FOUND = 404
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
+# How often a server that cannot yet is asked again; client-go's rest.Request has the same number.
+ATTEMPTS = 10
 
 
 class KubeError(Exception):
@@ -73,7 +75,16 @@ class KubeClient:
         self._server = str(self._configuration.host).rstrip("/")
         pool: dict[str, Any] = {
             "maxsize": 16,
-            "retries": False,
+            # Only where the server names a time (Retry-After), as while it prepares a new kind.
+            "retries": urllib3.Retry(
+                total=ATTEMPTS,
+                connect=False,
+                read=False,
+                redirect=False,
+                other=0,
+                allowed_methods=None,
+                raise_on_status=False,
+            ),
             "cert_reqs": "CERT_REQUIRED" if self._configuration.verify_ssl else "CERT_NONE",
             "ca_certs": self._configuration.ssl_ca_cert,
             "cert_file": self._configuration.cert_file,
@@ -119,7 +130,8 @@ class KubeClient:
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise KubeError(f"no answer from {self._server}: {error}") from error
+            why = getattr(error, "reason", None) or error
+            raise KubeError(f"no answer from {self._server}: {why}") from error
         if response.status >= 300:
             said = response.data.decode("utf-8", "replace")
             response.release_conn()

@@ -88,6 +88,25 @@ class Written(BaseHTTPRequestHandler):
         pass
 
 
+class Busy(BaseHTTPRequestHandler):
+    """An API server that cannot yet, so many times, and then can."""
+
+    left: int
+
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Busy.left -= 1
+        body = b'{"kind": "Status", "message": "storage is (re)initializing"}'
+        self.send_response(429 if Busy.left >= 0 else 200)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
 @pytest.fixture
 def client(serve: Serve) -> KubeClient:
     Handler.seen = []
@@ -194,3 +213,16 @@ def test_what_is_gone_need_not_be_deleted(writer: KubeClient) -> None:
 def test_what_may_not_be_deleted_is_told(writer: KubeClient) -> None:
     with pytest.raises(KubeError, match="told /kept"):
         writer.delete("/kept")
+
+
+def test_server_that_names_a_time_is_asked_again(serve: Serve) -> None:
+    Busy.left = 3
+    assert serve(Busy).apply("/object", {}, "me", dry_run=False)
+    assert Busy.left == -1
+
+
+def test_server_that_stays_busy_is_an_error_in_its_words(serve: Serve) -> None:
+    Busy.left = 1000
+    with pytest.raises(KubeError, match="initializing") as caught:
+        serve(Busy).apply("/object", {}, "me", dry_run=False)
+    assert caught.value.status == 429
