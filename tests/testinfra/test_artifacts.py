@@ -63,6 +63,10 @@ def pitch(samples: np.ndarray[Any, Any], rate: int) -> float:
     return float(np.median(found))
 
 
+class RefusedError(Exception):
+    """The API has not done what it was asked for; the text is what it said."""
+
+
 class Site:
     """The lab as operator and client see it."""
 
@@ -91,25 +95,39 @@ class Site:
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """Ask the API through the ingress; returns what its JSON says.
 
-        Raises CalledProcessError when there is no answer, or an error.
+        Raises RefusedError when there is no answer, or an error.
         """
+        more = ["--request", method]
+        if body is not None:
+            more += ["--json", json.dumps(body)]
+        said = self._curl(path, more)
+        return json.loads(said) if said else None
+
+    def _curl(self, path: str, more: list[str]) -> bytes:
         host = self.info["ingress_url"].removeprefix("https://")
-        command = ["curl", "--silent", "--fail", "--max-time", "10", "--request", method]
+        command = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--max-time",
+            "60",
+            *more,
+        ]
         command += ["--cacert", self.info["ca_file"]]
         command += ["--resolve", f"{host}:443:{self.info['ingress_address']}"]
         command += ["-H", f"X-API-Key: {self.info['api_key']}"]
-        if body is not None:
-            command += ["--json", json.dumps(body)]
-        done = subprocess.run(
-            [*command, self.info["ingress_url"] + path], capture_output=True, text=True, check=True
-        )
-        return json.loads(done.stdout) if done.stdout else None
+        command += [self.info["ingress_url"] + path]
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode:
+            raise RefusedError(f"{path}: {done.stderr.decode()} {done.stdout[:500].decode()}")
+        return done.stdout
 
     def has(self, path: str) -> bool:
         """Whether the API answers a GET with success."""
         try:
             self.ask(path)
-        except subprocess.CalledProcessError:
+        except RefusedError:
             return False
         return True
 
@@ -117,15 +135,21 @@ class Site:
         """Speak by a voice; returns seconds and pitch in Hz."""
         rate = 24000
         wanted = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": rate}
-        host = self.info["ingress_url"].removeprefix("https://")
         fields = {"model_id": "sonic", "transcript": text, "voice": voice, "output_format": wanted}
-        command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "60"]
-        command += ["--retry", "20", "--retry-delay", "1"]  # all streams may be taken
-        command += ["--cacert", self.info["ca_file"]]
-        command += ["--resolve", f"{host}:443:{self.info['ingress_address']}"]
-        command += ["-H", f"X-API-Key: {self.info['api_key']}"]
-        command += ["--json", json.dumps(fields | more), f"{self.info['ingress_url']}/tts/bytes"]
-        sound = subprocess.run(command, capture_output=True, check=True).stdout
+        heard: list[bytes] = []
+
+        def busy() -> str:
+            # Not by curl itself, whose output would have what each attempt was told.
+            try:
+                heard.append(self._curl("/tts/bytes", ["--json", json.dumps(fields | more)]))
+            except RefusedError as error:
+                if re.search(r"error: (429|50[234])", str(error)):
+                    return str(error)
+                raise
+            return ""
+
+        wait_while(busy, 30)
+        [sound] = heard
         samples = np.frombuffer(sound[: len(sound) // 2 * 2], "<i2").astype(float)
         return len(samples) / rate, pitch(samples, rate)
 
