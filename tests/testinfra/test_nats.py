@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,39 @@ def test_any_server_may_be_killed(
 
     record_property("three_again_s", wait_while(missing, 60))
     assert mute(info) == ""
+
+
+# As long as the probes of one that they take for dead need to end it, and a little more.
+PROBED_S = 80
+
+
+def test_the_last_server_carries_speech(
+    core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
+) -> None:
+    """Jobs need no majority of the servers; only the store of dictionaries does."""
+
+    def others() -> str:
+        found = core.list_namespaced_pod(STACK, label_selector=NATS).items
+        return ", ".join(pod.metadata.name for pod in found if pod.metadata.name != "nats-0")
+
+    def scale(count: int) -> None:
+        apps.patch_namespaced_stateful_set_scale("nats", STACK, {"spec": {"replicas": count}})
+
+    before = servers(core)["nats-0"]
+    scale(1)
+    try:
+        wait_while(others, 60)
+        wait_while(lambda: mute(info), 20)
+        limit = time.monotonic() + PROBED_S
+        while time.monotonic() < limit:
+            assert mute(info) == ""
+            time.sleep(5)
+        last = servers(core)["nats-0"]
+        restarts = [pod.status.container_statuses[0].restart_count for pod in (before, last)]
+        assert restarts[0] == restarts[1]
+    finally:
+        scale(3)
+    wait_while(lambda: "" if len(servers(core)) == 3 else f"servers: {sorted(servers(core))}", 60)
 
 
 def knock(core: client.CoreV1Api, who: str) -> str:
