@@ -153,6 +153,13 @@ class Site:
         samples = np.frombuffer(sound[: len(sound) // 2 * 2], "<i2").astype(float)
         return len(samples) / rate, pitch(samples, rate)
 
+    def speaks(self, voice: str) -> bool:
+        """Whether a voice is heard to its end."""
+        try:
+            return self.say(voice)[0] > 0
+        except RefusedError:
+            return False
+
     def pods(self, component: str) -> list[Any]:
         """Running pods of a component, of those that stay."""
         found = self.core.list_namespaced_pod(
@@ -329,14 +336,14 @@ def identities(pods: list[Any]) -> set[str]:
 
 
 def replace(site: Site, component: str) -> None:
-    """Delete all pods of a component, and wait until there are others."""
+    """Delete all pods of a component, and wait until as many others run."""
     before = site.pods(component)
     for pod in before:
         site.core.delete_namespaced_pod(pod.metadata.name, STACK, grace_period_seconds=1)
 
     def others() -> bool:
         now = identities(site.pods(component))
-        return bool(now) and not now & identities(before)
+        return len(now) >= len(before) and not now & identities(before)
 
     wait(f"other pods of {component}", others, 120)
 
@@ -367,9 +374,7 @@ def two_pods(site: Site, apps: client.AppsV1Api) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_pods")
-def test_a_dictionary_is_every_pods_and_outlasts_them_all(
-    site: Site, apps: client.AppsV1Api
-) -> None:
+def test_a_dictionary_is_every_pods_and_outlasts_them_all(site: Site) -> None:
     def everywhere(path: str) -> Callable[[], bool]:
         """Whether so many answers in a row know it that two pods have given them."""
         return lambda: all(site.has(path) for _unused in range(12))
@@ -380,10 +385,10 @@ def test_a_dictionary_is_every_pods_and_outlasts_them_all(
     usual = site.say("anybody")[0]
     try:
         wait("both pods know it", everywhere(path), 30)
-        for component, workload in (("api", ready), ("nats", None)):
+        for component in ("api", "nats"):
             replace(site, component)
-            if workload:
-                wait("the API is ready", lambda: ready(apps, "cartesia-api"), 120)
+            # Where all NATS servers were away, it takes them a moment to be asked again.
+            wait("the site speaks", lambda: site.speaks("anybody"), 120)
             wait(f"known again, {component} anew", everywhere(path), 60)
             longer = site.say("anybody", pronunciation_dict_id=made["id"])[0]
             assert longer > usual + 1
