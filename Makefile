@@ -42,8 +42,8 @@ sanity: bootstrap ## Only ansible-test sanity
 molecule: bootstrap ## Only molecule's default scenario: the lab, converged twice, verified, removed
 	@$(activate) && exec python -m tools.check molecule
 
-soak: bootstrap ## On a running lab: the long tests that make test leaves out (a quarter of an hour)
-	@$(activate) && exec python -m pytest -v -m soak tests/testinfra
+soak: bootstrap ## On a running lab: the long tests that make test leaves out (half an hour)
+	@$(activate) && export SONIC_FUZZ_CASES="$${SONIC_FUZZ_CASES:-10000}" && exec python -m pytest -v -m soak tests/testinfra
 
 docs: bootstrap ## Write docs/reference/ from the roles' and the modules' specs
 	@$(activate) && exec python -m tools.reference

@@ -12,7 +12,6 @@ import base64
 import io
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cartesia
@@ -21,29 +20,13 @@ import pytest
 import soxr  # type: ignore[import-untyped,unused-ignore]
 from sonic_reference import voices
 
+from tests.sites import Site
+
 TEXT = "The quick brown fox jumps over the lazy dog."
 IRIS = next(voice.id for voice in voices.VOICES.values() if voice.name == "Iris (en-US)")
 RAW: Any = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
 # PocketSphinx makes out few words of eSpeak NG's voices; these it knows.
 DIGITS = "one two three four five"
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the client finds a site, and its key there."""
-
-    url: str
-    key: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the client is made with."""
-        return {
-            "api_key": self.key,
-            "base_url": self.url,
-            "websocket_base_url": self.url.replace("http", "ws"),
-            "max_retries": 0,
-        }
 
 
 def error_rate(said: str, heard: str) -> float:

@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import testinfra
 from kubernetes import client, config
 
 from tests.monitoring import Prometheus
+from tests.sites import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +94,22 @@ def api(info: dict[str, Any]) -> Iterator[client.ApiClient]:
     """A client of the cluster's API, as the administrator, from outside."""
     with config.new_client_from_config(config_file=info["kubeconfig"]) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def site(info: dict[str, Any]) -> Iterator[Site]:
+    """The lab as a client has it that trusts its authority and resolves its name."""
+    name, resolve = str(urlsplit(info["ingress_url"]).hostname), socket.getaddrinfo
+
+    def resolver(host: Any, *rest: Any, **more: Any) -> Any:
+        found = info["ingress_address"] if host in (name, name.encode()) else host
+        return resolve(found, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", resolver)
+        patch.setenv("SSL_CERT_FILE", info["ca_file"])
+        patch.setenv("REQUESTS_CA_BUNDLE", info["ca_file"])
+        yield Site(info["ingress_url"], info["api_key"])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import pytest
 pytest.register_assert_rewrite("tests.sdk")
 
 from lab.processes import KEY, Stack  # noqa: E402
-from tests.sdk import SdkTests, Site  # noqa: E402
+from tests.sdk import SdkTests  # noqa: E402
+from tests.sites import Site  # noqa: E402
 
 
 @pytest.fixture(scope="module")

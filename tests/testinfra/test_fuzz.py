@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input that nobody meant, to the lab, through its ingress: nothing ends, hangs or leaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+pytest.register_assert_rewrite("tests.fuzz")
+
+from tests.fuzz import FuzzTests, complaints  # noqa: E402
+from tests.sites import Site  # noqa: E402
+
+pytestmark = pytest.mark.soak
+STACK = "cartesia"
+
+
+def containers(core: client.CoreV1Api) -> dict[str, int]:
+    """The restarts of the stack's pods."""
+    return {
+        pod.metadata.name: state.restart_count
+        for pod in core.list_namespaced_pod(STACK).items
+        for state in pod.status.container_statuses or []
+    }
+
+
+@pytest.fixture(scope="module")
+def before(core: client.CoreV1Api) -> dict[str, int]:
+    """The restarts before."""
+    return containers(core)
+
+
+@pytest.mark.usefixtures("before")
+class TestFuzz(FuzzTests):
+    """Each way in, here."""
+
+
+def test_nothing_was_left_behind(
+    site: Site, core: client.CoreV1Api, info: dict[str, Any], before: dict[str, int]
+) -> None:
+    said = {
+        pod.metadata.name: core.read_namespaced_pod_log(pod.metadata.name, STACK)
+        for part in ("api", "worker")
+        for pod in core.list_namespaced_pod(
+            STACK, label_selector=f"app.kubernetes.io/component={part}"
+        ).items
+    }
+    assert said
+    wrong = {name: found for name, log in said.items() if (found := complaints(log, site.key))}
+    assert wrong == {}
+    now = containers(core)
+    assert {name: now.get(name) for name in before} == before
