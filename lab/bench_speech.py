@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the reference speech stack, as processes on this machine.
 
-Three things: what API and NATS add to the engine's own time to first audio; what batch size and
-concurrency do to latency and throughput; and how many sockets and contexts one API pod holds.
+What API and NATS add to the engine's own time to first audio; how many sockets and contexts one API
+pod holds; how many words come back; what batch size and concurrency do to latency and throughput.
 
-The CPU engine is so fast that a batch hardly matters. For the second measurement its steps are
+The CPU engine is so fast that a batch hardly matters. For the last measurement its steps are
 therefore paced as a GPU's: each takes PACE seconds for a second of audio, however many streams it
 advances. The figures show how batching behaves, not how fast a GPU is.
 """
@@ -27,6 +27,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from lab import bench_words
 from lab.bench_ingress import percentile
 from lab.bundle.build import program
 from lab.processes import KEY, SERVICES, Stack
@@ -121,7 +122,7 @@ class Caller:
 
 
 def measure(plot: Path) -> None:
-    """Measure, print, and draw the second measurement.
+    """Measure, print, and draw the last measurement.
 
     Raises:
         LabError: the NATS server could not be built.
@@ -133,6 +134,9 @@ def measure(plot: Path) -> None:
         stack.wait_worker()
         overhead(stack)
         print(asyncio.run(hold(stack)))
+        stack.start_listener()
+        stack.wait_worker("listener")
+        bench_words.measure(stack)
     trade_off(nats_server, plot)
 
 

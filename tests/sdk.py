@@ -20,6 +20,7 @@ import pytest
 import soxr  # type: ignore[import-untyped,unused-ignore]
 from sonic_reference import voices
 
+from lab.bench_words import error_rate
 from tests.sites import Site
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -27,17 +28,6 @@ IRIS = next(voice.id for voice in voices.VOICES.values() if voice.name == "Iris 
 RAW: Any = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
 # PocketSphinx makes out few words of eSpeak NG's voices; these it knows.
 DIGITS = "one two three four five"
-
-
-def error_rate(said: str, heard: str) -> float:
-    """Return the word error rate: changes that make one text the other, for each word said."""
-    want, got = said.split(), heard.split()
-    row = list(range(len(got) + 1))
-    for i, word in enumerate(want, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(got, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1] / len(want)
 
 
 def run_async(site: Site, body: Any) -> None:
