@@ -134,18 +134,24 @@ class Helm:
         found = json.loads(self._call("status", self._name, "--output", "json"))
         return _release(found, listed[0]["chart"])
 
-    def upgraded(
-        self, chart: str, values: Mapping[str, Any], dry_run: bool, history: int
-    ) -> Release:
-        """Install or upgrade the release; dry_run: only what would become of it.
+    def upgraded(self, chart: str, values: Mapping[str, Any], history: int) -> Release:
+        """Install or upgrade the release. Raises HelmError."""
+        return self._upgrade(chart, values, history)
 
-        Raises HelmError, also for values that the chart's schema does not know.
+    def tried(
+        self, chart: str, values: Mapping[str, Any], history: int, *, replacing: bool = False
+    ) -> Release:
+        """What would become of it. Raises HelmError, also for values the chart does not know.
+
+        replacing: whether others' objects of the chart's names will be gone by then.
         """
+        # On the server's side: a chart may look up what is there.
+        more = ["--dry-run=server", *(["--take-ownership"] if replacing else [])]
+        return self._upgrade(chart, values, history, *more)
+
+    def _upgrade(self, chart: str, values: Mapping[str, Any], history: int, *more: str) -> Release:
         args = ["upgrade", "--install", self._name, chart, "--reset-values", "--values", "-"]
-        args += ["--history-max", str(history), "--output", "json"]
-        if dry_run:
-            # On the server's side: a chart may look up what is there.
-            args.append("--dry-run=server")
+        args += ["--history-max", str(history), "--output", "json", *more]
         return _release(json.loads(self._call(*args, data=json.dumps(values))))
 
     def rolled_back(self, revision: int) -> None:

@@ -52,6 +52,12 @@ options:
     description: More values, which go over O(values) and which no log and no difference shows.
     type: dict
     default: {}
+  replacing:
+    description:
+      - Check mode only. Objects of the chart's names that are not the release's are no error, since tasks
+        that check mode left undone would have removed them.
+    type: bool
+    default: false
   revision:
     description: The revision to go back to.
     type: int
@@ -64,7 +70,7 @@ options:
     type: int
     default: 120
 requirements:
-  - helm 3.14 or later on the host that runs the module
+  - helm 3.17 or later on the host that runs the module
   - kubernetes (Python package), which brings PyYAML, on the host that runs the module
 seealso:
   - module: kubernetes.core.helm
@@ -120,6 +126,7 @@ def main() -> None:
             "chart": {"type": "path"},
             "values": {"type": "dict", "default": {}},
             "secret_values": {"type": "dict", "default": {}, "no_log": True},
+            "replacing": {"type": "bool", "default": False},
             "revision": {"type": "int"},
             "history": {"type": "int", "default": 10},
             "timeout": {"type": "int", "default": 120},
@@ -177,11 +184,11 @@ def _do(module: AnsibleModule, api: helm.Helm) -> dict[str, Any]:
             after = api.current()
     else:
         values = helm.merged(params["values"], params["secret_values"])
-        args = (params["chart"], values)
-        after = api.upgraded(*args, dry_run=True, history=params["history"])
+        args = (params["chart"], values, params["history"])
+        after = api.tried(*args, replacing=params["replacing"] and module.check_mode)
         changed = not helm.same(before, after)
         if changed and not module.check_mode:
-            after = api.upgraded(*args, dry_run=False, history=params["history"])
+            after = api.upgraded(*args)
     secret = params["secret_values"]
     return {
         "changed": changed,

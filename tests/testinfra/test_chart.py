@@ -44,6 +44,13 @@ def test_chart_over_manifests_is_refused(apps: client.AppsV1Api, info: dict[str,
     assert speech(info, "Nothing has changed.").duration_s > 0.5
 
 
+def test_check_mode_shows_the_change_over(apps: client.AppsV1Api) -> None:
+    before = versions(apps)
+    said = on_lab("stack.yml", "--check", **CHART, stack_switch=True)
+    assert "changed=0" not in said
+    assert versions(apps) == before
+
+
 @pytest.fixture(scope="module")
 def chart() -> Iterator[float]:
     """The lab with the chart's stack; the seconds that its deployment took."""

@@ -84,7 +84,16 @@ class Cluster:
         ]
 
 
-WORDS = ("list", "status", "upgrade", "--dry-run=server", "rollback", "uninstall", "7")
+WORDS = (
+    "list",
+    "status",
+    "upgrade",
+    "--dry-run=server",
+    "--take-ownership",
+    "rollback",
+    "uninstall",
+    "7",
+)
 
 
 @pytest.fixture
@@ -99,6 +108,14 @@ def test_first_deployment(cluster: Cluster) -> None:
     assert result["workloads"] == [{"kind": "Deployment", "namespace": "cartesia", "name": "api"}]
     assert cluster.verbs == ["list", "upgrade --dry-run=server", "upgrade"]
     assert cluster.stdin == {"a": 1}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_only_check_mode_looks_past_what_will_be_gone(cluster: Cluster, check: bool) -> None:
+    cluster.has("", release(1, a=1))
+    cluster.call(values={"a": 1}, replacing=True, check=check)
+    taken = [verb for verb in cluster.verbs if "--take-ownership" in verb]
+    assert taken == (["upgrade --dry-run=server --take-ownership"] if check else [])
 
 
 def test_unchanged_makes_no_revision(cluster: Cluster) -> None:
