@@ -29,6 +29,19 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 
 BUSY_POLL_S = 0.05
 
+# Of all connections. They are inherited from the listening socket (Linux).
+OPTIONS = (
+    # asyncio sets it only on sockets that it made, and without it each small piece of audio waits
+    # 40 ms for the acknowledgement of the one before.
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # A client that vanished with its host or its ingress says nothing, and would keep its streams
+    # for long: it is given up when it has not answered for two minutes, or taken nothing in.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),
+)
+
 Main = Callable[[Mapping[str, str], asyncio.Event], Awaitable[None]]
 
 
@@ -86,9 +99,8 @@ class Listener:
     async def start(self) -> None:
         """Listen. Raises OSError when the port cannot be had."""
         bound = socket.create_server(self._address, backlog=1024)
-        # Connections inherit it; asyncio sets it only on sockets that it made, and without it
-        # each small piece of audio waits 40 ms for the acknowledgement of the one before.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in OPTIONS:
+            bound.setsockopt(*option)
         self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
         log.info("listening on %s:%d", *bound.getsockname()[:2])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import struct
 import threading
 import time
@@ -364,3 +365,23 @@ def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:
     stack.signal("worker", signal.SIGKILL)
     left = [Path(f"/proc/{child}/exe") for child in children]
     until(lambda: not any(one.exists() for one in left), "they are gone", 3)
+
+
+def test_clients_that_vanish_are_noticed(stack: Stack) -> None:
+    with socket.create_connection(("127.0.0.1", stack.api_port)) as client:
+        client.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.1 200"
+        ends = (stack.api_port, client.getsockname()[1])
+        lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
+        timers = [
+            timer
+            for _number, local, remote, _state, _queues, timer, *_rest in map(str.split, lines)
+            if (port(local), port(remote)) == ends
+        ]
+        # proc_net_tcp.txt: 2 is the timer that another one than retransmission left, keepalive's.
+        assert [timer.partition(":")[0] for timer in timers] == ["02"]
+
+
+def port(end: str) -> int:
+    """The port of an end of a connection, as /proc/net/tcp writes it."""
+    return int(end.partition(":")[2], 16)
