@@ -8,6 +8,7 @@ waiting: the Crowd's sockets time out after 30 s, and a timeout fails the test.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from kubernetes import client
 from lab.waiting import wait, wait_while
 from tests.playbooks import on_lab
 from tests.testinfra.crowd import Crowd
+from tests.testinfra.test_reboot import trouble
 from tests.testinfra.test_scaling import WORKER, worker_with
 
 STACK = "cartesia"
@@ -39,13 +41,18 @@ def two_of_each() -> Iterator[None]:
         on_lab("stack.yml")
 
 
+def serves(pod: Any) -> bool:
+    """Whether a pod is there to stay, and ready."""
+    states = pod.status.container_statuses or []
+    return bool(states) and not pod.metadata.deletion_timestamp and all(s.ready for s in states)
+
+
 def pods(core: client.CoreV1Api, component: str) -> list[Any]:
     """A component's pods that serve."""
     return [
         pod
         for pod in core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}={component}").items
-        if not pod.metadata.deletion_timestamp
-        and all(state.ready for state in pod.status.container_statuses or [])
+        if serves(pod)
         and (component != "worker" or pod.metadata.labels["app.kubernetes.io/name"] == WORKER)
     ]
 
@@ -95,6 +102,55 @@ def test_part_is_killed_under_load(
     if component == "license-proxy":
         # What it said of a key is remembered for a while.
         assert (heard.broken, heard.refused) == ([], 0)
+
+
+def test_host_is_killed_under_load(
+    core: client.CoreV1Api, info: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    """A host without power: nobody says goodbye, neither to listeners nor to NATS."""
+    parts = ("worker", "api")
+    wait("all pods", lambda: all(len(pods(core, name)) >= 2 for name in parts))
+    # Its listeners would lose their own connection with a host of the ingress.
+    [name] = [
+        name
+        for name, host in info["hosts"].items()
+        if host["gpus"] and "ingress" not in host["groups"]
+    ]
+    lost = {part for part in parts for pod in pods(core, part) if pod.spec.node_name == name}
+    assert lost == set(parts), "it has nothing to lose"
+    container = info["hosts"][name]["container"]
+
+    left = sum(host["gpus"] for other, host in info["hosts"].items() if other != name)
+
+    def elsewhere() -> str:
+        workers = core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}=worker").items
+        counts = [
+            len([pod for pod in found if serves(pod) and pod.spec.node_name != name])
+            for found in (pods(core, "api"), workers)
+        ]
+        return (
+            ""
+            if counts[0] >= 2 and counts[1] >= left
+            else f"API pods and workers on other hosts: {counts}"
+        )
+
+    with Crowd(info, LISTENERS, sentences=2) as crowd:
+        wait("speech before", lambda: crowd.heard.whole >= LISTENERS, 60)
+        subprocess.run(["podman", "kill", container], check=True, stdout=subprocess.DEVNULL)
+        killed, told = time.monotonic(), crowd.heard.whole
+        try:
+            wait("speech again", lambda: crowd.heard.whole >= told + 2 * LISTENERS, 60)
+            record_property("host_speaks_again_s", round(time.monotonic() - killed, 1))
+            wait_while(elsewhere, 180)
+            record_property("host_replaced_s", round(time.monotonic() - killed, 1))
+        finally:
+            subprocess.run(["podman", "start", container], check=True, stdout=subprocess.DEVNULL)
+        heard = crowd.leave()
+    record_property("host_broken", len(heard.broken))
+    record_property("host_refused", heard.refused)
+    assert [line for line in heard.broken if "imeout" in line or "did not end" in line] == []
+    assert min(heard.lengths) > 0.97 * max(heard.lengths), "one ended early and looked whole"
+    wait_while(lambda: trouble(core, name, info["hosts"][name]["gpus"]), 240)
 
 
 def test_streams_of_the_dead_are_free_again(core: client.CoreV1Api) -> None:
