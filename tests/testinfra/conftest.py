@@ -71,7 +71,7 @@ def connect(name: str) -> Any:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def machines() -> Callable[[str], Any]:
     """Any host of the lab by its name."""
     return connect
