@@ -17,6 +17,7 @@ from lab.config import HOSTS, INGRESS_HOST, Lab, LabError
 from lab.echo import Echo, Socket, alive, deployed, open_many, reloads
 from lab.hosts import ssh_command
 from lab.waiting import wait
+from plugins.module_utils.speech_load import percentile
 
 REQUESTS = 1500
 WEBSOCKETS = 2500
@@ -43,12 +44,6 @@ for turn in range(requests + 50):
             took[name].append((time.perf_counter() - began) * 1000)
 print(json.dumps(took))
 """
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of the values, 0 to 1, do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def measure(lab: Lab) -> None:

@@ -28,9 +28,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from lab import bench_words
-from lab.bench_ingress import percentile
 from lab.bundle.build import program
 from lab.processes import KEY, SERVICES, Stack
+from plugins.module_utils.speech_load import percentile
 
 MODEL = "sonic-reference"
 SHORT = "Yes, of course."
