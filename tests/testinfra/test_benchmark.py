@@ -10,6 +10,6 @@ from tests.playbooks import on_lab
 
 def test_benchmark_shows_a_row_for_each_number_of_listeners() -> None:
     said = on_lab("benchmark.yml", benchmark_concurrency=[1, 2], benchmark_rounds=2)
-    rows = re.findall(r"^ *'? *([12])  +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)", said, re.M)
+    rows = re.findall(r"^ *'? *([12])  +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)", said, re.MULTILINE)
     assert [(row[0], row[5]) for row in rows] == [("1", "2"), ("2", "4")], said
     assert "changed=0" in said
