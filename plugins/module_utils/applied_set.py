@@ -29,6 +29,8 @@ from .pods import Object
 LABEL = "baremetal.sonic/set"
 # Removing one of these removes what others have put into it. They are applied and never removed.
 KEPT = ("CustomResourceDefinition", "Namespace", "Node")
+# An object with this annotation (any value) is not removed either: something that stays needs it.
+NEEDED = "baremetal.sonic/needed-by"
 
 
 class SetApi(ApplyApi, Protocol):
@@ -105,6 +107,8 @@ class AppliedSet:
                 continue
             listed = self._api.get(path, labelSelector=f"{LABEL}={self._name}")
             for item in listed.get("items") or []:
+                if NEEDED in (item["metadata"].get("annotations") or {}):
+                    continue
                 # In a list they say neither.
                 whole = {"apiVersion": version, "kind": kind} | item
                 yield self._kinds.path(whole), whole

@@ -15,6 +15,7 @@ description:
   - Applies objects (server-side), in one call and several at a time, and labels them with the set's name (C(baremetal.sonic/set)).
   - Objects that carry the label and are not among them are removed. Nothing else is touched.
   - Namespaces, CustomResourceDefinitions and Nodes are applied, but neither labelled nor removed, since others put things into them.
+  - An object with the annotation C(baremetal.sonic/needed-by) is not removed either. The value names what stays and needs it.
   - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
     as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from lab.waiting import wait
+from lab.waiting import wait, wait_while
 from plugins.module_utils.kube import KubeClient
+from tests.monitoring import Prometheus
 from tests.playbooks import on_lab
 
 STACK, MONITORING, INGRESS = "cartesia", "monitoring", "ingress"
@@ -84,6 +86,28 @@ def test_their_prometheus_reads_the_stack(theirs: None, info: dict[str, Any]) ->
         return bool(found) and found[0]["value"][1] == "1"
 
     wait("samples of the workers", read, 60)
+
+
+def test_the_prometheus_that_stays_is_still_known(
+    theirs: None, core: client.CoreV1Api, prometheus: Prometheus
+) -> None:
+    """It has the account for which its token was made: it finds new pods, and kubelets answer."""
+    on_lab("platform.yml")
+    accounts = core.list_namespaced_service_account(MONITORING).items
+    [account] = [item for item in accounts if item.metadata.name == "prometheus"]
+    [pod] = core.list_namespaced_pod(MONITORING, label_selector="prometheus=prometheus").items
+    assert account.metadata.creation_timestamp <= pod.metadata.creation_timestamp
+    began = datetime.now(UTC)
+
+    def unread() -> dict[str, str]:
+        targets = prometheus.get("targets", state="active")["activeTargets"]
+        return {
+            item["scrapeUrl"]: item["lastError"]
+            for item in targets
+            if item["health"] != "up" or datetime.fromisoformat(item["lastScrape"]) < began
+        }
+
+    wait_while(unread, 90)
 
 
 def test_everything_is_back_and_another_run_changes_nothing(

@@ -183,6 +183,14 @@ def test_what_is_not_wanted_any_more_goes(api: Api) -> None:
     assert f"{POLICIES}/p" not in api.objects
 
 
+def test_what_something_needs_that_stays_does_not_go(api: Api) -> None:
+    needed = service("needed")
+    needed["metadata"]["annotations"] = {"baremetal.sonic/needed-by": "Prometheus/prometheus"}
+    sync(api, needed, service("b"))
+    assert called(sync(api)) == ["Service b"]
+    assert f"{SERVICES}/needed" in api.objects
+
+
 def test_nothing_else_goes(api: Api) -> None:
     AppliedSet(api, "other", "me", "stack").sync([service("theirs")], [], False)
     api.objects[f"{POLICIES}/yours"] = policy("yours") | {
