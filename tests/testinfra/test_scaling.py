@@ -92,7 +92,7 @@ def gpus(info: dict[str, Any], core: client.CoreV1Api) -> int:
     total: int = sum(host["gpus"] for host in info["hosts"].values())
     others = [
         pod
-        for pod in core.list_namespaced_pod(STACK).items
+        for pod in core.list_namespaced_pod(STACK, field_selector="status.phase!=Failed").items
         if pod.metadata.labels.get("app.kubernetes.io/component") == "worker"
         and pod.metadata.labels["app.kubernetes.io/name"] != WORKER
     ]
