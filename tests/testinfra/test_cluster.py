@@ -198,6 +198,20 @@ def test_network_policy_is_enforced(
     wait("the policy's refusal", lambda: "refused" in run_in(core, playground, "caller", call), 30)
 
 
+def test_a_service_without_endpoints_leads_nowhere(core: client.CoreV1Api, playground: str) -> None:
+    """Not out of the cluster either, where somebody may answer under whatever address."""
+    wanted = {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}
+    core.create_namespaced_service(playground, {"metadata": {"name": "nobody"}, "spec": wanted})
+    address = core.read_namespaced_service("nobody", playground).spec.cluster_ip
+    call = (
+        "python3 -c 'import socket; socket.create_connection((\"" + address + "\", 80), 3)' 2>&1"
+        " && echo connected"
+    )
+    said = run_in(core, playground, "caller", call)
+    assert "connected" not in said
+    assert "timed out" in said or "refused" in said
+
+
 def test_names_are_resolved_in_the_cluster(core: client.CoreV1Api) -> None:
     pod = stack_pod(core, "cartesia-api")
     asked = "python3 -c 'import socket; print(socket.gethostbyname(\"nats\"))'"
