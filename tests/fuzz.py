@@ -7,9 +7,11 @@ The site is the reference services as processes (tests/unit/services) or the lab
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+from collections.abc import Coroutine
 from typing import Any
 
 import schemathesis
@@ -21,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 from sonic_reference.api import openapi
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedOK
-from websockets.sync.client import connect
 
 from tests.sites import Site
 
@@ -101,38 +103,59 @@ class FuzzTests:
     @settings(fuzz, max_examples=max(1, CASES // 6))
     @given(sent=messages)
     def test_speech_sockets(self, site: Site, sent: list[str | bytes]) -> None:
-        url = site.url.replace("http", "ws") + "/tts/websocket"
-        with connect(url, additional_headers={"X-API-Key": site.key}, proxy=None) as socket:
-            for message in sent:
-                socket.send(message)
-            # Whatever came before, the socket still serves.
-            socket.send(json.dumps(LAST))
-            while True:
-                event = json.loads(socket.recv(timeout=DEADLINE_S))
-                assert event.get("status_code", 200) < 500, event
-                if event.get("context_id") == "the last" and event["done"]:
-                    assert event["type"] == "done", event
-                    break
+        async def body() -> None:
+            url = site.url.replace("http", "ws") + "/tts/websocket"
+            async with opened(url, site.key) as socket:
+                for message in sent:
+                    await socket.send(message)
+                # Whatever came before, the socket still serves.
+                await socket.send(json.dumps(LAST))
+                while True:
+                    event = json.loads(await socket.recv())
+                    assert event.get("status_code", 200) < 500, event
+                    if event.get("context_id") == "the last" and event["done"]:
+                        assert event["type"] == "done", event
+                        break
+
+        run(body())
 
     @settings(fuzz, max_examples=max(1, CASES // 6))
     @given(
         sent=messages, encoding=st.sampled_from(["pcm_s16le", "pcm_f16le", "pcm_f32le", "pcm_alaw"])
     )
     def test_listening_sockets(self, site: Site, sent: list[str | bytes], encoding: str) -> None:
-        url = site.url.replace("http", "ws")
-        url += f"/stt/websocket?model=ink-2&encoding={encoding}&sample_rate=16000"
-        with connect(url, additional_headers={"X-API-Key": site.key}, proxy=None) as socket:
-            # The first command that makes no sense ends it.
-            with contextlib.suppress(ConnectionClosedOK):
-                for message in [*sent, "close"]:
-                    socket.send(message)
-            # The server says how it ended and closes: the client is not left waiting.
-            events: list[dict[str, Any]] = []
-            with contextlib.suppress(ConnectionClosedOK):
-                while True:
-                    events.append(json.loads(socket.recv(timeout=DEADLINE_S)))
-            assert events[-1]["type"] in ("done", "error")
-            assert events[-1].get("status_code", 200) < 500
+        async def body() -> None:
+            url = site.url.replace("http", "ws")
+            url += f"/stt/websocket?model=ink-2&encoding={encoding}&sample_rate=16000"
+            async with opened(url, site.key) as socket:
+                # The first command that makes no sense ends it.
+                with contextlib.suppress(ConnectionClosedOK):
+                    for message in [*sent, "close"]:
+                        await socket.send(message)
+                # The server says how it ended and closes: the client is not left waiting.
+                events: list[dict[str, Any]] = []
+                with contextlib.suppress(ConnectionClosedOK):
+                    while True:
+                        events.append(json.loads(await socket.recv()))
+                assert events[-1]["type"] in ("done", "error")
+                assert events[-1].get("status_code", 200) < 500
+
+        run(body())
+
+
+def opened(url: str, key: str) -> connect:
+    """A WebSocket. Not the client with threads: two of them in one TLS connection have crashed."""
+    return connect(url, additional_headers={"X-API-Key": key}, proxy=None)
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    """Run one case. Raises TimeoutError when it hangs."""
+
+    async def timed() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await body
+
+    asyncio.run(timed())
 
 
 def complaints(log: str, key: str) -> list[str]:
