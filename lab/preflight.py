@@ -13,8 +13,8 @@ from lab import hosts
 from lab.config import Lab, LabError, cache_dir
 
 GIB = 1024**3
-BUNDLE_DISK_GIB = 26
-LAB_DISK_GIB = 6
+BUNDLE_DISK_GIB = 32
+LAB_DISK_GIB = 7
 LAB_MEMORY_GIB = 6
 
 
