@@ -28,6 +28,18 @@ VOICE_ID = "a0e99841-438c-4a64-b679-ae501e7d6091"
 # Speech is far above this; 16-bit silence, also when dithered, is far below. Full scale is 1.
 SILENCE_RMS = 0.001
 
+# Of the modules that listen from outside; the fragment speech documents them.
+SPEECH_OPTIONS: dict[str, dict[str, Any]] = {
+    "url": {"type": "str", "required": True},
+    "address": {"type": "str"},
+    "ca_file": {"type": "path"},
+    "ca_pem": {"type": "str"},
+    "api_key": {"type": "str", "required": True, "no_log": True},
+    "model_id": {"type": "str", "required": True},
+    "voice_id": {"type": "str", "default": VOICE_ID},
+    "timeout": {"type": "int", "default": 30},
+}
+
 
 class SpeechError(Exception):
     """No speech came back. status: the answer's HTTP status, 0 when there was none."""
@@ -69,6 +81,7 @@ class SpeechRequest:
             voice_id=params["voice_id"],
             address=params["address"] or "",
             ca_pem=params["ca_pem"] or "",
+            ca_file=params.get("ca_file") or "",
             **more,
         )
 

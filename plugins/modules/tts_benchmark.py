@@ -16,6 +16,8 @@ description:
     the host it runs on. Every request is a C(POST /tts/bytes) on a connection of its own.
   - Costs capacity and license. Others who listen meanwhile have to share.
   - What is measured is the way and the workers together. The connection and its handshake do not count.
+extends_documentation_fragment:
+  - baremetal.sonic.speech
 attributes:
   check_mode:
     description: Can run in check mode.
@@ -26,38 +28,11 @@ attributes:
     support: none
     details: Changes nothing.
 options:
-  url:
-    description: Base URL of the API. Its host is what the certificate must be for.
-    type: str
-    required: true
-  address:
-    description: Address to connect to, where the URL's host does not resolve (yet) to the ingress.
-    type: str
-  ca_file:
-    description: File, on the host that runs the module, with the CA certificates to trust (PEM).
-    type: path
-  ca_pem:
-    description:
-      - CA certificates to trust, as PEM text.
-      - With neither O(ca_file) nor O(ca_pem), the certificates that the host's system trusts.
-    type: str
-  api_key:
-    description: API key of the speech service.
-    type: str
-    required: true
   transcript:
     description: What to say.
     type: str
     default: >-
       The quick brown fox jumps over the lazy dog, and then it sleeps for a while under the old apple tree.
-  model_id:
-    description: Model that speaks.
-    type: str
-    required: true
-  voice_id:
-    description: Voice that speaks.
-    type: str
-    default: a0e99841-438c-4a64-b679-ae501e7d6091
   concurrency:
     description: Numbers of listeners, measured one after the other.
     type: list
@@ -67,10 +42,6 @@ options:
     description: Requests of each listener.
     type: int
     default: 5
-  timeout:
-    description: Seconds to wait for the connection, and for each part of the answer.
-    type: int
-    default: 30
 seealso:
   - module: baremetal.sonic.tts_check
 """
@@ -131,7 +102,11 @@ errors:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.speech import SpeechRequest, speak
+from ansible_collections.baremetal.sonic.plugins.module_utils.speech import (
+    SPEECH_OPTIONS,
+    SpeechRequest,
+    speak,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils.speech_load import measure, table
 
 
@@ -139,21 +114,14 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "required": True},
-            "address": {"type": "str"},
-            "ca_file": {"type": "path"},
-            "ca_pem": {"type": "str"},
-            "api_key": {"type": "str", "required": True, "no_log": True},
+            **SPEECH_OPTIONS,
             "transcript": {
                 "type": "str",
                 "default": "The quick brown fox jumps over the lazy dog, and then it sleeps for a"
                 " while under the old apple tree.",
             },
-            "model_id": {"type": "str", "required": True},
-            "voice_id": {"type": "str", "default": "a0e99841-438c-4a64-b679-ae501e7d6091"},
             "concurrency": {"type": "list", "elements": "int", "default": [1, 4, 8, 12, 16]},
             "rounds": {"type": "int", "default": 5},
-            "timeout": {"type": "int", "default": 30},
         },
         mutually_exclusive=[("ca_file", "ca_pem")],
         supports_check_mode=True,
@@ -165,7 +133,7 @@ def main() -> None:
             module.fail_json(msg=f"{name}: give numbers of at least 1, not {params[name]}")
     if module.check_mode:
         module.exit_json(changed=False, msg=f"would ask {params['url']} for speech")
-    request = SpeechRequest.of(params, ca_file=params["ca_file"] or "", timeout_s=params["timeout"])
+    request = SpeechRequest.of(params, timeout_s=params["timeout"])
     rows, errors = [], set()
     for concurrency in params["concurrency"]:
         row = measure(

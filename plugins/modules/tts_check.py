@@ -16,6 +16,8 @@ description:
     comes back that is long enough and not silent.
   - Says which step failed. These are name, connection, certificate, API key, license, route,
     workers, and the audio itself.
+extends_documentation_fragment:
+  - baremetal.sonic.speech
 attributes:
   check_mode:
     description: Can run in check mode.
@@ -26,37 +28,10 @@ attributes:
     support: none
     details: Changes nothing but O(dest).
 options:
-  url:
-    description: Base URL of the API. Its host is what the certificate must be for.
-    type: str
-    required: true
-  address:
-    description: Address to connect to, where the URL's host does not resolve (yet) to the ingress.
-    type: str
-  ca_file:
-    description: File, on the host that runs the module, with the CA certificates to trust (PEM).
-    type: path
-  ca_pem:
-    description:
-      - CA certificates to trust, as PEM text.
-      - With neither O(ca_file) nor O(ca_pem), the certificates that the host's system trusts.
-    type: str
-  api_key:
-    description: API key of the speech service.
-    type: str
-    required: true
   transcript:
     description: What to say.
     type: str
     default: The quick brown fox jumps over the lazy dog.
-  model_id:
-    description: Model that speaks.
-    type: str
-    required: true
-  voice_id:
-    description: Voice that speaks.
-    type: str
-    default: a0e99841-438c-4a64-b679-ae501e7d6091
   sample_rate:
     description: Samples of audio a second, from 8000 to 48000.
     type: int
@@ -65,10 +40,6 @@ options:
     description: Least seconds of audio that pass.
     type: float
     default: 0.5
-  timeout:
-    description: Seconds to wait for the connection, and for each part of the answer.
-    type: int
-    default: 30
   dest:
     description: File in which to leave the audio, as WAV. Written when it differs, which is a change.
     type: path
@@ -124,6 +95,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils.speech import (
+    SPEECH_OPTIONS,
     SpeechError,
     SpeechRequest,
     check_speech,
@@ -135,20 +107,13 @@ def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "required": True},
-            "address": {"type": "str"},
-            "ca_file": {"type": "path"},
-            "ca_pem": {"type": "str"},
-            "api_key": {"type": "str", "required": True, "no_log": True},
+            **SPEECH_OPTIONS,
             "transcript": {
                 "type": "str",
                 "default": "The quick brown fox jumps over the lazy dog.",
             },
-            "model_id": {"type": "str", "required": True},
-            "voice_id": {"type": "str", "default": "a0e99841-438c-4a64-b679-ae501e7d6091"},
             "sample_rate": {"type": "int", "default": 24000},
             "min_duration_s": {"type": "float", "default": 0.5},
-            "timeout": {"type": "int", "default": 30},
             "dest": {"type": "path"},
         },
         mutually_exclusive=[("ca_file", "ca_pem")],
@@ -160,7 +125,6 @@ def main() -> None:
     request = SpeechRequest.of(
         params,
         sample_rate=params["sample_rate"],
-        ca_file=params["ca_file"] or "",
         timeout_s=params["timeout"],
     )
     try:
