@@ -68,6 +68,12 @@ def measure(stack: Stack) -> None:
 
 def again(client: cartesia.Cartesia, text: str) -> str:
     """Return what is heard of a text that is spoken."""
+    said = ("said.wav", spoken(client, text))
+    return client.stt.transcribe(file=said, model="ink-2").text.lower()
+
+
+def spoken(client: cartesia.Cartesia, text: str) -> bytes:
+    """Return a text as a WAV file, spoken so that it is understood as well as may be."""
     pcm = client.tts.generate(
         model_id="sonic-latest",
         transcript=text,
@@ -79,4 +85,4 @@ def again(client: cartesia.Cartesia, text: str) -> str:
     with wave.open(file, "wb") as made:
         made.setparams((1, 2, SOUND["sample_rate"], 0, "NONE", ""))
         made.writeframes(pcm)
-    return client.stt.transcribe(file=("said.wav", file.getvalue()), model="ink-2").text.lower()
+    return file.getvalue()

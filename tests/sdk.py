@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
-import wave
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +18,7 @@ import pytest
 import soxr  # type: ignore[import-untyped,unused-ignore]
 from sonic_reference import voices
 
-from lab.bench_words import error_rate
+from lab.bench_words import error_rate, spoken
 from tests.sites import Site
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -70,18 +68,7 @@ class SdkTests:
     def recording(self, site: Site) -> bytes:
         """A WAV file of counting, spoken by the site itself."""
         with cartesia.Cartesia(**site.options) as client:
-            pcm = client.tts.generate(
-                model_id="sonic-3.5",
-                transcript=DIGITS,
-                voice={"id": IRIS},
-                output_format=RAW | {"sample_rate": 16000},
-                generation_config={"speed": 0.8},
-            ).read()
-        file = io.BytesIO()
-        with wave.open(file, "wb") as made:
-            made.setparams((1, 2, 16000, 0, "NONE", ""))
-            made.writeframes(pcm)
-        return file.getvalue()
+            return spoken(client, DIGITS)
 
     def test_status(self, client: cartesia.Cartesia) -> None:
         assert client.get_status().ok
