@@ -97,7 +97,7 @@ class Site:
 
         Raises RefusedError when there is no answer, or an error.
         """
-        more = ["--request", method]
+        more = ["--max-time", "10", "--request", method]
         if body is not None:
             more += ["--json", json.dumps(body)]
         said = self._curl(path, more)
@@ -105,15 +105,7 @@ class Site:
 
     def _curl(self, path: str, more: list[str]) -> bytes:
         host = self.info["ingress_url"].removeprefix("https://")
-        command = [
-            "curl",
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            "--max-time",
-            "60",
-            *more,
-        ]
+        command = ["curl", "--silent", "--show-error", "--fail-with-body", *more]
         command += ["--cacert", self.info["ca_file"]]
         command += ["--resolve", f"{host}:443:{self.info['ingress_address']}"]
         command += ["-H", f"X-API-Key: {self.info['api_key']}"]
@@ -141,7 +133,8 @@ class Site:
         def busy() -> str:
             # Not by curl itself, whose output would have what each attempt was told.
             try:
-                heard.append(self._curl("/tts/bytes", ["--json", json.dumps(fields | more)]))
+                asked = ["--max-time", "60", "--json", json.dumps(fields | more)]
+                heard.append(self._curl("/tts/bytes", asked))
             except RefusedError as error:
                 if re.search(r"error: (429|50[234])", str(error)):
                     return str(error)
