@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import testinfra
+import urllib3
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 
+from tests.diagnosis import describe
 from tests.monitoring import Prometheus
 from tests.sites import Site
 
@@ -51,6 +54,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("soak")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """Put what the cluster lacked beside a test that failed."""
+    report = yield
+    if report.failed:
+        try:
+            with config.new_client_from_config(config_file=lab_info()["kubeconfig"]) as connected:
+                told = describe(connected)
+        except (urllib3.exceptions.HTTPError, ApiException, config.ConfigException) as error:
+            told = f"The cluster does not tell: {error}"
+        report.sections.append(("The cluster", told))
+    return report
 
 
 @pytest.fixture(scope="session")
