@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from .kube import KUBERNETES_IMPORT_ERROR, KubeClient, KubeError
+from .kube import KubeClient, KubeError
+from .kubeconfig import IMPORT_ERROR
 
 CLUSTER_OPTIONS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "path", "required": True},
@@ -23,8 +24,8 @@ def client_of(module: AnsibleModule, would: str, **empty: Any) -> KubeClient:
     In check mode a cluster that does not exist yet is no failure: the module then ends with
     `would`, what it would do there, and with `empty` as its return values.
     """
-    if KUBERNETES_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
+    if IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
     kubeconfig = module.params["kubeconfig"]
     if module.check_mode and not Path(kubeconfig).exists():
         module.exit_json(

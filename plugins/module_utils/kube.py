@@ -2,28 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thin client for the Kubernetes API: plain dictionaries in and out.
 
-The `kubernetes` package reads the kubeconfig (certificates, tokens, exec plugins); the requests go
-through its urllib3, since the generated classes differ between its releases and cost time.
+The requests go through urllib3, which the `kubernetes` package brings; its generated classes differ
+between its releases and cost time.
 """
 
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+from .kubeconfig import UnusableError, access
 from .pods import Object
 
-KUBERNETES_IMPORT_ERROR: str | None = None
 try:
     import urllib3
-    from kubernetes.client import Configuration
-    from kubernetes.config import load_kube_config
-    from kubernetes.config.config_exception import ConfigException
 except ImportError:
-    KUBERNETES_IMPORT_ERROR = traceback.format_exc()
+    urllib3 = None  # type: ignore[assignment]  # kubeconfig.IMPORT_ERROR tells
 
 JSON = "application/json"
 # Spares the API server and the network the rest of an object.
@@ -62,17 +58,10 @@ class KubeClient:
 
     def __init__(self, kubeconfig: str, context: str | None = None) -> None:
         """Raises KubeError when the kubeconfig cannot be read."""
-        self._configuration: Any = Configuration()
         try:
-            load_kube_config(
-                config_file=kubeconfig,
-                context=context,
-                client_configuration=self._configuration,
-                persist_config=False,
-            )
-        except (ConfigException, OSError) as error:
-            raise KubeError(f"kubeconfig {kubeconfig} cannot be used: {error}") from error
-        self._server = str(self._configuration.host).rstrip("/")
+            self._access = access(kubeconfig, context)
+        except UnusableError as error:
+            raise KubeError(str(error)) from error
         pool: dict[str, Any] = {
             "maxsize": 16,
             # Only where the server names a time (Retry-After), as while it prepares a new kind.
@@ -85,18 +74,9 @@ class KubeClient:
                 allowed_methods=None,
                 raise_on_status=False,
             ),
-            "cert_reqs": "CERT_REQUIRED" if self._configuration.verify_ssl else "CERT_NONE",
-            "ca_certs": self._configuration.ssl_ca_cert,
-            "cert_file": self._configuration.cert_file,
-            "key_file": self._configuration.key_file,
-        }
-        if not self._configuration.verify_ssl:
-            # The kubeconfig says so; a warning a request would not change it.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        if getattr(self._configuration, "tls_server_name", None):
-            pool["server_hostname"] = self._configuration.tls_server_name
-        if self._configuration.proxy:
-            self._pool: Any = urllib3.ProxyManager(self._configuration.proxy, **pool)
+        } | self._access.pool
+        if self._access.proxy:
+            self._pool: Any = urllib3.ProxyManager(self._access.proxy, **pool)
         else:
             self._pool = urllib3.PoolManager(**pool)
 
@@ -116,10 +96,8 @@ class KubeClient:
             # JSON is YAML, and this is the only type that the API takes for it.
             headers["Content-Type"] = "application/apply-patch+yaml"
             body = json.dumps(body).encode()
-        for setting in self._configuration.auth_settings().values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        url = self._server + path + (f"?{urlencode(query)}" if query else "")
+        headers |= self._access.headers()
+        url = self._access.server + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._pool.request(
                 method,
@@ -131,7 +109,7 @@ class KubeClient:
             )
         except urllib3.exceptions.HTTPError as error:
             why = getattr(error, "reason", None) or error
-            raise KubeError(f"no answer from {self._server}: {why}") from error
+            raise KubeError(f"no answer from {self._access.server}: {why}") from error
         if response.status >= 300:
             said = response.data.decode("utf-8", "replace")
             response.release_conn()

@@ -108,7 +108,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.baremetal.sonic.plugins.module_utils import helm
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
+from ansible_collections.baremetal.sonic.plugins.module_utils.kubeconfig import IMPORT_ERROR
 
 
 def main() -> None:
@@ -134,8 +134,8 @@ def main() -> None:
         required_if=[("state", "present", ["chart"]), ("state", "rolled_back", ["revision"])],
         supports_check_mode=True,
     )
-    if KUBERNETES_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=KUBERNETES_IMPORT_ERROR)
+    if IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
     params = module.params
     binary = module.get_bin_path("helm")
     absent = [path for path in (params["kubeconfig"], params["chart"]) if path and not _there(path)]
