@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
@@ -90,6 +91,34 @@ def without_secrets(item: Object) -> Object:
         return item
     parts = [part for part in ("data", "stringData") if item.get(part)]
     return {**item, **{part: dict.fromkeys(item[part], HIDDEN) for part in parts}}
+
+
+def with_secrets(
+    items: Sequence[Object], data: Mapping[str, Mapping[str, str]]
+) -> tuple[list[Object], set[str]]:
+    """The objects, their Secrets filled; and all encoded entries, which nobody may see.
+
+    Args:
+        items: objects of any kind.
+        data: the Secrets' entries as text, by the Secrets' names.
+
+    Raises:
+        LookupError: there are entries for a Secret that is not among the objects.
+    """
+    encoded = {
+        name: {key: b64encode(text.encode()).decode() for key, text in entries.items()}
+        for name, entries in data.items()
+    }
+    names = {item["metadata"]["name"] for item in items if item["kind"] == "Secret"}
+    if left := encoded.keys() - names:
+        raise LookupError(f"no Secret {', '.join(sorted(left))} is among the objects")
+    filled = [
+        {**item, "data": encoded[item["metadata"]["name"]]}
+        if item["kind"] == "Secret" and item["metadata"]["name"] in encoded
+        else item
+        for item in items
+    ]
+    return filled, {text for entries in encoded.values() for text in entries.values()}
 
 
 def look_up(api: ReadApi, path: str) -> Object | None:

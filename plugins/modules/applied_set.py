@@ -41,10 +41,16 @@ options:
   definitions:
     description:
       - The objects. Kinds are applied in the order in which they come, but what others need (namespaces and the like) first.
-      - Where Secrets are among them, the task needs C(no_log).
+      - What is in a Secret belongs in O(secret_data), where nobody sees it. Otherwise the task needs C(no_log).
     type: list
     elements: dict
     required: true
+  secret_data:
+    description:
+      - What is in the Secrets among O(definitions), by their names and then by the names of their entries, as text.
+      - Nothing of it is shown or logged.
+    type: dict
+    default: {}
   kinds:
     description: Kinds of which objects may be left over from before, beside those of O(definitions).
     type: list
@@ -107,6 +113,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import (
     essence,
+    with_secrets,
     without_secrets,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.pods import Object
@@ -131,6 +138,7 @@ def main() -> None:
             "namespace": {"type": "str", "default": ""},
             "field_manager": {"type": "str", "required": True},
             "definitions": {"type": "list", "elements": "dict", "required": True},
+            "secret_data": {"type": "dict", "default": {}, "no_log": True},
             "kinds": {
                 "type": "list",
                 "elements": "dict",
@@ -148,7 +156,12 @@ def main() -> None:
     kinds = [(item["api_version"], item["kind"]) for item in params["kinds"]]
     wanted = AppliedSet(client, params["name"], params["field_manager"], params["namespace"])
     try:
-        changes = wanted.sync(params["definitions"], kinds, module.check_mode)
+        items, hidden = with_secrets(params["definitions"], params["secret_data"])
+        module.no_log_values.update(hidden)
+        changes = wanted.sync(items, kinds, module.check_mode)
+    except LookupError as error:
+        module.fail_json(msg=f"secret_data: {error.args[0]}")
+        raise
     except KubeError as error:
         module.fail_json(msg=f"the set {params['name']} cannot be applied: {error}")
         raise

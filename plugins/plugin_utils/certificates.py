@@ -106,6 +106,42 @@ def certificate_hosts(
     return served
 
 
+def certificate_chains(
+    certificates: Sequence[Mapping[str, str]], roots: Sequence[str], intermediates: Sequence[str]
+) -> list[str]:
+    """What a server shows for each certificate: the chain up to the root, without the root.
+
+    A client has the root already, or does not trust it (RFC 8446, 4.4.2).
+
+    Args:
+        certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
+        roots: files with the CA certificates that clients trust, PEM.
+        intermediates: files with certificates that may complete a chain, PEM.
+
+    Returns:
+        PEM texts.
+
+    Raises:
+        AnsibleError: something is not PEM text, or the controller's Python lacks cryptography.
+    """
+    _need_cryptography()
+    found: list[str] = []
+    trusted = _load_files("ingress_root_certificates", roots, found)
+    between = _load_files("ingress_intermediate_certificates", intermediates, found)
+    if found:
+        raise AnsibleError("; ".join(found))
+    chains = []
+    for number, item in enumerate(certificates):
+        try:
+            given = x509.load_pem_x509_certificates(item["certificate"].encode())
+        except ValueError as error:
+            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
+        whole = _completed(given, trusted, between)
+        shown = [item for item in whole if item not in trusted] or whole
+        chains.append("".join(item.public_bytes(Encoding.PEM).decode() for item in shown))
+    return chains
+
+
 def host_names(certificate: x509.Certificate) -> list[str]:
     """Names and addresses that a certificate is for (RFC 6125: only subjectAltName counts)."""
     try:
@@ -208,24 +244,35 @@ def _chain_problems(
     ]
     if found:
         return found
-    current = chain[-1]
-    seen = list(chain)
-    while current not in roots and not any(_issued(current, root) for root in roots):
-        parents = [item for item in intermediates if item not in seen and _issued(current, item)]
-        if not parents:
-            where = f" (its issuer offers it at {url})" if (url := _issuer_url(current)) else ""
-            return [
-                (
-                    f"{name}.certificate: {_title(current)} was issued by"
-                    f" {current.issuer.rfc4514_string() or 'somebody unnamed'}, whose certificate"
-                    f" is missing: append it to the chain{where}, or name its file in"
-                    " ingress_intermediate_certificates, or in ingress_root_certificates if it is a"
-                    " root that your clients trust"
-                )
-            ]
-        current = parents[0]
-        seen.append(current)
-    return []
+    last = _completed(chain, roots, intermediates)[-1]
+    if last in roots or any(_issued(last, root) for root in roots):
+        return []
+    where = f" (its issuer offers it at {url})" if (url := _issuer_url(last)) else ""
+    return [
+        (
+            f"{name}.certificate: {_title(last)} was issued by"
+            f" {last.issuer.rfc4514_string() or 'somebody unnamed'}, whose certificate"
+            f" is missing: append it to the chain{where}, or name its file in"
+            " ingress_intermediate_certificates, or in ingress_root_certificates if it is a"
+            " root that your clients trust"
+        )
+    ]
+
+
+def _completed(
+    chain: Sequence[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    intermediates: Sequence[x509.Certificate],
+) -> list[x509.Certificate]:
+    """The chain, and the intermediate certificates from its end on towards a root."""
+    whole = list(chain)
+    while whole[-1] not in roots and not any(_issued(whole[-1], root) for root in roots):
+        parents = (item for item in intermediates if item not in whole)
+        parent = next((item for item in parents if _issued(whole[-1], item)), None)
+        if parent is None:
+            break
+        whole.append(parent)
+    return whole
 
 
 def _issuer_url(certificate: x509.Certificate) -> str:

@@ -87,6 +87,15 @@ def named(objects: Objects, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
+def test_certificates_have_their_secrets_before_the_route(rendered: dict[str, Objects]) -> None:
+    kinds = [o["kind"] for o in rendered["another"]]
+    assert kinds == ["Namespace", "Secret", "Secret", "Ingress"]
+    for number in (1, 2):
+        secret = named(rendered["another"], "Secret", f"ingress-certificate-{number}")
+        assert secret["type"] == "kubernetes.io/tls"
+        assert "data" not in secret, "the key is for secret_data only"
+
+
 def test_own_controller(rendered: dict[str, Objects]) -> None:
     objects = rendered["limits"]
     route = named(objects, "Ingress", "cartesia-api")
@@ -140,7 +149,7 @@ def test_log_and_limits_can_be_off(rendered: dict[str, Objects]) -> None:
 
 
 def test_another_controller(rendered: dict[str, Objects]) -> None:
-    [route] = rendered["another"]
+    route = named(rendered["another"], "Ingress", "cartesia-api")
     assert route["kind"] == "Ingress"
     assert route["spec"]["ingressClassName"] == "nginx"
     assert route["metadata"]["annotations"] == VARIANTS["another"]["ingress_annotations"]

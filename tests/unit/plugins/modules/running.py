@@ -25,6 +25,7 @@ class Modules:
         self._commands.mkdir()
         self._log = folder / "commands.log"
         self._capsys = capsys
+        self.printed = ""
         patch.setenv("PATH", f"{self._commands}:{os.environ['PATH']}")
 
     def call(
@@ -35,7 +36,8 @@ class Modules:
         self._capsys.readouterr()
         with patch_module_args(options | modes), pytest.raises(SystemExit):
             main()
-        result: dict[str, Any] = json.loads(self._capsys.readouterr().out)
+        self.printed = self._capsys.readouterr().out
+        result: dict[str, Any] = json.loads(self.printed)
         result.pop("invocation", None)
         return result
 

@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -59,6 +60,36 @@ def test_gap_is_filled_from_a_file(
     extra = tmp_path / "middle.pem"
     extra.write_text(middle.certificate, encoding="utf-8")
     assert told(leaf, key, trusted, (HOST,), str(extra)) == []
+
+
+def test_chain_is_shown_whole_and_without_its_root(
+    root: Authority, middle: Authority, key: Key, trusted: str, tmp_path: Path
+) -> None:
+    leaf = middle.issue("leaf", key, [HOST])
+    extra = tmp_path / "middle.pem"
+    extra.write_text(middle.certificate, encoding="utf-8")
+
+    def shown(text: str, *between: str) -> str:
+        [chain] = certificates.certificate_chains([{"certificate": text}], [trusted], between)
+        return chain
+
+    whole = leaf + middle.certificate
+    assert shown(leaf, str(extra)) == whole
+    assert shown(whole) == whole
+    assert shown(whole, str(extra)) == whole
+    assert shown(whole + root.certificate) == whole
+
+
+def test_root_that_serves_itself_is_shown(root: Authority, trusted: str) -> None:
+    given = [{"certificate": root.certificate}]
+    assert certificates.certificate_chains(given, [trusted], []) == [root.certificate]
+
+
+def test_chain_of_nonsense(trusted: str) -> None:
+    with pytest.raises(AnsibleError, match=r"ingress_certificates\[0\]"):
+        certificates.certificate_chains([{"certificate": "none"}], [trusted], [])
+    with pytest.raises(AnsibleError, match=r"ingress_root_certificates: /nowhere\.pem"):
+        certificates.certificate_chains([], ["/nowhere.pem"], [])
 
 
 def test_missing_intermediate(middle: Authority, key: Key, trusted: str) -> None:

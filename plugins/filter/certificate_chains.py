@@ -1,0 +1,69 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Completes certificates' chains on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: certificate_chains
+short_description: The chains that an ingress shows for its certificates
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+description:
+  - Completes each certificate's chain up to the root that clients trust, and leaves the root out, since a client has it already.
+  - Works on the controller, with the Python library cryptography.
+positional: roots, intermediates
+options:
+  _input:
+    description:
+      - Certificates, in the form of the variable C(ingress_certificates).
+      - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with them.
+    type: list
+    elements: dict
+    required: true
+  roots:
+    description: Files on the controller with the CA certificates that clients trust, PEM.
+    type: list
+    elements: path
+    required: true
+  intermediates:
+    description: Files on the controller with certificates that may complete a chain, PEM.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Show the chain of the first certificate
+  ansible.builtin.debug:
+    msg: "{{ (ingress_certificates | baremetal.sonic.certificate_chains(ingress_root_certificates)) | first }}"
+"""
+
+RETURN = r"""
+_value:
+  description: For each certificate its chain, PEM text that begins with the host's own certificate.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+
+
+def certificate_chains(
+    given: Sequence[Mapping[str, str]], roots: Sequence[str], intermediates: Sequence[str] = ()
+) -> list[str]:
+    """The chains of certificates."""
+    return certificates.certificate_chains(given, roots, intermediates)
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"certificate_chains": certificate_chains}
