@@ -118,6 +118,21 @@ class Lab:
         return self.address(4)
 
     @property
+    def vendor_registry_address(self) -> str:
+        """The stand-in for the vendor's registry serves on port 5000 here, if it knows who asks."""
+        return self.address(6)
+
+    @property
+    def vendor_registry_url(self) -> str:
+        """Where the lab's hosts find images of us-docker.pkg.dev: it holds them as ghcr.io's."""
+        return f"http://{self.vendor_registry_address}:5000/v2/ghcr.io"
+
+    @property
+    def pull_account(self) -> Path:
+        """The service account that may pull from that registry, as the vendor hands one out."""
+        return self.directory / "pull-account.json"
+
+    @property
     def ingress_address(self) -> str:
         """The first ingress host."""
         return self.address(next(h.octet for h in HOSTS if "ingress" in h.groups))
@@ -148,6 +163,7 @@ class Lab:
         temporary = self.directory / "lab.json.new"
         data = asdict(self) | {
             "registry_url": f"http://{self.registry_address}:5000",
+            "vendor_registry_url": self.vendor_registry_url,
             "packages_url": f"http://{self.files_address}/{self.packages_folder}",
             "wheels_url": f"http://{self.files_address}/wheels/",
             "manifests_url": f"http://{self.files_address}/{self.manifests_folder}",

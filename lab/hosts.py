@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.bundle.build import Bundle
 from lab.bundle.steps import run
@@ -21,14 +22,6 @@ from lab.config import HOSTS, Host, Lab, LabError
 HOST_IMAGE = "localhost/baremetal-sonic-host"
 # Where a container's monitor leaves the exit code for podman (conmon --exit-dir).
 EXITS = Path("/run/libpod/exits")
-REGISTRY_CONFIG = """
-version: 0.1
-log: {level: warn}
-storage:
-  filesystem: {rootdirectory: /srv/registry}
-  maintenance: {readonly: {enabled: true}}
-http: {addr: ':5000'}
-"""
 
 # Where control groups are of version 1, podman lays the machine's systemd hierarchy (root /../..,
 # as seen from inside) over the container's: all hosts would share one tree of units, and a unit
@@ -259,26 +252,53 @@ def _report_exit(container: _Container) -> None:
     (EXITS / container.identity).write_text("137", encoding="utf-8")
 
 
+def registry(
+    lab: Lab, bundle: Bundle, image: str, name: str, address: str, passwords: Path | None = None
+) -> None:
+    """Make sure that a registry with the bundle's images runs, on port 5000.
+
+    Args:
+        lab: whose it is.
+        bundle: where its images are.
+        image: what its container is made of.
+        name: its container's name.
+        address: its own, of the lab's network.
+        passwords: who may pull and by which password, as htpasswd writes it (bcrypt); by default
+            everybody may.
+
+    Raises:
+        LabError: podman could not.
+    """
+    settings: dict[str, Any] = {
+        "version": "0.1",
+        "log": {"level": "warn"},
+        "storage": {
+            "filesystem": {"rootdirectory": "/srv/registry"},
+            "maintenance": {"readonly": {"enabled": True}},
+        },
+        "http": {"addr": ":5000"},
+    }
+    volumes = ["-v", f"{bundle.registry_store}:/srv/registry:ro"]
+    if passwords:
+        settings["auth"] = {"htpasswd": {"realm": name, "path": "/etc/passwords"}}
+        volumes += ["-v", f"{passwords}:/etc/passwords:ro"]
+    config = lab.directory / f"{name.removeprefix(f'{lab.network}-')}.yml"
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    volumes += ["-v", f"{config}:/etc/registry.yml:ro"]
+    volumes += ["-v", f"{bundle.registry_binary}:/usr/bin/registry:ro"]
+    command = [image, "/usr/bin/registry", "serve", "/etc/registry.yml"]
+    if start(lab, name, address, volumes, command):
+        podman("start", name)
+
+
 def _artifacts(lab: Lab, bundle: Bundle, image: str) -> None:
-    config = lab.directory / "registry.yml"
-    config.write_text(REGISTRY_CONFIG, encoding="utf-8")
-    registry = f"{lab.network}-registry"
     files = f"{lab.network}-files"
     served = f"{bundle.repository}:{bundle.wheels}:{bundle.manifests}"
     if _container(files).state != "missing":
         label = '{{index .Config.Labels "baremetal.sonic.served"}}'
         if podman("container", "inspect", "--format", label, files).strip() != served:
             podman("rm", "--force", "--time", "0", files)
-    if start(
-        lab,
-        registry,
-        lab.registry_address,
-        ["-v", f"{bundle.registry_store}:/srv/registry:ro"]
-        + ["-v", f"{config}:/etc/registry.yml:ro"]
-        + ["-v", f"{bundle.registry_binary}:/usr/bin/registry:ro"],
-        [image, "/usr/bin/registry", "serve", "/etc/registry.yml"],
-    ):
-        podman("start", registry)
+    registry(lab, bundle, image, f"{lab.network}-registry", lab.registry_address)
     if start(
         lab,
         files,

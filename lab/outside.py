@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
+import bcrypt
+
 from lab.bundle.build import Bundle
 from lab.config import BUCKET, STORAGE_HOST, Lab
-from lab.hosts import podman, start
+from lab.hosts import podman, registry, start
 
 SERVER = Path(__file__).resolve().parent / "license_endpoint.py"
 
@@ -44,6 +47,7 @@ def start_all(lab: Lab, bundle: Bundle, image: str) -> None:
     """
     _license_endpoint(lab, image)
     _storage(lab, bundle, image)
+    _vendor_registry(lab, bundle, image)
 
 
 def _chain(lab: Lab, name: str, target: Path) -> None:
@@ -51,6 +55,26 @@ def _chain(lab: Lab, name: str, target: Path) -> None:
     parts = [lab.directory / f"{part}.pem" for part in (name, "intermediate")]
     text = "".join(part.read_text(encoding="utf-8") for part in parts)
     target.write_text(text, encoding="utf-8")
+
+
+def _vendor_registry(lab: Lab, bundle: Bundle, image: str) -> None:
+    """The stand-in for the vendor's registry: only the account that it handed out may pull."""
+    if not lab.pull_account.exists():
+        account = {
+            # Of a password bcrypt takes 72 bytes: these come first.
+            "private_key_id": secrets.token_hex(20),
+            "type": "service_account",
+            "client_email": "images@lab.iam.gserviceaccount.com",
+        }
+        lab.pull_account.touch(mode=0o600)
+        lab.pull_account.write_text(json.dumps(account), encoding="utf-8")
+    passwords = lab.directory / "vendor-registry.htpasswd"
+    if not passwords.exists():
+        password = lab.pull_account.read_bytes()[:72]
+        hashed = bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()
+        passwords.write_text(f"_json_key:{hashed}\n", encoding="utf-8")
+    name = f"{lab.network}-vendor-registry"
+    registry(lab, bundle, image, name, lab.vendor_registry_address, passwords)
 
 
 def _license_endpoint(lab: Lab, image: str) -> None:

@@ -82,8 +82,8 @@ def test_bad_version_goes_back(
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        ("ghcr.io/baremetal-sonic/worker:no-such-tag", "no-such-tag"),
-        (f"ghcr.io/baremetal-sonic/worker@sha256:{'0' * 64}", "sha256:000"),
+        ("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag", "no-such-tag"),
+        (f"us-docker.pkg.dev/baremetal-sonic/worker@sha256:{'0' * 64}", "sha256:000"),
     ],
     ids=["tag", "digest"],
 )

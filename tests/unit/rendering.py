@@ -21,7 +21,9 @@ def templated(text: str, variables: dict[str, Any]) -> Any:
 def render(role: str, template: str, **variables: Any) -> list[Any]:
     """The documents of a template; variables go over the role's defaults."""
     folder = ROOT / "roles" / role
-    values = {"site_namespace": "cartesia", "site_name": "rack1"}
+    # A template that takes in another one of the role names it without a folder.
+    values: dict[str, Any] = {"ansible_search_path": [str(folder)]}
+    values |= {"site_namespace": "cartesia", "site_name": "rack1"}
     for name in ("defaults/main.yml", "vars/main.yml"):
         if (folder / name).is_file():
             loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the role containerd has images come from."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.rendering import render
+
+UPSTREAM = {"ghcr.io", "docker.io", "nvcr.io", "quay.io", "registry.k8s.io", "us-docker.pkg.dev"}
+
+
+def mirrors(**variables: Any) -> dict[str, str]:
+    """The mirror of each registry that has one; the rest of its file is the same for all."""
+    site = {"site_versions": {"pause": "3.10"}, "site_registry_mirror": ""}
+    [files] = render("containerd", "files.yml.j2", **site | variables)
+    found = {}
+    for item in files:
+        folder, name = Path(item["path"]).parent, Path(item["path"]).name
+        if folder.parent != Path("/etc/containerd/certs.d"):
+            continue
+        assert name == "hosts.toml"
+        if item.get("state") == "absent":
+            continue
+        settings = tomllib.loads(item["content"])
+        upstream = "registry-1.docker.io" if folder.name == "docker.io" else folder.name
+        assert settings["server"] == f"https://{upstream}"
+        [(found[folder.name], host)] = settings["host"].items()
+        assert host == {"capabilities": ["pull", "resolve"], "override_path": True}
+    return found
+
+
+def test_upstream() -> None:
+    assert mirrors() == {}
+
+
+def test_one_mirror_for_all() -> None:
+    found = mirrors(site_registry_mirror="http://192.0.2.2:5000")
+    assert found == {name: f"http://192.0.2.2:5000/v2/{name}" for name in UPSTREAM}
+
+
+@pytest.mark.parametrize("mirror", ["", "http://192.0.2.2:5000"])
+def test_another_mirror_for_some(mirror: str) -> None:
+    own = {"ghcr.io": "https://harbor.example.com/v2/ghcr", "example.com": "https://b.example.com"}
+    found = mirrors(site_registry_mirror=mirror, containerd_mirrors=own)
+    assert found == (mirrors(site_registry_mirror=mirror) | own)
+
+
+def test_none_for_some() -> None:
+    found = mirrors(
+        site_registry_mirror="http://192.0.2.2:5000", containerd_mirrors={"ghcr.io": ""}
+    )
+    assert set(found) == UPSTREAM - {"ghcr.io"}
