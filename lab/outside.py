@@ -65,6 +65,7 @@ def _vendor_registry(lab: Lab, bundle: Bundle, image: str) -> None:
             "private_key_id": secrets.token_hex(20),
             "type": "service_account",
             "client_email": "images@lab.iam.gserviceaccount.com",
+            "private_key": (lab.directory / "service-account.key").read_text(encoding="utf-8"),
         }
         lab.pull_account.touch(mode=0o600)
         lab.pull_account.write_text(json.dumps(account), encoding="utf-8")
