@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,19 @@ def test_containerd_pulls_from_the_site_registry(machine: Any) -> None:
     assert all(
         machine.file(f"/etc/containerd/certs.d/{folder}/hosts.toml").exists for folder in folders
     )
+
+
+def test_vendors_registry_gives_nothing_to_strangers(gpu_machine: Any) -> None:
+    images = gpu_machine.check_output("crictl images --output json")
+    name = next(
+        tag
+        for image in json.loads(images)["images"]
+        for tag in image["repoTags"]
+        if tag.startswith("us-docker.pkg.dev/")
+    )
+    pulled = gpu_machine.run(f"crictl pull {name}")
+    assert pulled.rc != 0
+    assert "authorization failed" in pulled.stderr
 
 
 def test_containerd_has_cdi_and_its_imports(machine: Any) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -27,6 +28,17 @@ def worker(image: str) -> dict[str, Any]:
     args = {"model": "sonic-reference", "image": image, "capacity": 4}
     scaling = {"enabled": True, "minReplicas": 1, "maxReplicas": 5}
     return {"name": WORKER, "workerArgs": args, "autoscaling": scaling}
+
+
+def digest(core: client.CoreV1Api) -> str:
+    """The worker's image by its digest."""
+    found = core.list_namespaced_pod(
+        STACK,
+        label_selector=f"app.kubernetes.io/name={WORKER}",
+        field_selector="status.phase=Running",
+    )
+    image: str = found.items[0].status.container_statuses[0].image_id
+    return image
 
 
 def pods(core: client.CoreV1Api) -> set[str]:
@@ -99,6 +111,26 @@ def test_image_that_cannot_be_pulled_changes_nothing_that_runs(
     on_lab("stack.yml")
 
 
+def test_account_that_may_not_pull_changes_nothing_that_runs(
+    apps: client.AppsV1Api, info: dict[str, Any]
+) -> None:
+    stranger = {"private_key_id": "0" * 40, "client_email": "me@example.com", "private_key": "x"}
+    before = template(apps)
+    try:
+        said = refused_on_lab(
+            "stack.yml",
+            stack_service_account=json.dumps(stranger),
+            # The right account is told that there is no such image: see above.
+            workers_list=[worker("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag")],
+        )
+        assert "DaemonSet cartesia/worker-images cannot become ready" in said
+        assert "401 Unauthorized" in said
+        assert template(apps) == before
+        assert speech(info, "Still the old image.").duration_s > 0.5
+    finally:
+        on_lab("stack.yml")
+
+
 def test_every_gpu_host_has_the_images(
     apps: client.AppsV1Api, core: client.CoreV1Api, info: dict[str, Any]
 ) -> None:
@@ -112,8 +144,7 @@ def test_every_gpu_host_has_the_images(
 def test_image_by_digest(
     apps: client.AppsV1Api, core: client.CoreV1Api, info: dict[str, Any]
 ) -> None:
-    found = core.list_namespaced_pod(STACK, label_selector=f"app.kubernetes.io/name={WORKER}")
-    image = found.items[0].status.container_statuses[0].image_id
+    image = digest(core)
     assert "@sha256:" in image
     on_lab("stack.yml", workers_list=[worker(image)])
     try:
