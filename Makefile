@@ -24,7 +24,7 @@ lab-info: bootstrap ## Where the lab is and how to reach it, as JSON
 lab-down: bootstrap ## Remove everything the lab made, and nothing else
 	@$(activate) && exec python -m lab down
 
-bench: bootstrap ## Measure the lab: seconds, task results, memory
+bench: bootstrap ## Measure the lab (seconds, task results, memory), and the services
 	@$(activate) && exec python -m lab bench
 
 test: bootstrap ## Every check, then the whole way to speech on a lab of its own

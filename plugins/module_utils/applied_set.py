@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from .applied_fields import is_applied
 from .kube import NOT_FOUND, KubeError
 from .kube_objects import (
     PARALLEL,
@@ -98,20 +100,25 @@ class AppliedSet:
 
     def _members(self, kinds: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Object]]:
         """What carries the set's label, by its path."""
+        paths = {}
         for version, kind in dict.fromkeys(kinds):
             if kind in KEPT:
                 continue
-            try:
-                path = self._kinds.collection(version, kind)
-            except UnknownKindError:
-                continue
-            listed = self._api.get(path, labelSelector=f"{LABEL}={self._name}")
-            for item in listed.get("items") or []:
+            with suppress(UnknownKindError):
+                paths[version, kind] = self._kinds.collection(version, kind)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            lists = list(pool.map(self._labelled, paths.values()))
+        for (version, kind), items in zip(paths, lists, strict=True):
+            for item in items:
                 if NEEDED in (item["metadata"].get("annotations") or {}):
                     continue
                 # In a list they say neither.
-                whole = {"apiVersion": version, "kind": kind} | item
+                whole = {"apiVersion": version, "kind": kind, **item}
                 yield self._kinds.path(whole), whole
+
+    def _labelled(self, path: str) -> list[Object]:
+        listed = self._api.get(path, labelSelector=f"{LABEL}={self._name}")
+        return listed.get("items") or []
 
     def _paths(self, batch: Iterable[Object], dry_run: bool) -> Iterator[tuple[Object, str]]:
         for item in batch:
@@ -129,10 +136,11 @@ class AppliedSet:
         if not path:
             return Change(called(item), None, item)
         before = before or look_up(self._api, path)
+        wanted = self._marked(item)
+        if before is not None and is_applied(wanted, before, self._manager):
+            return None
         try:
-            after: Object = self._api.apply(
-                path, self._marked(item), self._manager, dry_run=dry_run
-            )
+            after: Object = self._api.apply(path, wanted, self._manager, dry_run=dry_run)
         except KubeError as error:
             if not (dry_run and error.status == NOT_FOUND):
                 raise KubeError(f"{called(item)}: {error}", error.status) from error

@@ -36,6 +36,7 @@ class Api:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {"/api/v1/namespaces/stack": {}}
         self.clock = 0
+        self.sent: list[str] = []
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         if path.startswith("/apis/") and path.count("/") == 3 and path not in KINDS:
@@ -77,6 +78,7 @@ class Api:
         whole: bool = True,
     ) -> dict[str, Any]:
         assert (manager, whole) == ("me", True)
+        self.sent.append(path)
         if body.get("spec") == {"port": 0}:
             raise KubeError("a port cannot be 0", 422)
         if "/stack/" in path and "/api/v1/namespaces/stack" not in self.objects:
@@ -173,6 +175,23 @@ def test_an_object_without_a_namespace_is_refused(api: Api) -> None:
 def test_the_second_time_changes_nothing(api: Api) -> None:
     sync(api, service("a"), policy("p"))
     assert sync(api, service("a"), policy("p")) == []
+
+
+def test_what_is_applied_already_is_not_sent_again(api: Api) -> None:
+    sync(api, service("a"), service("b"))
+    there = api.objects[f"{SERVICES}/a"]
+    labels: dict[str, Any] = {"f:app": {}, "f:baremetal.sonic/set": {}}
+    there["metadata"]["managedFields"] = [
+        {
+            "manager": "me",
+            "operation": "Apply",
+            "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:labels": labels}, "f:spec": {"f:port": {}}},
+        }
+    ]
+    api.sent.clear()
+    assert sync(api, service("a"), service("b")) == []
+    assert api.sent == [f"{SERVICES}/b"]
 
 
 def test_what_is_not_wanted_any_more_goes(api: Api) -> None:
