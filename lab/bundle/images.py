@@ -137,8 +137,8 @@ class ImageStore:
         """Bases with Debian's Python, one of them with the speech synthesizer."""
         made = {}
         for name, packages in {
-            "base:python": ("python3",),
-            "base:python-espeak": ("python3", "espeak-ng"),
+            "base:python": ("python3", "tini"),
+            "base:python-espeak": ("python3", "tini", "espeak-ng"),
         }.items():
 
             def build(out: Path, name: str = name, packages: tuple[str, ...] = packages) -> None:

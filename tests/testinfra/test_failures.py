@@ -11,10 +11,12 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
 from lab.waiting import wait, wait_while
 from tests.playbooks import on_lab
@@ -169,3 +171,61 @@ def test_streams_of_the_dead_are_free_again(core: client.CoreV1Api) -> None:
         return [name for name, text in texts.items() if "inferno_worker_load 0.0" not in text]
 
     wait_while(busy, 60)
+
+
+# Python runs this before anything else: the service is still far from taking signals.
+SLOW = "import time; time.sleep(90)"
+SERVICES = ("cartesia-api", "license-proxy", "artifact-sync", WORKER)
+
+
+def test_pod_that_has_hardly_begun_ends_when_told(
+    core: client.CoreV1Api, apps: client.AppsV1Api
+) -> None:
+    """The kernel drops a signal for a first process that has no handler yet.
+
+    A worker that missed its SIGTERM would hold its GPU, and even serve, for the whole grace period.
+    """
+    name = "hardly-begun"
+    core.create_namespaced_config_map(
+        STACK, {"metadata": {"name": name}, "data": {"sitecustomize.py": SLOW}}
+    )
+    made = {f"{name}-{service}": service for service in SERVICES}
+    try:
+        for pod, service in made.items():
+            spec = apps.read_namespaced_deployment(service, STACK).spec.template.spec
+            [container] = spec.containers
+            alike = {
+                "name": "service",
+                "image": container.image,
+                "securityContext": container.security_context,
+                "env": [{"name": "PYTHONPATH", "value": "/slow"}],
+                "volumeMounts": [{"name": "slow", "mountPath": "/slow"}],
+            }
+            body = {
+                "metadata": {"name": pod},
+                "spec": {
+                    "containers": [alike],
+                    "imagePullSecrets": spec.image_pull_secrets,
+                    "securityContext": spec.security_context,
+                    "automountServiceAccountToken": False,
+                    "terminationGracePeriodSeconds": 60,
+                    "volumes": [{"name": "slow", "configMap": {"name": name}}],
+                },
+            }
+            core.create_namespaced_pod(STACK, body)
+        wait_while(lambda: [pod for pod in made if not runs(core, pod)], 60)
+        for pod in made:
+            core.delete_namespaced_pod(pod, STACK)
+        wait_while(lambda: [pod for pod in made if runs(core, pod)], 20)
+    finally:
+        for pod in made:
+            with suppress(ApiException):
+                core.delete_namespaced_pod(pod, STACK, grace_period_seconds=0)
+        core.delete_namespaced_config_map(name, STACK)
+
+
+def runs(core: client.CoreV1Api, pod: str) -> bool:
+    """Whether there is a pod of this name whose container runs."""
+    found = core.list_namespaced_pod(STACK, field_selector=f"metadata.name={pod}").items
+    states = found[0].status.container_statuses or [] if found else []
+    return any(status.state.running for status in states)
