@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,31 @@ def test_everything_is_back_and_another_run_changes_nothing(
     assert workloads(apps, MONITORING) >= OURS
     assert "haproxy-ingress" in workloads(apps, INGRESS)
     assert re.findall(r"changed=(\d+)", on_lab("platform.yml")) == ["0"]
+
+
+def test_certificate_that_serves_no_host_goes_with_its_key(
+    core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    def kept() -> set[str]:
+        name = "app.kubernetes.io/name=ingress-certificate"
+        found = core.list_namespaced_secret(STACK, label_selector=name).items
+        return {secret.metadata.name for secret in found}
+
+    before = kept()
+    assert before == {"ingress-certificate-1", "ingress-certificate-2"}
+    given = Path(info["ca_file"]).parent / "ingress.pem"
+    only = {
+        "certificate": given.read_text(encoding="utf-8"),
+        "key": given.with_suffix(".key").read_text(encoding="utf-8"),
+    }
+    try:
+        said = on_lab(
+            "platform.yml", "-vvv", ingress_hosts=info["ingress_hosts"][:1],
+            ingress_certificates=[only],
+        )  # fmt: skip
+        assert kept() == {"ingress-certificate-1"}
+        assert "Secret ingress-certificate-2" in said
+        assert only["key"].splitlines()[1] not in said
+    finally:
+        on_lab("platform.yml")
+    assert kept() == before
