@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
+from lab.config import for_anybody
 from lab.waiting import wait
 
 NAMESPACE = "ingress-test"
@@ -167,7 +168,7 @@ def deployed(api: client.ApiClient, address: str) -> Iterator[Echo]:
         )
         container = {
             "name": "server",
-            "image": image.spec.containers[0].image,
+            "image": for_anybody(image.spec.containers[0].image),
             "command": ["python3", "/srv/echo_server.py"],
             "volumeMounts": [{"name": "server", "mountPath": "/srv"}],
             "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
