@@ -14,6 +14,7 @@ author:
 description:
   - Completes each certificate's chain up to the root that clients trust, and leaves the root out, since a client has it already.
   - Works on the controller, with the Python library cryptography.
+extends_documentation_fragment: baremetal.sonic.authorities
 positional: roots, intermediates
 options:
   _input:
@@ -23,16 +24,6 @@ options:
     type: list
     elements: dict
     required: true
-  roots:
-    description: Files on the controller with the CA certificates that clients trust, PEM.
-    type: list
-    elements: path
-    required: true
-  intermediates:
-    description: Files on the controller with certificates that may complete a chain, PEM.
-    type: list
-    elements: path
-    default: []
 """
 
 EXAMPLES = r"""
@@ -48,17 +39,10 @@ _value:
   elements: str
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
-
-
-def certificate_chains(
-    given: Sequence[Mapping[str, str]], roots: Sequence[str], intermediates: Sequence[str] = ()
-) -> list[str]:
-    """The chains of certificates."""
-    return certificates.certificate_chains(given, roots, intermediates)
 
 
 class FilterModule:
@@ -66,4 +50,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""
-        return {"certificate_chains": certificate_chains}
+        return {"certificate_chains": certificates.certificate_chains}

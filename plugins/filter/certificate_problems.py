@@ -16,6 +16,7 @@ description:
     protected by a passphrase or belongs to another certificate, a chain in the wrong order or with a gap, expired and not yet valid
     ones, weak keys and signatures, hosts that no certificate is for.
   - Works on the controller, with the Python library cryptography.
+extends_documentation_fragment: baremetal.sonic.authorities
 positional: hosts, roots, intermediates
 options:
   _input:
@@ -28,16 +29,6 @@ options:
     type: list
     elements: str
     required: true
-  roots:
-    description: Files on the controller with the CA certificates that clients trust, PEM.
-    type: list
-    elements: path
-    required: true
-  intermediates:
-    description: Files on the controller with certificates that may complete a chain, PEM.
-    type: list
-    elements: path
-    default: []
 """
 
 EXAMPLES = r"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible.errors import AnsibleError
@@ -95,11 +95,8 @@ def certificate_hosts(
     _need_cryptography()
     left = list(hosts)
     served = []
-    for number, item in enumerate(certificates):
-        try:
-            names = host_names(x509.load_pem_x509_certificates(item["certificate"].encode())[0])
-        except ValueError as error:
-            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
+    for chain in _chains(certificates):
+        names = host_names(chain[0])
         mine = [host for host in left if any(matches(pattern, host) for pattern in names)]
         left = [host for host in left if host not in mine]
         served.append(mine)
@@ -107,7 +104,9 @@ def certificate_hosts(
 
 
 def certificate_chains(
-    certificates: Sequence[Mapping[str, str]], roots: Sequence[str], intermediates: Sequence[str]
+    certificates: Sequence[Mapping[str, str]],
+    roots: Sequence[str],
+    intermediates: Sequence[str] = (),
 ) -> list[str]:
     """What a server shows for each certificate: the chain up to the root, without the root.
 
@@ -131,11 +130,7 @@ def certificate_chains(
     if found:
         raise AnsibleError("; ".join(found))
     chains = []
-    for number, item in enumerate(certificates):
-        try:
-            given = x509.load_pem_x509_certificates(item["certificate"].encode())
-        except ValueError as error:
-            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
+    for given in _chains(certificates):
         whole = _completed(given, trusted, between)
         shown = [item for item in whole if item not in trusted] or whole
         chains.append("".join(item.public_bytes(Encoding.PEM).decode() for item in shown))
@@ -167,6 +162,15 @@ def _need_cryptography() -> None:
             f"certificates cannot be judged: {IMPORT_ERROR}. Install cryptography (ansible-core"
             " needs it for its vault, too) in the Python that runs ansible-playbook"
         ) from IMPORT_ERROR
+
+
+def _chains(certificates: Sequence[Mapping[str, str]]) -> Iterator[list[x509.Certificate]]:
+    """Each certificate with those given behind it. Raises AnsibleError: one is not PEM text."""
+    for number, item in enumerate(certificates):
+        try:
+            yield x509.load_pem_x509_certificates(item["certificate"].encode())
+        except ValueError as error:
+            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
 
 
 def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x509.Certificate]:
@@ -226,6 +230,11 @@ def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     return True
 
 
+def _trusted(certificate: x509.Certificate, roots: Sequence[x509.Certificate]) -> bool:
+    """Whether a certificate is one of the roots, or comes from one."""
+    return certificate in roots or any(_issued(certificate, root) for root in roots)
+
+
 def _title(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
 
@@ -245,7 +254,7 @@ def _chain_problems(
     if found:
         return found
     last = _completed(chain, roots, intermediates)[-1]
-    if last in roots or any(_issued(last, root) for root in roots):
+    if _trusted(last, roots):
         return []
     where = f" (its issuer offers it at {url})" if (url := _issuer_url(last)) else ""
     return [
@@ -266,7 +275,7 @@ def _completed(
 ) -> list[x509.Certificate]:
     """The chain, and the intermediate certificates from its end on towards a root."""
     whole = list(chain)
-    while whole[-1] not in roots and not any(_issued(whole[-1], root) for root in roots):
+    while not _trusted(whole[-1], roots):
         parents = (item for item in intermediates if item not in whole)
         parent = next((item for item in parents if _issued(whole[-1], item)), None)
         if parent is None:
