@@ -32,7 +32,7 @@ def client_of(module: AnsibleModule, would: str, **empty: Any) -> KubeClient:
             **{"changed": False} | empty, msg=f"would {would}; {kubeconfig} does not exist yet"
         )
     try:
-        return KubeClient(kubeconfig, module.params["context"])
+        return KubeClient(kubeconfig, module.params.get("context"))
     except KubeError as error:
         module.fail_json(msg=str(error))
         raise

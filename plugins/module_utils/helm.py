@@ -22,6 +22,8 @@ except ImportError:
     yaml = None  # type: ignore[assignment]  # the Kubernetes client brings it, and is asked for first
 
 DEPLOYED = "deployed"
+# Revisions that Helm keeps by default.
+HISTORY = 10
 
 
 class HelmError(Exception):
@@ -139,8 +141,9 @@ class Helm:
         return self._upgrade(chart, values, history)
 
     def tried(
-        self, chart: str, values: Mapping[str, Any], history: int, *, replacing: bool = False
-    ) -> Release:
+        self, chart: str, values: Mapping[str, Any], history: int = HISTORY,
+        *, replacing: bool = False,
+    ) -> Release:  # fmt: skip
         """What would become of it. Raises HelmError, also for values the chart does not know.
 
         replacing: whether others' objects of the chart's names will be gone by then.
@@ -182,3 +185,13 @@ def same(before: Release, after: Release) -> bool:
         and before.values == after.values
         and before.objects == after.objects
     )
+
+
+def refuse_pending(before: Release) -> None:
+    """Raises HelmError when something is being made of the release."""
+    if before.status.startswith("pending"):
+        raise HelmError(
+            f"revision {before.revision} is {before.status}: somebody deploys it right now, or was"
+            " interrupted. In the latter case go back with: helm rollback, or helm uninstall when"
+            " it is the first revision"
+        )

@@ -21,19 +21,8 @@ description:
   - What others changed in the release's objects since is left alone, as Helm does it.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.helm
 options:
-  kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
-    type: path
-    required: true
-  name:
-    description: Name of the release.
-    type: str
-    required: true
-  namespace:
-    description: Namespace of the release. It has to exist.
-    type: str
-    required: true
   state:
     description:
       - With V(rolled_back), revision O(revision) is deployed again, as a new revision.
@@ -41,17 +30,6 @@ options:
     type: str
     choices: [absent, present, rolled_back]
     default: present
-  chart:
-    description: Folder or archive of the chart, on the host that runs the module.
-    type: path
-  values:
-    description: Values of the chart.
-    type: dict
-    default: {}
-  secret_values:
-    description: More values, which go over O(values) and which no log and no difference shows.
-    type: dict
-    default: {}
   replacing:
     description:
       - Check mode only. Objects of the chart's names that are not the release's are no error, since tasks
@@ -69,10 +47,8 @@ options:
     description: Seconds that a removal may take.
     type: int
     default: 120
-requirements:
-  - helm 3.17 or later on the host that runs the module
-  - kubernetes (Python package), which brings PyYAML, on the host that runs the module
 seealso:
+  - module: baremetal.sonic.helm_canary
   - module: kubernetes.core.helm
 """
 
@@ -103,74 +79,45 @@ workloads:
   returned: success
 """
 
-from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils import helm
-from ansible_collections.baremetal.sonic.plugins.module_utils.kubeconfig import IMPORT_ERROR
+from ansible_collections.baremetal.sonic.plugins.module_utils.helm_module import (
+    HELM_OPTIONS,
+    helm_of,
+)
 
 
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "name": {"type": "str", "required": True},
-            "namespace": {"type": "str", "required": True},
+            **HELM_OPTIONS,
             "state": {
                 "type": "str",
                 "choices": ["absent", "present", "rolled_back"],
                 "default": "present",
             },
-            "chart": {"type": "path"},
-            "values": {"type": "dict", "default": {}},
-            "secret_values": {"type": "dict", "default": {}, "no_log": True},
             "replacing": {"type": "bool", "default": False},
             "revision": {"type": "int"},
-            "history": {"type": "int", "default": 10},
+            "history": {"type": "int", "default": helm.HISTORY},
             "timeout": {"type": "int", "default": 120},
         },
         required_if=[("state", "present", ["chart"]), ("state", "rolled_back", ["revision"])],
         supports_check_mode=True,
     )
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
-    params = module.params
-    binary = module.get_bin_path("helm")
-    absent = [path for path in (params["kubeconfig"], params["chart"]) if path and not _there(path)]
-    if module.check_mode and (absent or not binary):
-        # An earlier task of the same run would have brought it.
-        missing = ", ".join([*absent, *([] if binary else ["helm"])])
-        module.exit_json(
-            changed=params["state"] == "present",
-            msg=f"would look at {params['name']}; not there yet: {missing}",
-            revision=0, previous=0, workloads=[],
-        )  # fmt: skip
-    if not binary:
-        module.fail_json(msg="helm is not installed on this host: add it to chart_packages")
-    api = helm.Helm(
-        module.run_command, binary, params["kubeconfig"], params["namespace"], params["name"]
-    )
+    changed = module.params["state"] == "present"
+    api = helm_of(module, changed=changed, revision=0, previous=0, workloads=[])
     try:
         module.exit_json(**_do(module, api))
     except helm.HelmError as error:
-        module.fail_json(msg=f"release {params['name']}: {error}")
-
-
-def _there(path: str) -> bool:
-    return Path(path).exists()
+        module.fail_json(msg=f"release {module.params['name']}: {error}")
 
 
 def _do(module: AnsibleModule, api: helm.Helm) -> dict[str, Any]:
     params, namespace = module.params, module.params["namespace"]
     before = api.current()
-    if before.status.startswith("pending") and params["state"] == "present":
-        raise helm.HelmError(
-            f"revision {before.revision} is {before.status}: somebody deploys it right now, or was"
-            " interrupted. In the latter case go back with: helm rollback, or helm uninstall when it"
-            " is the first revision"
-        )
     after = helm.Release()
     if params["state"] == "absent":
         changed = before.revision > 0
@@ -183,6 +130,7 @@ def _do(module: AnsibleModule, api: helm.Helm) -> dict[str, Any]:
             api.rolled_back(params["revision"])
             after = api.current()
     else:
+        helm.refuse_pending(before)
         values = helm.merged(params["values"], params["secret_values"])
         args = (params["chart"], values, params["history"])
         after = api.tried(*args, replacing=params["replacing"] and module.check_mode)

@@ -16,6 +16,7 @@ import pytest
 from kubernetes import client
 
 from tests.playbooks import on_lab, refused_on_lab
+from tests.testinfra.crowd import Crowd
 from tests.testinfra.speaking import speech
 
 STACK = "cartesia"
@@ -32,6 +33,18 @@ def revisions(core: client.CoreV1Api) -> list[str]:
     """The release's revisions, by the Secrets in which Helm keeps them."""
     kept = core.list_namespaced_secret(STACK, label_selector="owner=helm,name=cartesia").items
     return sorted(secret.metadata.name for secret in kept)
+
+
+def workers(**args: Any) -> list[dict[str, Any]]:
+    """The lab's workers, other things said of the one that speaks."""
+    image = "us-docker.pkg.dev/baremetal-sonic/worker:{{ lab.reference_tag }}"
+    speaks = {"model": "sonic-reference", "image": image, "capacity": 4, **args}
+    hears = {"model": "ink-reference", "image": image, "capacity": 4, "operation": "STT"}
+    scaling = {"enabled": True, "threshold": 0.6, "minReplicas": 1, "maxReplicas": 5}
+    return [
+        {"name": "tts-worker", "workerArgs": speaks, "autoscaling": scaling},
+        {"name": "stt-worker", "workerArgs": hears},
+    ]
 
 
 def test_chart_over_manifests_is_refused(apps: client.AppsV1Api, info: dict[str, Any]) -> None:
@@ -132,8 +145,53 @@ def test_revision_without_capacity_goes_back(
     )
     assert "is back at what revision 1 was, because revision 2 did not get capacity" in said
     assert "Insufficient nvidia.com/none" in said
+    # Nor is there a place for a canary.
+    assert "No canary: Deployment cartesia/tts-worker-canary" in said
     assert len(revisions(core)) == len(before) + 2
     assert speech(info, "As it was before.").duration_s > 0.5
+
+
+def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
+    chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
+) -> None:
+    before = (revisions(core), versions(apps))
+    # An image that can be pulled, and of which nobody makes a worker.
+    broken = workers(
+        image="us-docker.pkg.dev/baremetal-sonic/license-proxy:{{ lab.reference_tag }}"
+    )
+    with Crowd(info, 2, sentences=3) as crowd:
+        said = refused_on_lab("stack.yml", **CHART, workers_list=broken)
+        heard = crowd.leave()
+    assert (
+        "Release cartesia is as it was: the first pod of the new version of tts-worker failed."
+        in said
+    )
+    assert "Last log lines" in said
+    assert (revisions(core), versions(apps)) == before
+    assert (heard.broken, heard.refused) == ([], 0)
+    assert heard.whole >= 2
+    assert "changed=0" in on_lab("stack.yml", **CHART)
+
+
+def test_upgrade_begins_with_one_pod_of_the_new_version(
+    chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
+) -> None:
+    before = revisions(core)
+    said = on_lab("stack.yml", **CHART, workers_list=workers(capacity=5))
+    made = [
+        event.message
+        for event in core.list_namespaced_event(
+            STACK,
+            field_selector="involvedObject.kind=Deployment,involvedObject.name=tts-worker-canary",
+        ).items
+    ]
+    # It had its pod, it was heard, and it is gone.
+    assert any("Scaled up replica set" in message for message in made), made
+    assert "No canary" not in said
+    assert "tts-worker-canary" not in versions(apps)
+    assert len(revisions(core)) == len(before) + 1
+    assert speech(info, "With more room in each worker.").duration_s > 0.5
+    assert "changed=0" in on_lab("stack.yml", **CHART, workers_list=workers(capacity=5))
 
 
 def test_manifests_over_the_chart_are_refused(chart: float, apps: client.AppsV1Api) -> None:
