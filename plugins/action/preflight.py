@@ -112,6 +112,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
         found += preflight.nats_problems(values)
+        if all(values.get(name) for name in preflight.NATS_TLS):
+            # The role's default.
+            servers = values.get("nats_replicas", 3 if len({*leaders, *workers}) >= 3 else 1)
+            certificate, key, ca = (values[name] for name in preflight.NATS_TLS)
+            found += certificates.nats_problems(certificate, key, ca, servers)
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
         return found, preflight.gpu_warnings(asked, counts)

@@ -1,12 +1,13 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the certificates that an ingress would serve, and tells which host gets which."""
+"""Judges the certificates that servers of the site would show, and tells which host gets which."""
 
 from __future__ import annotations
 
 import datetime
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.errors import AnsibleError
@@ -20,7 +21,7 @@ try:
         PublicFormat,
         load_pem_private_key,
     )
-    from cryptography.x509.oid import AuthorityInformationAccessOID
+    from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
@@ -29,6 +30,26 @@ else:
 # What OpenSSL's security level 2 asks for, with which Debian builds HAProxy: 112 bits.
 MIN_RSA_BITS = 2048
 WEAK_HASHES = ("md5", "sha1")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a certificate and its key were given, and where what its chain lacks belongs."""
+
+    certificate: str
+    key: str
+    more: str
+
+
+INGRESS_MORE = (
+    "append it to the chain{offered}, or name its file in ingress_intermediate_certificates, or in"
+    " ingress_root_certificates if it is a root that your clients trust"
+)
+NATS_PLACE = Place(
+    "nats_certificate",
+    "nats_key",
+    "append it to the chain{offered}, or to nats_ca if it is a root",
+)
 
 
 def problems(
@@ -57,14 +78,13 @@ def problems(
     covered: set[str] = set()
     for number, item in enumerate(certificates):
         name = f"ingress_certificates[{number}]"
-        try:
-            chain = x509.load_pem_x509_certificates(item["certificate"].encode())
-        except ValueError as error:
-            found.append(f"{name}.certificate is not PEM text of a certificate: {error}")
+        place = Place(f"{name}.certificate", f"{name}.key", INGRESS_MORE)
+        chain = _load(place.certificate, item["certificate"], found)
+        if not chain:
             # Of what cannot be read nobody knows for which hosts it is.
             covered.update(hosts)
             continue
-        found += _key_problems(name, item["key"], chain)
+        found += _key_problems(place, item["key"], chain)
         names = host_names(chain[0])
         mine = [host for host in hosts if any(matches(pattern, host) for pattern in names)]
         if not mine:
@@ -73,8 +93,8 @@ def problems(
                 f" ingress_hosts={', '.join(hosts)}: ask for a certificate with these names"
             )
         covered.update(mine)
-        found += _chain_problems(name, chain, trusted, between)
-        found += _validity_problems(name, chain, now or datetime.datetime.now(datetime.UTC))
+        found += _chain_problems(place, chain, trusted, between)
+        found += _validity_problems(place.certificate, chain, now)
     found += [
         f"ingress_hosts: no certificate is for {host}: add one to ingress_certificates that has"
         " this name among its subject alternative names"
@@ -82,6 +102,52 @@ def problems(
         if host not in covered
     ]
     return found
+
+
+def nats_problems(
+    certificate: str,
+    key: str,
+    ca: str,
+    servers: int,
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """What is wrong with the certificate that all NATS servers of a site share.
+
+    Args:
+        certificate: the variable nats_certificate, PEM text with the chain.
+        key: nats_key, PEM text.
+        ca: nats_ca, PEM text.
+        servers: how many there are. Several of them show it to each other, too, on both sides.
+        now: the time to judge by; the current time when left out.
+
+    Raises:
+        AnsibleError: the controller's Python lacks cryptography.
+    """
+    _need_cryptography()
+    found: list[str] = []
+    trusted = _load("nats_ca", ca, found)
+    chain = _load(NATS_PLACE.certificate, certificate, found)
+    if not chain:
+        return found
+    found += _key_problems(NATS_PLACE, key, chain)
+    names = host_names(chain[0])
+    wanted = ["nats"]
+    if servers > 1:
+        wanted += [f"nats-{number}.nats-headless" for number in range(servers)]
+        if not _for_clients(chain[0]):
+            found.append(
+                "nats_certificate may not be a client's, which each of several servers is to the"
+                " others: ask for one with the extended key usage clientAuth beside serverAuth"
+            )
+    missing = [name for name in wanted if not any(matches(pattern, name) for pattern in names)]
+    if missing:
+        found.append(
+            f"nats_certificate is for {', '.join(names) or 'no host'}, not for"
+            f" {', '.join(missing)}: ask for one with these subject alternative names"
+        )
+    if trusted:
+        found += _chain_problems(NATS_PLACE, chain, trusted, ())
+    return found + _validity_problems(NATS_PLACE.certificate, chain, now)
 
 
 def certificate_hosts(
@@ -173,6 +239,26 @@ def _chains(certificates: Sequence[Mapping[str, str]]) -> Iterator[list[x509.Cer
             raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
 
 
+def _load(variable: str, text: str, found: list[str]) -> list[x509.Certificate]:
+    """The certificates of a PEM text; none, and a problem more, when it is no such text."""
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        found.append(f"{variable} is not PEM text of a certificate: {error}")
+        return []
+
+
+def _for_clients(certificate: x509.Certificate) -> bool:
+    """Whether a certificate may be a client's (RFC 5280, 4.2.1.12: without the extension, any)."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return bool(
+        {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage)
+    )
+
+
 def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x509.Certificate]:
     loaded: list[x509.Certificate] = []
     for name in files:
@@ -186,36 +272,36 @@ def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x
     return loaded
 
 
-def _key_problems(name: str, key: str, chain: Sequence[x509.Certificate]) -> list[str]:
+def _key_problems(place: Place, key: str, chain: Sequence[x509.Certificate]) -> list[str]:
     if "ENCRYPTED" in key.partition("\n\n")[0]:
         return [
             (
-                f"{name}.key is protected by a passphrase, which a server cannot ask for: take it"
+                f"{place.key} is protected by a passphrase, which a server cannot ask for: take it"
                 " off (openssl pkey -in KEY -out PLAIN) and keep the result in a vault"
             )
         ]
     try:
         private = load_pem_private_key(key.encode(), password=None)
     except (ValueError, TypeError) as error:
-        return [f"{name}.key is not PEM text of a private key: {error}"]
+        return [f"{place.key} is not PEM text of a private key: {error}"]
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     public = private.public_key().public_bytes(*form)
     owners = [
-        place
-        for place, item in enumerate(chain, start=1)
+        number
+        for number, item in enumerate(chain, start=1)
         if item.public_key().public_bytes(*form) == public
     ]
     if not owners:
         return [
             (
-                f"{name}.key does not belong to {name}.certificate: give the key that the"
+                f"{place.key} does not belong to {place.certificate}: give the key that the"
                 " certificate was requested with"
             )
         ]
     if owners[0] != 1:
         return [
             (
-                f"{name}.certificate has the host's own certificate in place {owners[0]}: put it"
+                f"{place.certificate} has the host's own certificate in place {owners[0]}: put it"
                 " first, then the one that issued it, and so on"
             )
         ]
@@ -240,13 +326,13 @@ def _title(certificate: x509.Certificate) -> str:
 
 
 def _chain_problems(
-    name: str,
+    place: Place,
     chain: Sequence[x509.Certificate],
     roots: Sequence[x509.Certificate],
     intermediates: Sequence[x509.Certificate],
 ) -> list[str]:
     found = [
-        f"{name}.certificate: {_title(parent)} did not issue {_title(child)}: put the chain in"
+        f"{place.certificate}: {_title(parent)} did not issue {_title(child)}: put the chain in"
         " order, the host's own first, and leave out what does not belong to it"
         for child, parent in itertools.pairwise(chain)
         if not _issued(child, parent)
@@ -256,14 +342,12 @@ def _chain_problems(
     last = _completed(chain, roots, intermediates)[-1]
     if _trusted(last, roots):
         return []
-    where = f" (its issuer offers it at {url})" if (url := _issuer_url(last)) else ""
+    offered = f" (its issuer offers it at {url})" if (url := _issuer_url(last)) else ""
     return [
         (
-            f"{name}.certificate: {_title(last)} was issued by"
+            f"{place.certificate}: {_title(last)} was issued by"
             f" {last.issuer.rfc4514_string() or 'somebody unnamed'}, whose certificate"
-            f" is missing: append it to the chain{where}, or name its file in"
-            " ingress_intermediate_certificates, or in ingress_root_certificates if it is a"
-            " root that your clients trust"
+            f" is missing: {place.more.format(offered=offered)}"
         )
     ]
 
@@ -296,11 +380,12 @@ def _issuer_url(certificate: x509.Certificate) -> str:
 
 
 def _validity_problems(
-    name: str, chain: Sequence[x509.Certificate], now: datetime.datetime
+    name: str, chain: Sequence[x509.Certificate], now: datetime.datetime | None
 ) -> list[str]:
+    now = now or datetime.datetime.now(datetime.UTC)
     found = []
     for item in chain:
-        title = f"{name}.certificate: {_title(item)}"
+        title = f"{name}: {_title(item)}"
         if item.not_valid_after_utc < now:
             found.append(f"{title} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
         if item.not_valid_before_utc > now:
@@ -311,7 +396,7 @@ def _validity_problems(
         key = item.public_key()
         if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
             found.append(
-                f"{title} has an RSA key of {key.key_size} bits, which clients and HAProxy refuse:"
+                f"{title} has an RSA key of {key.key_size} bits, which clients and servers refuse:"
                 f" ask for one with at least {MIN_RSA_BITS}"
             )
         used = item.signature_hash_algorithm

@@ -8,14 +8,16 @@ removed for it, and put back at the end.
 from __future__ import annotations
 
 import re
+import tarfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from tests.playbooks import on_lab, refused_on_lab
+from tests.playbooks import ROOT, on_lab, refused_on_lab
 from tests.testinfra.crowd import Crowd
 from tests.testinfra.speaking import speech
 
@@ -104,6 +106,18 @@ def test_again_makes_no_revision(chart: float, core: client.CoreV1Api) -> None:
     assert len(before) == 1
     assert "changed=0" in on_lab("stack.yml", **CHART)
     assert revisions(core) == before
+
+
+def test_archive_of_the_same_chart_makes_no_revision(
+    chart: float, core: client.CoreV1Api, tmp_path: Path
+) -> None:
+    archive = tmp_path / "cartesia-1.0.0.tgz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(ROOT / "tests/chart/cartesia", arcname="cartesia")
+    before = revisions(core)
+    on_lab("stack.yml", **CHART, chart_source=str(archive))
+    assert revisions(core) == before
+    assert "changed=0" in on_lab("stack.yml", **CHART, chart_source=str(archive))
 
 
 def test_check_mode_shows_what_would_change(

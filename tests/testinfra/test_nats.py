@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from kubernetes import client, stream
 
 from lab.waiting import wait_while
 from plugins.module_utils.speech import SpeechError
-from tests.playbooks import on_lab
+from tests.playbooks import on_lab, refused_on_lab
 from tests.testinfra.speaking import speech
 from tests.unit.plugins.plugin_utils.authority import Authority
 
 pytestmark = pytest.mark.soak
 STACK = "cartesia"
 NATS = "app.kubernetes.io/component=nats"
+NAMES = {"nats-0", "nats-1", "nats-2"}
 # Speaks NATS from inside a pod: says who it is, and prints what the server answers to PING.
 KNOCK = """
 import socket, sys
@@ -108,6 +110,27 @@ def test_the_last_server_carries_speech(
     wait_while(lambda: "" if len(servers(core)) == 3 else f"servers: {sorted(servers(core))}", 60)
 
 
+def monitored(core: client.CoreV1Api, name: str, page: str) -> dict[str, Any]:
+    """What a server's monitoring port tells; through the kubelet, since policies let few in."""
+    forward = stream.portforward(
+        core.connect_get_namespaced_pod_portforward, name, STACK, ports="8222"
+    )
+    with closing(forward.socket(8222)) as connection:
+        connection.settimeout(10)
+        connection.sendall(f"GET /{page} HTTP/1.0\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return found
+
+
+def joined(core: client.CoreV1Api, name: str) -> tuple[set[str], bool]:
+    """The other servers that a server is joined to, and whether that needs certificates."""
+    cluster = monitored(core, name, "varz")["cluster"]
+    needed = bool(cluster.get("tls_required") and cluster.get("tls_verify"))
+    routes = monitored(core, name, "routez")["routes"]
+    return {route["remote_name"] for route in routes}, needed
+
+
 def knock(core: client.CoreV1Api, who: str) -> str:
     """What a server answers to somebody in the API's pod, who passes the network policies."""
     [pod] = core.list_namespaced_pod(STACK, label_selector="app.kubernetes.io/component=api").items[
@@ -137,7 +160,7 @@ def test_nobody_connects_without_password_and_tls(
 ) -> None:
     users = {name: f"p{secrets.token_hex(12)}" for name in ("api", "worker")}
     authority = Authority()
-    server = authority.server(["nats"])
+    server = authority.server(["nats", "*.nats-headless"])
     right = f',"user":"api","pass":"{users["api"]}"'
     with guarded(nats_users=users):
         assert mute(info) == ""
@@ -150,5 +173,21 @@ def test_nobody_connects_without_password_and_tls(
         assert mute(info) == ""
         # What it answers in plain, before anything is encrypted.
         assert "PONG" not in knock(core, right)
+        for name in NAMES:
+            assert joined(core, name) == (NAMES - {name}, True)
         assert "changed=0" in on_lab("stack.yml", nats_users=users, **tls)
     assert mute(info) == ""
+    for name in NAMES:
+        assert joined(core, name) == (NAMES - {name}, False)
+
+
+def test_certificate_of_other_names_is_refused(core: client.CoreV1Api) -> None:
+    authority = Authority()
+    server = authority.server(["nats"])
+    tls = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
+    before = {name: pod.metadata.uid for name, pod in servers(core).items()}
+    for playbook in ("site.yml", "stack.yml"):
+        said = refused_on_lab(playbook, nats_ca=authority.certificate, **tls)
+        assert "nats_certificate is for nats, not for nats-0.nats-headless" in said
+        assert "changed=0" in said
+    assert {name: pod.metadata.uid for name, pod in servers(core).items()} == before

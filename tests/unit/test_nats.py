@@ -69,6 +69,31 @@ def test_passwords_are_in_no_manifest_but_the_secret() -> None:
     assert not any(password in text for password in USERS.values())
 
 
+def test_servers_join_each_other_by_tls_when_clients_do() -> None:
+    tls = {"nats_certificate": "CERTIFICATE", "nats_key": "KEY", "nats_ca": "AUTHORITY"}
+    versions = {"site_versions": {"nats": "2.15.2"}}
+
+    def joined(**variables: Any) -> tuple[bool, str | None]:
+        """Whether routes need certificates, and the pods' label by which others are replaced."""
+        found = render("nats", "nats.yml.j2", **versions, **variables)
+        named = {(item["kind"], item["metadata"]["name"]): item for item in found}
+        config = named["ConfigMap", "nats"]["data"]["nats.conf"].partition("cluster {")[2]
+        template = named["StatefulSet", "nats"]["spec"]["template"]
+        spec = template["spec"]
+        mounts = {m["name"] for m in spec["containers"][0]["volumeMounts"]}
+        assert mounts == {volume["name"] for volume in spec["volumes"]}
+        verified = "verify: true" in config and "ca_file: /etc/nats-ca/ca.pem" in config
+        return verified, template["metadata"]["labels"].get("baremetal.sonic/routes")
+
+    assert joined(nats_replicas=3) == (False, None)
+    assert joined(nats_replicas=1, **tls) == (False, None)
+    encrypted, label = joined(nats_replicas=3, **tls)
+    assert encrypted
+    renewed = tls | {"nats_certificate": "RENEWED", "nats_key": "NEW"}
+    assert joined(nats_replicas=3, **renewed) == (True, label)
+    assert joined(nats_replicas=3, **tls | {"nats_ca": "OTHER"})[1] != label
+
+
 def test_clients_trust_the_sites_authority() -> None:
     tls = {"nats_certificate": "CERTIFICATE", "nats_key": "KEY", "nats_ca": "AUTHORITY"}
     found = render("nats", "nats.yml.j2", site_versions={"nats": "2.15.2"}, nats_replicas=1, **tls)

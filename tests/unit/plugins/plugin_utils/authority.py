@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -53,6 +54,7 @@ class Authority:
         end: int = 90,
         authority: bool = False,
         issuer_url: str = "",
+        usages: Sequence[x509.ObjectIdentifier] = (),
     ) -> str:
         """Return a certificate as PEM text, valid between two numbers of days from now."""
         builder = (
@@ -75,10 +77,15 @@ class Authority:
             builder = builder.add_extension(
                 x509.AuthorityInformationAccess([where]), critical=False
             )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def server(self, hosts: list[str]) -> dict[str, str]:
+    def server(
+        self, hosts: list[str], usages: Sequence[x509.ObjectIdentifier] = ()
+    ) -> dict[str, str]:
         """Return a certificate for hosts and its key, as an item of ingress_certificates."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return {"certificate": self.issue("server", key, hosts), "key": pem(key)}
+        certificate = self.issue("server", key, hosts, usages=usages)
+        return {"certificate": certificate, "key": pem(key)}
