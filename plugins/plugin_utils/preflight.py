@@ -209,9 +209,15 @@ def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
     endpoint = str(values.get("artifact_sync_endpoint", "https://storage.googleapis.com"))
     parts = urlsplit(endpoint)
     name, port = (parts.hostname or ""), parts.port or 443
+    mode = values.get("egress_mode", "connected")
+    if mode == "airgapped" and values.get("egress_profile", "strict") == "strict":
+        found.append(
+            "artifact_sync_bucket is set and egress_mode airgapped: no storage can be reached;"
+            " bring the files and set artifact_sync_volume instead"
+        )
     if parts.scheme != "https" or not name:
         found.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
-    elif values.get("egress_mode", "connected") == "connected" and not lets_to(
+    elif mode == "connected" and not lets_to(
         values.get("egress_allowlist", [STORAGE]), "artifact-sync", name, port
     ):
         found.append(

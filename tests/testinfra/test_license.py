@@ -224,6 +224,7 @@ def vendor(site: Site) -> Iterator[Vendor]:
         on_lab(
             "stack.yml",
             egress_mode="airgapped",
+            artifact_sync_bucket="",
             license_proxy_mode="airgapped",
             license_proxy_public_key=made.public_key,
         )

@@ -117,6 +117,15 @@ ALLOWED = {"name": "storage.googleapis.com", "used_by": ["artifact-sync"]}
             {"artifact_sync_bucket": "b", "egress_allowlist": [ALLOWED | {"used_by": ["api"]}]},
             ["does not let artifact-sync to storage.googleapis.com:443"],
         ),
+        (
+            {"artifact_sync_bucket": "b", "egress_mode": "airgapped"},
+            ["set artifact_sync_volume instead"],
+        ),
+        # Private addresses can be reached.
+        (
+            {"artifact_sync_bucket": "b", "egress_mode": "airgapped", "egress_profile": "vendor"},
+            [],
+        ),
     ],
 )
 def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
