@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # For so long a client tries by itself before it is given up for a new one.
 ATTEMPT_S = 10
+# For so long the end of a connection is waited for.
+FAREWELL_S = 2
 
 
 def member_id(host: str) -> str:
@@ -62,7 +64,7 @@ async def connect(url: str, name: str) -> Client:
             if not isinstance(error, TimeoutError):
                 await failed(error)
             with contextlib.suppress(OSError, NatsError, TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(FAREWELL_S):
                     await client.close()
             await asyncio.sleep(0.5)
             continue
@@ -74,8 +76,11 @@ async def connect(url: str, name: str) -> Client:
 async def close(client: Client) -> None:
     """Send what is still to be sent, and leave; a server that is away is not waited for."""
     try:
-        async with asyncio.timeout(2 if client.is_connected else 0):
+        async with asyncio.timeout(FAREWELL_S if client.is_connected else 0):
             await client.drain()
     except (NatsError, TimeoutError) as error:
         log.warning("nats: left without a farewell: %s", type(error).__name__)
-        await client.close()
+        # After a failed TLS handshake it would wait for ever for the end of that connection.
+        with contextlib.suppress(OSError, NatsError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await client.close()

@@ -5,45 +5,78 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from sonic_reference import messaging
 
 from lab.echo import certificate
 from lab.processes import free_port
 
 
-def test_server_that_stops_to_ask_for_tls(tmp_path: Path, nats_server: str) -> None:
-    """A client that trusts no such certificate waits, and connects when there is none any more."""
-    port = free_port()
-    for name, text in zip(("cert.pem", "key.pem"), certificate(["nats"], 1), strict=True):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    plain = [nats_server, "-a", "127.0.0.1", "-p", str(port)]
-    secret = ["--tls", "--tlscert", f"{tmp_path}/cert.pem", "--tlskey", f"{tmp_path}/key.pem"]
+class Server:
+    """A NATS server on one port, which may begin and cease to ask for TLS."""
 
-    async def run(start: Callable[[list[str]], subprocess.Popen[bytes]]) -> None:
-        first = start([*plain, *secret])
-        connecting = asyncio.create_task(messaging.connect(f"nats://127.0.0.1:{port}", "test"))
+    def __init__(self, program: str, folder: Path) -> None:
+        port = free_port()
+        for name, text in zip(("cert.pem", "key.pem"), certificate(["nats"], 1), strict=True):
+            (folder / name).write_text(text, encoding="utf-8")
+        self._plain = [program, "-a", "127.0.0.1", "-p", str(port)]
+        self._tls = ["--tls", "--tlscert", f"{folder}/cert.pem", "--tlskey", f"{folder}/key.pem"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"nats://127.0.0.1:{port}"
+
+    def start(self, *, tls: bool) -> None:
+        """Start it, in the place of one that runs."""
+        self.stop()
+        command = self._plain + (self._tls if tls else [])
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(10)
+
+
+@pytest.fixture
+def server(tmp_path: Path, nats_server: str) -> Iterator[Server]:
+    made = Server(nats_server, tmp_path)
+    yield made
+    made.stop()
+
+
+def test_server_that_stops_to_ask_for_tls(server: Server) -> None:
+    """A client that trusts no such certificate waits, and connects when there is none any more."""
+
+    async def run() -> None:
+        server.start(tls=True)
+        connecting = asyncio.create_task(messaging.connect(server.url, "test"))
         await asyncio.sleep(3)
         assert not connecting.done()
-        first.terminate()
-        first.wait(10)
-        start(plain)
+        server.start(tls=False)
         async with asyncio.timeout(30):
             client = await connecting
         assert client.is_connected
         await messaging.close(client)
 
-    running: list[subprocess.Popen[bytes]] = []
+    asyncio.run(run())
 
-    def start(command: list[str]) -> subprocess.Popen[bytes]:
-        running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-        return running[-1]
 
-    try:
-        asyncio.run(run(start))
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+def test_server_that_begins_to_ask_for_tls_holds_nobody_back(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that it lets in no more can leave: a worker would hold its GPU otherwise."""
+
+    async def run() -> None:
+        server.start(tls=False)
+        client = await messaging.connect(server.url, "test")
+        server.start(tls=True)
+        async with asyncio.timeout(20):
+            while "CERTIFICATE_VERIFY_FAILED" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await messaging.close(client)
+
+    asyncio.run(run())
