@@ -225,6 +225,8 @@ def vendor(site: Site) -> Iterator[Vendor]:
             "stack.yml",
             egress_mode="airgapped",
             artifact_sync_bucket="",
+            # Without a licence nobody is heard, a new pod neither.
+            workers_canary=False,
             license_proxy_mode="airgapped",
             license_proxy_public_key=made.public_key,
         )

@@ -133,9 +133,8 @@ def joined(core: client.CoreV1Api, name: str) -> tuple[set[str], bool]:
 
 def knock(core: client.CoreV1Api, who: str) -> str:
     """What a server answers to somebody in the API's pod, who passes the network policies."""
-    [pod] = core.list_namespaced_pod(STACK, label_selector="app.kubernetes.io/component=api").items[
-        :1
-    ]
+    found = core.list_namespaced_pod(STACK, label_selector="app.kubernetes.io/component=api").items
+    pod = next(pod for pod in found if not pod.metadata.deletion_timestamp)
     return str(
         stream.stream(
             core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
