@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -346,6 +347,10 @@ def create_app(site: Site) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
+    for route in routes:
+        if isinstance(route, Route | WebSocketRoute):
+            # Starlette's $ also stands before a line feed at the end: /status%0A was /status.
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     paths = {route.path for route in routes if isinstance(route, Route) and "{" not in route.path}
     return Envelope(app, metrics, frozenset(paths))
 

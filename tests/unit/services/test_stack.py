@@ -147,7 +147,8 @@ def test_bad_requests_are_refused_before_a_worker_sees_them(
     unknown = asker.post("/tts/bytes", json=body(model_id="whisper"))
     assert (unknown.status_code, unknown.json()["error_code"]) == (404, "model_not_found")
     assert asker.get("/tts/bytes").status_code == 405
-    assert asker.get("/nothing").json()["error_code"] == "not_found"
+    for path in ("/nothing", "/status%0A", "/voices/%0A"):
+        assert asker.get(path).json()["error_code"] == "not_found", path
     assert quiet_stack.worker_metric("inferno_worker_jobs_total") == before
     # What only the engine can know comes back from the worker as it is.
     no_voice = asker.post("/tts/bytes", json=body(language="xx"))
