@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
 from ansible_collections.baremetal.sonic.plugins.modules import helm_canary
 
+from tests.unit.plugins.modules import helming
 from tests.unit.plugins.modules.running import Modules
 
 APPS = "/apis/apps/v1"
@@ -28,16 +29,9 @@ spec:
 
 
 def release(revision: int, image: str, key: str = "", status: str = "deployed") -> str:
-    """What helm prints of a release with --output json."""
-    return json.dumps(
-        {
-            "version": revision,
-            "info": {"status": status},
-            "chart": {"metadata": {"name": "speech", "version": "1.0.0"}},
-            "config": {"workers": [{"name": "tts", "workerArgs": {"model": "sonic"}}]},
-            "manifest": MANIFEST % (image, key),
-        }
-    )
+    """The release with a worker of this image."""
+    workers = [{"name": "tts", "workerArgs": {"model": "sonic"}}]
+    return helming.release(revision, MANIFEST % (image, key), status, workers=workers)
 
 
 class Api:
@@ -70,38 +64,16 @@ class Api:
         del self.objects[path]
 
 
-class Cluster:
-    """A cluster, and a program helm that knows a release as it is, and as it would become."""
+class Cluster(helming.Helm):
+    """A cluster with a release that nobody is to change, and the module."""
 
     def __init__(self, modules: Modules, folder: Path, api: Api) -> None:
-        self._modules, self._folder = modules, folder
+        super().__init__(modules, folder, upgrades=False)
         self.there = api.objects
-        (folder / "kubeconfig").touch()
-        (folder / "chart").mkdir()
-
-    def has(self, is_: str, becomes: str) -> None:
-        listed = [] if not is_ else [{"name": "speech", "chart": "speech-1.0.0"}]
-        for name, text in {"list": json.dumps(listed), "is": is_, "becomes": becomes}.items():
-            (self._folder / name).write_text(text)
-        self._modules.program(
-            "helm",
-            f"""case "$*" in
-            list*) cat {self._folder}/list ;;
-            status*) cat {self._folder}/is ;;
-            *--dry-run=server*) cat > {self._folder}/stdin; cat {self._folder}/becomes ;;
-            *) echo "changes the release: $*" >&2; exit 1 ;;
-            esac""",
-        )
 
     def call(self, **options: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {
-            "kubeconfig": str(self._folder / "kubeconfig"),
-            "name": "speech",
-            "namespace": "cartesia",
-            "chart": str(self._folder / "chart"),
-            "workers": ["tts", "stt"],
-        }
-        return self._modules.call(helm_canary.main, diff=True, **given | options)
+        given = self.options | {"workers": ["tts", "stt"]} | options
+        return self._modules.call(helm_canary.main, diff=True, **given)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.baremetal.sonic.plugins.modules import helm_release
 
+from tests.unit.plugins.modules import helming
 from tests.unit.plugins.modules.running import Modules
 
 OBJECTS = """---
@@ -26,56 +27,18 @@ data: {key: c2VjcmV0}
 
 
 def release(revision: int, replicas: int = 1, status: str = "deployed", **config: Any) -> str:
-    """What helm prints of a release with --output json."""
-    return json.dumps(
-        {
-            "name": "speech",
-            "version": revision,
-            "info": {"status": status},
-            "chart": {"metadata": {"name": "speech", "version": "1.0.0"}},
-            "config": config,
-            "manifest": OBJECTS % replicas,
-        }
-    )
+    """The release with so many pods, deployed with these values."""
+    return helming.release(revision, OBJECTS % replicas, status, **config)
 
 
-class Cluster:
-    """A program helm that knows a release as it is, and as it would become."""
-
-    def __init__(self, modules: Modules, folder: Path) -> None:
-        self._modules = modules
-        self._folder = folder
-        (folder / "kubeconfig").touch()
-        (folder / "chart").mkdir()
-
-    def has(self, is_: str, becomes: str) -> None:
-        listed = [] if not is_ else [{"name": "speech", "chart": "speech-1.0.0"}]
-        for name, text in {"list": json.dumps(listed), "is": is_, "becomes": becomes}.items():
-            (self._folder / name).write_text(text)
-        self._modules.program(
-            "helm",
-            f"""case $1 in
-            list) cat {self._folder}/list ;;
-            status) cat {self._folder}/is ;;
-            upgrade) cat > {self._folder}/stdin; cat {self._folder}/becomes ;;
-            esac""",
-        )
+class Cluster(helming.Helm):
+    """A release, and the module that deploys it."""
 
     def refuses(self, text: str) -> None:
         self._modules.program("helm", f"echo '{text}' >&2; exit 1")
 
     def call(self, **options: Any) -> dict[str, Any]:
-        given = {
-            "kubeconfig": str(self._folder / "kubeconfig"),
-            "name": "speech",
-            "namespace": "cartesia",
-            "chart": str(self._folder / "chart"),
-        }
-        return self._modules.call(helm_release.main, **given | options)
-
-    @property
-    def stdin(self) -> Any:
-        return json.loads((self._folder / "stdin").read_text())
+        return self._modules.call(helm_release.main, **self.options | options)
 
     @property
     def verbs(self) -> list[str]:
