@@ -63,9 +63,7 @@ async def connect(url: str, name: str) -> Client:
         except (OSError, NatsError, TimeoutError) as error:
             if not isinstance(error, TimeoutError):
                 await failed(error)
-            with contextlib.suppress(OSError, NatsError, TimeoutError):
-                async with asyncio.timeout(FAREWELL_S):
-                    await client.close()
+            await _give_up(client)
             await asyncio.sleep(0.5)
             continue
         told.clear()
@@ -80,7 +78,11 @@ async def close(client: Client) -> None:
             await client.drain()
     except (NatsError, TimeoutError) as error:
         log.warning("nats: left without a farewell: %s", type(error).__name__)
-        # After a failed TLS handshake it would wait for ever for the end of that connection.
-        with contextlib.suppress(OSError, NatsError, TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
-                await client.close()
+        await _give_up(client)
+
+
+async def _give_up(client: Client) -> None:
+    # After a failed TLS handshake it would wait for ever for the end of that connection.
+    with contextlib.suppress(OSError, NatsError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await client.close()
