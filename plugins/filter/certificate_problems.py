@@ -47,20 +47,10 @@ _value:
   elements: str
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
-
-
-def certificate_problems(
-    given: Sequence[Mapping[str, str]],
-    hosts: Sequence[str],
-    roots: Sequence[str],
-    intermediates: Sequence[str] = (),
-) -> list[str]:
-    """What is wrong with the certificates."""
-    return certificates.problems(given, hosts, roots, intermediates)
 
 
 class FilterModule:
@@ -68,4 +58,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""
-        return {"certificate_problems": certificate_problems}
+        return {"certificate_problems": certificates.problems}

@@ -56,7 +56,7 @@ def problems(
     certificates: Sequence[Mapping[str, str]],
     hosts: Sequence[str],
     roots: Sequence[str],
-    intermediates: Sequence[str],
+    intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
     """What is wrong with the certificates that an ingress would serve.
