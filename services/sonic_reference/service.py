@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -116,6 +117,17 @@ class Listener:
         await self._task
 
 
+def exact(*routes: Route) -> list[Route]:
+    """Return routes that match their paths only, whole.
+
+    Starlette's patterns end in ``$``, which also stands before a line feed at the end: /status%0A
+    would be /status.
+    """
+    for route in routes:
+        route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
+    return list(routes)
+
+
 def metrics_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> Starlette:
     """Return the application on the metrics port: /metrics, /ready (200 or 503) and /live."""
 
@@ -130,7 +142,7 @@ def metrics_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> Starl
         return PlainTextResponse("live")
 
     return Starlette(
-        routes=[Route("/metrics", metrics), Route("/ready", readiness), Route("/live", live)]
+        routes=exact(Route("/metrics", metrics), Route("/ready", readiness), Route("/live", live))
     )
 
 

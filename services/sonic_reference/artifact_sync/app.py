@@ -98,9 +98,11 @@ def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
     private = service.metrics_app(metrics.registry, lambda: sync.current is not None)
     return Starlette(
         routes=[
-            Route("/artifacts", artifacts),
-            Route("/artifacts/files/{sha256}", file),
-            Route("/followers", who),
+            *service.exact(
+                Route("/artifacts", artifacts),
+                Route("/artifacts/files/{sha256}", file),
+                Route("/followers", who),
+            ),
             *private.routes,
         ]
     )

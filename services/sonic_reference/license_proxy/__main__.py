@@ -95,9 +95,10 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
                 key=settings.keys[0],
                 grace_s=settings.grace_s,
                 interval_s=settings.interval_s,
+                audit=audit,
             )
         else:
-            licensing = AirGapped(settings.public_key, store, grace_s=settings.grace_s)
+            licensing = AirGapped(settings.public_key, store, grace_s=settings.grace_s, audit=audit)
         proxy = Proxy(Authority(settings.keys, licensing), licensing, books, audit)
         keeper = Keeper(proxy, settings)
         audit.add(time.time(), "start", {"installation": books.installation, "mode": settings.mode})
@@ -120,6 +121,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         for job in jobs:
             job.cancel()
         books.close(time.time())
+        audit.keep()
         for job in done - {stopping}:
             job.result()
 
@@ -157,13 +159,16 @@ class Keeper:
             self._proxy.books.close(self._proxy.clock())
 
     def look(self) -> None:
-        """Take in a licence file that is new, and log a state that is."""
+        """Take in a licence file that is new, check the audit log, and log a state that is new."""
         proxy, now = self._proxy, self._proxy.clock()
+        try:
+            proxy.audit.check()
+        except OSError as error:
+            log.error("the audit log cannot be checked: %s", error)
         licensing = proxy.licensing
         file = self._settings.file
         if isinstance(licensing, AirGapped) and file and (terms := licensing.seed(Path(file))):
             log.info("licence %s taken from %s", terms.id, file)
-            proxy.audit.add(now, "license", terms.model_dump(mode="json"))
         verdict = proxy.authority.verdict()
         if verdict.state == self._state:
             return

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -17,10 +16,11 @@ from prometheus_client.registry import Collector
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sonic_reference.license_proxy.audit import AuditLog
+from sonic_reference import service
+from sonic_reference.license_proxy.audit import ADVICE, AuditLog
 from sonic_reference.license_proxy.authority import Authority
 from sonic_reference.license_proxy.books import Books, Report
 from sonic_reference.license_proxy.endpoint import Connected
@@ -41,6 +41,10 @@ class Proxy:
     books: Books
     audit: AuditLog
     clock: Callable[[], float] = time.time
+
+    def warnings(self) -> list[str]:
+        """Return what an operator has to look into, each with what to do."""
+        return [f"audit log: {problem}; {ADVICE}" for problem in self.audit.problems]
 
 
 class Metrics(Collector):
@@ -101,6 +105,17 @@ class Metrics(Collector):
             "license_proxy_audit_records", "Records in the audit log.",
             value=proxy.audit.head.records,
         )  # fmt: skip
+        yield GaugeMetricFamily(
+            "license_proxy_audit_gaps",
+            "Times that the audit log was found cut or changed, the last 20 at the most.",
+            value=len(proxy.audit.problems),
+        )
+        now = proxy.clock()
+        yield GaugeMetricFamily(
+            "license_proxy_clock_behind_seconds",
+            "Seconds by which the host's clock is behind the latest time that was seen.",
+            value=max(0.0, proxy.audit.mark.latest_of(now) - now),
+        )
 
 
 async def _body(request: Request) -> bytes:
@@ -167,18 +182,17 @@ def create_app(proxy: Proxy) -> Starlette:
         if not isinstance(licensing, AirGapped):
             message = "this site is in connected mode: the license endpoint confirms its licence"
             raise LicenceError(409, "license_mode", message)
-        now = proxy.clock()
-        terms = licensing.accept(body, now)
+        terms = licensing.accept(body, proxy.clock())
         if terms:
             log.info("licence %s handed in", terms.id)
-            proxy.audit.add(now, "license", terms.model_dump(mode="json"))
         return JSONResponse({"changed": terms is not None} | _status())
 
     async def audit(_request: Request) -> Response:
         proxy.books.close(proxy.clock())
-        content = await asyncio.to_thread(proxy.audit.tar, proxy.clock(), proxy.books.installation)
+        content = proxy.audit.stream(proxy.clock(), proxy.books.installation)
         named = {"Content-Disposition": 'attachment; filename="audits.tar"'}
-        return Response(content, media_type="application/x-tar", headers=named)
+        # Its pieces are read in threads.
+        return StreamingResponse(content, media_type="application/x-tar", headers=named)
 
     def _status() -> dict[str, object]:
         verdict = authority.verdict()
@@ -189,7 +203,8 @@ def create_app(proxy: Proxy) -> Starlette:
             "state": verdict.state,
             "reason": verdict.reason,
             "until": verdict.until and stamp(verdict.until),
-            "license": terms and terms.model_dump(mode="json"),
+            "license": terms and terms.as_json(),
+            "warnings": proxy.warnings(),
         }
 
     async def status(_request: Request) -> Response:
@@ -208,13 +223,13 @@ def create_app(proxy: Proxy) -> Starlette:
         return JSONResponse({"error_code": "storage", "message": message}, 507)
 
     return Starlette(
-        routes=[
+        routes=service.exact(
             Route("/authorize", authorize, methods=["POST"]),
             Route("/usage", usage, methods=["POST"]),
             Route("/license", license_, methods=["POST"]),
             Route("/audit", audit),
             Route("/status", status),
             Route("/metrics", metrics_),
-        ],
+        ),
         exception_handlers={LicenceError: refused, OSError: not_kept},
     )

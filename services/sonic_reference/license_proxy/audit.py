@@ -1,106 +1,254 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit log: what happened to the licence, and how much was used; no texts, no audio, no keys.
 
-One JSON object a line. Each has the number of its line (``sequence``, from 1) and the SHA-256 of
-the line before it (``previous``, without the line's end; 64 zeros in the first), so that a line
-that was changed, removed or moved shows. The collection's module license_audit verifies it.
+One JSON object a line. Each has the number of its line (``sequence``, from 1), the SHA-256 of the
+line before it (``previous``, without the line's end; 64 zeros in the first), so that a line that
+was changed, removed or moved shows, and the marks of :mod:`marks`. A file beside it, the anchor,
+says how far the log goes: a log that was cut shows at the next start, and within a second while
+the service runs. What is found is a record of its own (``gap``), which every export has. The
+collection's module license_audit verifies it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import logging
 import os
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sonic_reference.license_proxy.chain import Head, Scan, last_line, scan
+from sonic_reference.license_proxy.marks import SKEW_S, Mark
 from sonic_reference.license_proxy.states import stamp
 from sonic_reference.license_proxy.store import Store
 
 log = logging.getLogger(__name__)
 
-FILE = "audit.jsonl"
-NOTHING = "0" * 64
+FILE, ANCHOR = "audit.jsonl", "marks.json"
+# Files that are only where a log has been begun.
+COMPANIONS = ("license.json", "usage.json", "confirmation.json")
+PIECE_BYTES = 65536
+# How far the time that is kept may lag behind, in seconds.
+KEEP_S = 60.0
+MAX_PROBLEMS = 20
+ADVICE = (
+    "find out who can write to the volume of the license proxy, and send the vendor an export of"
+    " the log (playbooks/license.yml) with the last one from before"
+)
 
 
-@dataclass(frozen=True)
-class Head:
-    """How far the log goes: its records, its bytes, and the hash of its last line."""
-
-    records: int = 0
-    size: int = 0
-    hash: str = NOTHING
+def _uptime() -> float:
+    """Return seconds of the host's uptime, suspended ones among them (Linux)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class AuditLog:
-    """Appends records to the log in a store, and packs it for whoever asks for it."""
+    """Appends records to the log in a store, and packs it for whoever asks for it.
 
-    def __init__(self, store: Store) -> None:
+    It also keeps the marks: the latest time, and the newest licence.
+    """
+
+    def __init__(self, store: Store, uptime: Callable[[], float] = _uptime) -> None:
         """Raises OSError when the log cannot be read."""
+        self._store = store
         self._path = store.folder / FILE
+        self._uptime = uptime
+        self._observed = uptime()
+        self._torn = False
+        anchored, self.mark = self._anchor()
+        begun = [name for name in (ANCHOR, *COMPANIONS) if (store.folder / name).exists()]
         if not self._path.exists():
             self._path.touch()
             store.sync()
-        self.head = _head(self._path)
+        found = scan(self._path, anchored.records)
+        self.head, self.problems = found.head, found.problems
+        self._take_marks(found, anchored)
+        self._kept = self.mark.latest or 0.0
+        for problem in _damage(found, anchored, begun):
+            self._gap(problem)
+
+    def check(self) -> None:
+        """Find out whether the log was cut since the last record. Raises OSError."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+            self._path.touch()
+        if self._torn:
+            return
+        if size < self.head.size or last_line(self._path, self.head) != self.head.hash:
+            before, found = self.head, scan(self._path, 0)
+            self.head = found.head
+            self._gap(
+                f"the log was cut or changed while the service ran: it had {before.records}"
+                f" records, the last of hash {before.hash}; {found.head.records} are left"
+            )
+        elif size > self.head.size:
+            self._take_more()
 
     def add(self, now: float, event: str, details: Mapping[str, Any]) -> None:
         """Append a record; where that fails, the log says so and the service goes on."""
-        fields = {"sequence": self.head.records + 1, "time": stamp(now), "event": event}
-        fields |= {"previous": self.head.hash, "details": dict(details)}
-        line = json.dumps(fields).encode()
         try:
-            with self._path.open("r+b") as file:
-                # Whatever an append that failed has left is overwritten.
-                file.truncate(self.head.size)
-                file.seek(self.head.size)
-                file.write(line + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self.check()
+            self._append(now, event, details)
         except OSError as error:
             log.error("the audit record %s of %s is lost: %s", event, stamp(now), error)
-            return
-        size = self.head.size + len(line) + 1
-        self.head = Head(self.head.records + 1, size, hashlib.sha256(line).hexdigest())
+
+    def see(self, now: float) -> float:
+        """Return the time to judge by, when the clock says ``now``: never less than was seen."""
+        uptime = self._uptime()
+        self.mark = self.mark.seen(now, uptime - self._observed)
+        self._observed = uptime
+        latest = self.mark.latest
+        if latest is None:
+            return now
+        if latest - self._kept >= KEEP_S:
+            self.keep()
+        return max(now, latest)
+
+    def begin(self, at: float) -> None:
+        """Watch the time from this one on, unless that was begun before."""
+        self.mark = self.mark.begun(at)
+
+    def licensed(self, name: str, issued_at: float, now: float, details: Mapping[str, Any]) -> None:
+        """Note a licence that was taken; it is the newest."""
+        self.mark = self.mark.licensed(name, issued_at, now)
+        self.add(now, "license", details)
+
+    def confirmed(self, now: float) -> None:
+        """Note that the license endpoint confirmed the licence."""
+        before, self.mark = self.mark, self.mark.confirmed(now)
+        if before.latest is not None and before.latest - now > SKEW_S:
+            said = {"from": stamp(before.latest), "to": stamp(now), "by": "the license endpoint"}
+            log.warning(
+                "the clock had been ahead: the time goes back from %(from)s to %(to)s", said
+            )
+            self.add(now, "clock", said)
+        self.keep()
+
+    def keep(self) -> None:
+        """Write down the marks, and how far the log goes; where that fails, the log says so."""
+        anchored, theirs = self._anchor()
+        if anchored.records >= self.head.records:
+            # Another one of this class, on the same folder, may have seen more.
+            self.mark = self.mark.joined(theirs)
+        self._kept = self.mark.latest or 0.0
+        fields = {"records": self.head.records, "size": self.head.size, "head": self.head.hash}
+        try:
+            self._store.write_fields(ANCHOR, fields | {"mark": self.mark.fields()})
+        except OSError as error:
+            log.error("the marks of the audit log cannot be kept: %s", error)
 
     def tar(self, now: float, installation: str) -> bytes:
-        """Return a tar archive of the log and of a manifest that says how far it goes.
+        """Return all of :meth:`stream`. Raises OSError."""
+        return b"".join(self.stream(now, installation))
+
+    def stream(self, now: float, installation: str) -> Iterator[bytes]:
+        """Yield a tar archive of the log and of a manifest that says how far it goes, in pieces.
 
         Raises OSError. May run in a thread while records are added.
         """
         head = self.head
+        yield _header(FILE, head.size, now)
+        left = head.size
         with self._path.open("rb") as file:
-            lines = file.read(head.size)
+            while left:
+                piece = file.read(min(left, PIECE_BYTES))
+                if not piece:
+                    raise OSError(f"{self._path} was cut while it was read")
+                left -= len(piece)
+                yield piece
+        yield bytes(-head.size % tarfile.BLOCKSIZE)
         manifest = {
             "installation": installation,
             "exported_at": stamp(now),
             "records": head.records,
             "head": head.hash,
         }
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name, content in {
-                FILE: lines,
-                "manifest.json": json.dumps(manifest, indent=2).encode() + b"\n",
-            }.items():
-                member = tarfile.TarInfo(name)
-                member.size, member.mtime, member.mode = len(content), int(now), 0o600
-                archive.addfile(member, io.BytesIO(content))
-        return packed.getvalue()
+        content = json.dumps(manifest, indent=2).encode() + b"\n"
+        yield _header("manifest.json", len(content), now)
+        yield content + bytes(-len(content) % tarfile.BLOCKSIZE)
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _append(self, now: float, event: str, details: Mapping[str, Any]) -> None:
+        """Append a record, and move the anchor. Raises OSError."""
+        fields = {"sequence": self.head.records + 1, "time": stamp(now), "event": event}
+        fields |= {"previous": self.head.hash, "details": dict(details)}
+        fields |= {"mark": self.mark.fields()} if self.mark != Mark() else {}
+        line = json.dumps(fields).encode()
+        self._torn = True
+        with self._path.open("r+b") as file:
+            # Whatever an append that failed has left is overwritten.
+            file.truncate(self.head.size)
+            file.seek(self.head.size)
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._torn = False
+        self.head = self.head.after(line)
+        self.keep()
+
+    def _gap(self, problem: str) -> None:
+        """Say and record that the log is not as it was written."""
+        log.error("audit log: %s; %s", problem, ADVICE)
+        self.problems = [*self.problems, problem][-MAX_PROBLEMS:]
+        try:
+            self._append(time.time(), "gap", {"problem": problem})
+        except OSError as error:
+            log.error("audit log: that cannot be recorded: %s", error)
+
+    def _take_more(self) -> None:
+        """Go on from records that another one of this class appended."""
+        found = scan(self._path, 0, self.head)
+        if found.broken:
+            self._gap(f"a record was added by somebody else: {found.broken}")
+            return
+        self.head = found.head
+        if found.mark is not None:
+            self.mark = found.mark
+
+    def _take_marks(self, found: Scan, anchored: Head) -> None:
+        """Take the marks of the log and of the anchor; a record after the anchor counts alone."""
+        later = found.head.records > anchored.records and found.at_anchor == anchored.hash
+        if found.mark is not None:
+            self.mark = found.mark if later else self.mark.joined(found.mark)
+        if found.licence is not None:
+            name, issued_at = found.licence
+            self.mark = self.mark.joined(Mark(licence=name, issued_at=issued_at))
+
+    def _anchor(self) -> tuple[Head, Mark]:
+        """Return how far the log went, and the marks; nothing where there is no anchor."""
+        fields = self._store.fields(ANCHOR)
+        try:
+            head = Head(int(fields["records"]), int(fields["size"]), str(fields["head"]))
+            return head, Mark.of(fields["mark"])
+        except (KeyError, ValueError, TypeError, OverflowError):
+            if fields:
+                log.error("%s cannot be read; it is made anew", self._store.folder / ANCHOR)
+            return Head(), Mark()
 
 
-def _head(path: Path) -> Head:
-    """Return how far a log goes; a last line without its end was not written whole."""
-    records = size = 0
-    last = b""
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                log.warning("the audit log's last record was not written whole; it is dropped")
-                break
-            records, size, last = records + 1, size + len(line), line[:-1]
-    return Head(records, size, hashlib.sha256(last).hexdigest() if records else NOTHING)
+def _damage(found: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
+    """Yield what shows at a start that a log is not as it was left."""
+    if found.broken and found.broken not in " ".join(found.problems):
+        yield found.broken
+    if anchored.records:
+        if found.head.records < anchored.records:
+            yield (
+                f"the log was cut: it had {anchored.records} records, the last of hash"
+                f" {anchored.hash}; {found.head.records} are left"
+            )
+        elif found.at_anchor != anchored.hash:
+            yield f"record {anchored.records} was changed: its hash was {anchored.hash}"
+    elif found.head.records == 0 and begun:
+        yield f"the log was removed: {', '.join(begun)} is there, and no record"
+    elif found.marked:
+        yield f"{ANCHOR}, which says how far the log goes, was removed or changed"
+
+
+def _header(name: str, size: int, now: float) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = size, int(now), 0o600
+    return member.tobuf(tarfile.GNU_FORMAT)

@@ -80,7 +80,8 @@ class Authority:
         verdict = self._licensing.verdict(now)
         if verdict.state == EXPIRED:
             return Decision(402, verdict.reason, NO_S)
-        if operation in LICENSED and operation not in (verdict.operations or LICENSED):
+        licensed = LICENSED if verdict.operations is None else verdict.operations
+        if operation in LICENSED and operation not in licensed:
             return Decision(403, f"the licence is not for {operation}", NO_S)
         left_s = YES_S if verdict.until is None else max(0.0, verdict.until - now)
         return Decision(200, f"key is valid for {operation}", min(YES_S, left_s))

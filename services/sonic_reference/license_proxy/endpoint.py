@@ -16,7 +16,8 @@ import httpx
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from sonic_reference.license_proxy import states
-from sonic_reference.license_proxy.states import Confirmation, Verdict
+from sonic_reference.license_proxy.audit import AuditLog
+from sonic_reference.license_proxy.states import Confirmation, Verdict, stamp
 from sonic_reference.license_proxy.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,11 @@ class Connected:
         key: str,
         grace_s: float,
         interval_s: float,
+        audit: AuditLog | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """Raises OSError when the audit log cannot be read."""
+        self._audit = audit or AuditLog(store)
         self._client = client
         self._store = store
         self._telemetry = telemetry
@@ -81,7 +85,8 @@ class Connected:
         self._clock = clock
         self._failures = 0
         self.checks: Counter[str] = Counter(confirmed=0, refused=0, unreachable=0)
-        self.known = _kept(store) or Confirmation(clock())
+        self._audit.begin(clock())
+        self.known = _kept(store) or Confirmation(self._began())
 
     @property
     def expires_at(self) -> float | None:
@@ -89,8 +94,9 @@ class Connected:
         return self.known.expires_at
 
     def verdict(self, now: float) -> Verdict:
-        """See :func:`states.connected`."""
-        return states.connected(self.known, now, self._grace_s)
+        """See :func:`states.connected`; at the latest time that was seen, the clock's among them."""
+        at = self._audit.see(now)
+        return states.with_clock(states.connected(self.known, at, self._grace_s), now, at)
 
     async def run(self) -> None:
         """Check for ever."""
@@ -112,10 +118,20 @@ class Connected:
         if known.problem and known.problem != self.known.problem:
             log.warning("license check: %s", known.problem)
         self.known = known
+        if result == "confirmed":
+            self._audit.confirmed(self._clock())
         try:
             self._store.write(STORED, CONFIRMATION.dump_json(known))
         except OSError as error:
             log.error("the confirmation cannot be kept: %s", error)
+
+    def _began(self) -> float:
+        """Return from when grace counts, where no confirmation is kept."""
+        since = self._audit.mark.since
+        if since is None:
+            return self._clock()
+        log.error("no confirmation is kept, and there was one: grace counts from %s", stamp(since))
+        return since
 
     async def _ask(self) -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {self._key}"}

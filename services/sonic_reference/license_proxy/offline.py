@@ -7,50 +7,27 @@ terms, a JSON object of its own; the second an Ed25519 signature (RFC 8032) of t
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import logging
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from sonic_reference.license_proxy import states
+from sonic_reference.license_proxy import licence_text, states
+from sonic_reference.license_proxy.audit import AuditLog
+from sonic_reference.license_proxy.licence_text import LicenceError, Terms
 from sonic_reference.license_proxy.states import Verdict
 from sonic_reference.license_proxy.store import Store
+
+__all__ = ["AirGapped", "LicenceError", "Terms", "public_key", "read"]
 
 log = logging.getLogger(__name__)
 
 STORED = "license.json"
-# Clocks differ a little.
-TOLERANCE = timedelta(minutes=5)
-
-
-class LicenceError(Exception):
-    """A licence is not taken; ``status`` and ``code`` are what HTTP clients get."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-class Terms(BaseModel):
-    """What a licence says."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    type: Literal["sonic-license/1"]
-    id: str = Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")
-    customer: str = Field(max_length=200)
-    issued_at: AwareDatetime
-    expires_at: AwareDatetime
-    operations: frozenset[Literal["tts", "stt"]] | None = None
 
 
 def public_key(text: str) -> Ed25519PublicKey:
@@ -67,41 +44,44 @@ def read(text: str | bytes, key: Ed25519PublicKey) -> Terms:
     Raises:
         LicenceError: 400 for what is no licence, 403 for one that this key did not sign.
     """
+    content, signature = licence_text.unpack(text)
     try:
-        fields = json.loads(text)
-        terms, signature = (
-            base64.b64decode(fields[name], validate=True) for name in ("license", "signature")
-        )
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
-        message = "this is not a licence: a JSON object with license and signature, both base64"
-        raise LicenceError(400, "license_unreadable", message) from None
-    try:
-        key.verify(signature, terms)
+        key.verify(signature, content)
     except InvalidSignature:
-        message = "the signature is not the vendor's: the licence was changed, or is for other keys"
-        raise LicenceError(403, "license_signature", message) from None
-    try:
-        return Terms.model_validate_json(terms)
-    except ValidationError as error:
-        where = ", ".join(".".join(map(str, item["loc"])) or "all" for item in error.errors())
-        message = f"the licence is signed, but its terms cannot be read: {where}"
-        raise LicenceError(400, "license_unreadable", message) from None
+        raise licence_text.wrong_signature() from None
+    return licence_text.terms_of(content)
 
 
 class AirGapped:
-    """Air-gapped mode: the licence with the latest issued_at, kept in the store."""
+    """Air-gapped mode: the licence with the latest issued_at, kept in the store.
+
+    Which one that is, and the latest time that was seen, is kept with the audit log, too: neither
+    a file that is removed nor a clock that is set back brings an older licence into force.
+    """
 
     mode = states.AIR_GAPPED
 
-    def __init__(self, key: Ed25519PublicKey, store: Store, *, grace_s: float) -> None:
+    def __init__(
+        self,
+        key: Ed25519PublicKey,
+        store: Store,
+        *,
+        grace_s: float,
+        audit: AuditLog | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises OSError when the audit log cannot be read."""
+        # Before anything else is written to the folder.
+        self._audit = audit or AuditLog(store)
         self._key = key
         self._store = store
         self._grace_s = grace_s
-        self._seeded = ""
+        self._clock = clock
+        self._told = ""
         self.terms: Terms | None = None
         if kept := store.text(STORED):
             try:
-                self.terms = read(kept, key)
+                self.terms = self._restored(kept)
             except LicenceError as error:
                 log.error("the licence that was kept is not used: %s", error)
 
@@ -111,69 +91,103 @@ class AirGapped:
         return self.terms.expires_at.timestamp() if self.terms else None
 
     def verdict(self, now: float) -> Verdict:
-        """See :func:`states.air_gapped`."""
-        if self.terms is None:
-            return states.air_gapped(None, now, self._grace_s)
-        issued = (self.terms.expires_at.timestamp(), self.terms.operations)
-        return states.air_gapped(issued, now, self._grace_s)
+        """See :func:`states.air_gapped`; at the latest time seen, the clock's among them."""
+        at = self._audit.see(now)
+        if self.terms is not None:
+            issued = (self.terms.expires_at.timestamp(), self.terms.operations)
+            return states.with_clock(states.air_gapped(issued, at, self._grace_s), now, at)
+        verdict = states.air_gapped(None, at, self._grace_s)
+        if newest := self._audit.mark.licence:
+            reason = (
+                f"the licence {newest} was in force, and its file is gone from the volume: hand in"
+                " that one again, or a newer one"
+            )
+            return Verdict(verdict.state, reason)
+        return verdict
 
     def accept(self, text: str | bytes, now: float) -> Terms | None:
         """Take a licence that was handed in; None when it is the one in force already.
 
         Raises:
-            LicenceError: as :func:`read`; 409 for one that is not newer than the one in force; 422
-                for one whose time is over, or has not come.
+            LicenceError: as :func:`read`; 409 for one that is not newer than the newest that was
+                ever taken; 422 for one whose time is over, or has not come.
             OSError: it cannot be kept; the former one stays in force.
         """
         terms = read(text, self._key)
         if terms == self.terms:
             return None
-        if terms.expires_at.timestamp() <= now:
-            ended = states.stamp(terms.expires_at.timestamp())
-            raise LicenceError(422, "license_expired", f"the licence {terms.id} ended {ended}")
-        if (terms.issued_at - TOLERANCE).timestamp() > now:
-            issued = states.stamp(terms.issued_at.timestamp())
-            message = f"the licence {terms.id} is of {issued}, which is yet to come: see the clock"
-            raise LicenceError(422, "license_not_yet", message)
-        if self.terms and terms.issued_at <= self.terms.issued_at:
-            message = (
-                f"the licence {terms.id} is not newer than {self.terms.id}, which is in force"
-                f" (issued {states.stamp(self.terms.issued_at.timestamp())})"
-            )
-            raise LicenceError(409, "license_superseded", message)
-        self._keep(text, terms)
+        self._audit.see(now)
+        licence_text.check_time(terms, self._audit.mark.sure(now))
+        self._check_newer(terms)
+        self._store.write(STORED, text if isinstance(text, bytes) else text.encode())
+        self.terms = terms
+        issued_at = terms.issued_at.timestamp()
+        self._audit.licensed(terms.id, issued_at, now, terms.as_json())
         return terms
 
     def seed(self, path: Path) -> Terms | None:
-        """Take the licence of a file if it is newer; None if nothing came of it.
+        """Take the licence of a file as :meth:`accept` would; None if nothing came of it.
 
-        Called again and again: a file that is replaced counts without a restart.
+        Called again and again: a file that is replaced counts without a restart, and so does one
+        that was refused because the clock was wrong. Where the proxy has no licence at all, one
+        that has ended still says when: its grace period outlives a lost volume.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            text = ""
-            if str(error) != self._seeded:
-                log.error("%s cannot be read: %s", path, error)
-            self._seeded = str(error)
-        if not text.strip() or text == self._seeded:
-            return None
-        self._seeded = text
-        try:
-            terms = read(text, self._key)
+            with path.open("rb") as file:
+                content = file.read(licence_text.MAX_BYTES + 1)
+            return self.accept(content, self._clock())
         except LicenceError as error:
-            log.error("the licence in %s is not used: %s", path, error)
-            return None
-        if self.terms and terms.issued_at <= self.terms.issued_at:
-            return None
-        try:
-            self._keep(text, terms)
+            if error.code == licence_text.SUPERSEDED:
+                self._tell(logging.INFO, f"the licence in {path} is not used: {error}")
+                return None
+            self._tell(logging.ERROR, f"the licence in {path} is not used: {error}")
+            if error.code == licence_text.EXPIRED and self.terms is None:
+                self._fall_back(read(content, self._key))
         except OSError as error:
-            # The file is there at the next start, too.
-            log.error("the licence in %s counts, but cannot be kept: %s", path, error)
-            self.terms = terms
+            self._tell(logging.ERROR, f"{path} cannot be read, or its licence be kept: {error}")
+        return None
+
+    def _restored(self, kept: str) -> Terms:
+        """Return the terms of the licence that was kept. Raises LicenceError."""
+        terms = read(kept, self._key)
+        issued_at = terms.issued_at.timestamp()
+        newest = self._audit.mark.issued_at
+        if newest is not None and issued_at < newest:
+            message = (
+                f"the licence {self._audit.mark.licence} was in force, the volume has the older"
+                f" {terms.id} in its place"
+            )
+            raise LicenceError(409, licence_text.SUPERSEDED, message)
+        self._audit.begin(issued_at)
         return terms
 
-    def _keep(self, text: str | bytes, terms: Terms) -> None:
-        self._store.write(STORED, text if isinstance(text, bytes) else text.encode())
+    def _check_newer(self, terms: Terms) -> None:
+        """Refuse a licence that is not newer than all before. Raises LicenceError 409."""
+        mark, issued_at = self._audit.mark, terms.issued_at.timestamp()
+        newest, name = mark.issued_at, mark.licence
+        if self.terms is not None and (newest is None or self.terms.issued_at.timestamp() > newest):
+            newest, name = self.terms.issued_at.timestamp(), self.terms.id
+        again = self.terms is None and (issued_at, terms.id) == (newest, name)
+        if newest is None or issued_at > newest or again:
+            return
+        was = "is in force" if self.terms else "was in force before"
+        message = (
+            f"the licence {terms.id} is not newer than {name}, which {was}"
+            f" (issued {licence_text.shown(datetime.fromtimestamp(newest, UTC))})"
+        )
+        raise LicenceError(409, licence_text.SUPERSEDED, message)
+
+    def _fall_back(self, terms: Terms) -> None:
+        """Let a licence that has ended say when, where there is no other."""
+        try:
+            self._check_newer(terms)
+        except LicenceError:
+            return
         self.terms = terms
+        self._audit.begin(terms.issued_at.timestamp())
+
+    def _tell(self, level: int, message: str) -> None:
+        """Log what came of the file, once."""
+        if message != self._told:
+            log.log(level, "%s", message)
+        self._told = message

@@ -5,13 +5,15 @@
     AirGapped --- past its end ---> Grace --- grace period over --> Expired
 
 Whatever confirms or renews the licence leads straight back to Connected or AirGapped. Times are
-seconds since the epoch, by the host's clock.
+seconds since the epoch, by the host's clock or the latest time seen (marks).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from sonic_reference.license_proxy.marks import SKEW_S
 
 CONNECTED, AIR_GAPPED, GRACE, EXPIRED = "connected", "airgapped", "grace", "expired"
 # As the label of license_proxy_state, and the alerts on it, have them.
@@ -79,6 +81,17 @@ def air_gapped(
     if now < until:
         return Verdict(GRACE, ended, until, operations)
     return Verdict(EXPIRED, f"{ended}, its grace period {stamp(until)}")
+
+
+def with_clock(verdict: Verdict, now: float, at: float) -> Verdict:
+    """Return a verdict that says so where the clock (``now``) is behind the time seen (``at``)."""
+    if at - now <= SKEW_S:
+        return verdict
+    behind = (
+        f"{verdict.reason}; the host's clock says {stamp(now)}, and {stamp(at)} was seen before:"
+        " set the clock right, and if it is, see docs/license.md, A clock that ran ahead"
+    )
+    return replace(verdict, reason=behind)
 
 
 def stamp(when: float) -> str:
