@@ -14,8 +14,11 @@ from typing import IO, Any
 FILE, MANIFEST = "audit.jsonl", "manifest.json"
 # The first record's ``previous``.
 NOTHING = "0" * 64
-# A log of ten years of records each five minutes is a third of that.
+# A log of ten years of records each five minutes is half of that.
 MAX_BYTES = 2**30
+MAX_MANIFEST_BYTES = 65536
+# These take a time that was seen back: the vendor's word shows that the clock had been ahead.
+CORRECTIONS = ("clock", "license")
 
 
 class AuditError(Exception):
@@ -40,13 +43,10 @@ def read_tar(file: IO[bytes]) -> AuditLog:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             for name in (FILE, MANIFEST):
-                member = archive.extractfile(name)
-                if member is None:
-                    raise AuditError(f"{name} in the archive is not a file")
-                parts[name] = member.read(MAX_BYTES + 1)
-                if len(parts[name]) > MAX_BYTES:
-                    raise AuditError(f"{name} in the archive is longer than {MAX_BYTES} bytes")
+                parts[name] = _member(archive, name)
         manifest = json.loads(parts[MANIFEST])
+    except RecursionError:
+        raise AuditError(f"this is not an audit archive: {MANIFEST} is nested too deep") from None
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise AuditError(f"this is not an audit archive: {error}") from error
     if not isinstance(manifest, dict):
@@ -54,6 +54,19 @@ def read_tar(file: IO[bytes]) -> AuditLog:
     lines = parts[FILE].split(b"\n")
     # A last line that lost its end is judged as a record; verify finds that it is none.
     return AuditLog(tuple(lines[:-1] if lines[-1] == b"" else lines), manifest)
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    """The content of one file. Raises AuditError for one that is too long, or no plain file."""
+    member = archive.getmember(name)
+    # A sparse one is small in the archive, and as long as it likes in the memory.
+    opened = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+    if opened is None:
+        raise AuditError(f"{name} in the archive is not a plain file")
+    limit = MAX_BYTES if name == FILE else MAX_MANIFEST_BYTES
+    if member.size > limit:
+        raise AuditError(f"{name} in the archive is longer than {limit} bytes")
+    return opened.read()
 
 
 def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
@@ -65,14 +78,26 @@ def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
             when a whole log was written anew.
     """
     found = []
-    before = NOTHING
+    before, latest = NOTHING, ""
     for number, line in enumerate(log.lines, start=1):
         try:
             record = json.loads(line)
             sequence, previous = record["sequence"], record["previous"]
-        except (ValueError, KeyError, TypeError):
+            event, details, mark = (record.get(name) for name in ("event", "details", "mark"))
+            seen = str(mark.get("latest", "")) if mark else ""
+            problem = str(details["problem"]) if event == "gap" else ""
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             found.append(f"record {number} cannot be read: it was changed")
         else:
+            if problem:
+                found.append(f"record {number}: the license proxy found that {problem}")
+            # They are of one form and in UTC, so that their order is that of the times.
+            if seen < latest and event not in CORRECTIONS:
+                found.append(
+                    f"record {number} has {seen or 'no time'} as the latest time seen, and {latest}"
+                    " was seen before: the clock was set back, and the marks were removed"
+                )
+            latest = seen
             if sequence != number:
                 found.append(
                     f"record {number} says that it is number {sequence}: records were removed,"

@@ -20,7 +20,9 @@ extends_documentation_fragment:
   - baremetal.sonic.cluster
 attributes:
   check_mode:
-    details: A licence is compared with the one in force by its terms; its signature is not verified.
+    details:
+      - A licence is judged as the license proxy would, by its form, its times and the licence in force. Only its signature is not
+        verified.
 options:
   namespace:
     description: Namespace of the license proxy.
@@ -73,13 +75,14 @@ terms:
   returned: in air-gapped mode, when there is one
 """
 
-import base64
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import licence_text
 from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
     CLUSTER_OPTIONS,
     client_of,
@@ -111,21 +114,40 @@ class LicenseProxy:
         return self._api.content(f"{self._base}/audit")
 
 
+def read(text: str) -> licence_text.Terms:
+    """A licence's terms, unverified. Raises LicenceError when it is none."""
+    content, _unverified = licence_text.unpack(text)
+    return licence_text.terms_of(content)
+
+
 def terms_of(text: str) -> dict[str, Any]:
-    """A licence's terms, unverified. Raises ValueError when it is none."""
-    try:
-        terms: dict[str, Any] = json.loads(base64.b64decode(json.loads(text)["license"]))
-        return {name: terms[name] for name in ("id", "issued_at", "expires_at")}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no {error}") from error
+    """What a diff shows of a licence. Raises LicenceError when it is none."""
+    terms = read(text).as_json()
+    return {name: terms[name] for name in ("id", "issued_at", "expires_at")}
 
 
-def differ(one: dict[str, Any], other: dict[str, Any] | None) -> bool:
-    """Whether two licences are different ones, by their names and times. Raises ValueError."""
-    if not other or one["id"] != other["id"]:
+def foretold(given: licence_text.Terms, force: dict[str, Any] | None, now: float) -> bool:
+    """Whether the proxy would take a licence, False where it is the one in force.
+
+    Args:
+        given: its terms.
+        force: those of the licence that is in force, as the proxy shows them; None for none.
+        now: seconds since the epoch.
+
+    Raises:
+        LicenceError: it would be refused.
+    """
+    if not force:
+        licence_text.check_time(given, now)
         return True
-    times = (datetime.fromisoformat(item["issued_at"]) for item in (one, other))
-    return len(set(times)) > 1
+    issued_at = datetime.fromisoformat(force["issued_at"].replace("Z", "+00:00"))
+    if (given.id, given.issued_at) == (force["id"], issued_at):
+        return False
+    licence_text.check_time(given, now)
+    if given.issued_at <= issued_at:
+        message = f"the licence {given.id} is not newer than {force['id']}, which is in force"
+        raise licence_text.LicenceError(409, licence_text.SUPERSEDED, message)
+    return True
 
 
 def shown(terms: dict[str, Any] | None) -> str:
@@ -159,7 +181,8 @@ def main() -> None:
         if params["license"]:
             if module.check_mode:
                 given = terms_of(params["license"])
-                changed = differ(given, before.get("license"))
+                terms = read(params["license"])
+                changed = foretold(terms, before.get("license"), time.time())
                 after = before | {"license": given} if changed else before
             else:
                 after = proxy.hand_in(params["license"])
@@ -171,12 +194,16 @@ def main() -> None:
             msg=f"the license proxy ({params['service']} in {params['namespace']}) says: {error}"
         )
         raise
-    except ValueError as error:
-        module.fail_json(msg=f"license: this is no licence: {error}")
+    except licence_text.LicenceError as error:
+        unreadable = error.code == licence_text.UNREADABLE
+        said = f"this is no licence: {error}" if unreadable else str(error)
+        module.fail_json(msg=f"license: {said}")
         raise
     except OSError as error:
         module.fail_json(msg=f"audit_dest {params['audit_dest']} cannot be written: {error}")
         raise
+    for warning in after.get("warnings") or []:
+        module.warn(f"the license proxy says: {warning}")
     facts = {name: after[name] for name in ("mode", "state", "reason", "until") if after.get(name)}
     if after.get("license"):
         facts["terms"] = after["license"]

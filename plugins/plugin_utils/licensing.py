@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime
-import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..module_utils import licence_text
 from .egress import lets_to
 
 try:
@@ -125,17 +123,25 @@ def _offline(values: Mapping[str, Any], now: datetime.datetime) -> list[str]:
         return ["license_proxy_public_key is no Ed25519 public key in PEM form"]
     if not values.get("license_proxy_license"):
         return []
+    return _licence(values["license_proxy_license"], key, now)
+
+
+def _licence(text: str, key: Ed25519PublicKey, now: datetime.datetime) -> list[str]:
+    """Give the verdict that the license proxy gives when it is given the same."""
     try:
-        fields = json.loads(values["license_proxy_license"])
-        terms, signature = (
-            base64.b64decode(fields[name], validate=True) for name in ("license", "signature")
-        )
-        key.verify(signature, terms)
-        ends = datetime.datetime.fromisoformat(json.loads(terms)["expires_at"])
+        content, signature = licence_text.unpack(text)
+        key.verify(signature, content)
+        terms = licence_text.terms_of(content)
     except InvalidSignature:
         return ["license_proxy_license was not signed by the owner of license_proxy_public_key"]
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        return ["license_proxy_license is no licence: give the text of the vendor's file, whole"]
-    if ends <= now:
+    except licence_text.LicenceError as error:
+        whole = "give the text of the vendor's file, whole"
+        return [f"license_proxy_license is no licence: {whole}: {error}"]
+    try:
+        licence_text.check_time(terms, now.timestamp())
+    except licence_text.LicenceError as error:
+        if error.code == licence_text.NOT_YET:
+            return [f"license_proxy_license: {error} of the machine that runs the playbook"]
+        ends = terms.expires_at
         return [f"license_proxy_license ended on {ends:%Y-%m-%d}: ask the vendor for a new one"]
     return []

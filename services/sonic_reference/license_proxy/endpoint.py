@@ -94,7 +94,7 @@ class Connected:
         return self.known.expires_at
 
     def verdict(self, now: float) -> Verdict:
-        """See :func:`states.connected`; at the latest time that was seen, the clock's among them."""
+        """See :func:`states.connected`; at the latest time seen, the clock's among them."""
         at = self._audit.see(now)
         return states.with_clock(states.connected(self.known, at, self._grace_s), now, at)
 
