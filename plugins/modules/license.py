@@ -77,7 +77,6 @@ terms:
 
 import json
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def foretold(given: licence_text.Terms, force: dict[str, Any] | None, now: float
     if not force:
         licence_text.check_time(given, now)
         return True
-    issued_at = datetime.fromisoformat(force["issued_at"].replace("Z", "+00:00"))
+    issued_at = licence_text.time_of(force["issued_at"])
     if (given.id, given.issued_at) == (force["id"], issued_at):
         return False
     licence_text.check_time(given, now)

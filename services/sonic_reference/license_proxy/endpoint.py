@@ -74,7 +74,7 @@ class Connected:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Raises OSError when the audit log cannot be read."""
-        self._audit = audit or AuditLog(store)
+        self.audit = audit or AuditLog(store)
         self._client = client
         self._store = store
         self._telemetry = telemetry
@@ -85,7 +85,7 @@ class Connected:
         self._clock = clock
         self._failures = 0
         self.checks: Counter[str] = Counter(confirmed=0, refused=0, unreachable=0)
-        self._audit.begin(clock())
+        self.audit.begin(clock())
         self.known = _kept(store) or Confirmation(self._began())
 
     @property
@@ -95,7 +95,7 @@ class Connected:
 
     def verdict(self, now: float) -> Verdict:
         """See :func:`states.connected`; at the latest time seen, the clock's among them."""
-        at = self._audit.see(now)
+        at = self.audit.see(now)
         return states.with_clock(states.connected(self.known, at, self._grace_s), now, at)
 
     async def run(self) -> None:
@@ -119,7 +119,7 @@ class Connected:
             log.warning("license check: %s", known.problem)
         self.known = known
         if result == "confirmed":
-            self._audit.confirmed(self._clock())
+            self.audit.confirmed(self._clock())
         try:
             self._store.write(STORED, CONFIRMATION.dump_json(known))
         except OSError as error:
@@ -127,7 +127,7 @@ class Connected:
 
     def _began(self) -> float:
         """Return from when grace counts, where no confirmation is kept."""
-        since = self._audit.mark.since
+        since = self.audit.mark.since
         if since is None:
             return self._clock()
         log.error("no confirmation is kept, and there was one: grace counts from %s", stamp(since))

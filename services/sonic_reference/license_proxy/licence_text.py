@@ -139,6 +139,20 @@ def shown(when: datetime) -> str:
     return when.isoformat().replace("+00:00", "Z")
 
 
+def time_of(text: str) -> datetime:
+    """Return a time as RFC 3339 has it, with its zone. Raises ValueError for anything else."""
+    found = TIME.fullmatch(text)
+    if found is None:
+        raise ValueError("no time with a zone, as RFC 3339 has it, from the year 2000 on")
+    day, clock, fraction, zone = found.groups()
+    # Python 3.10 knows neither Z nor fractions of other lengths.
+    zone = "+00:00" if zone in "Zz" else zone
+    try:
+        return datetime.fromisoformat(f"{day}T{clock}{fraction or '.':0<7}{zone}")
+    except ValueError:
+        raise ValueError("a time that does not exist") from None
+
+
 def _object(content: bytes) -> dict[str, Any]:
     """Return a JSON object in UTF-8. Raises ValueError, RecursionError."""
     fields = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_constant)
@@ -169,18 +183,10 @@ def _decoded(fields: dict[str, Any], name: str) -> bytes:
 
 def _time(fields: dict[str, Any], name: str) -> datetime:
     value = fields.get(name)
-    found = TIME.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(
-            f"{name} is no time with a zone, as RFC 3339 has it, from the year 2000 on"
-        )
-    day, clock, fraction, zone = found.groups()
-    # Python 3.10 knows neither Z nor fractions of other lengths.
-    micro = f"{fraction or '.':0<7}"
     try:
-        return datetime.fromisoformat(f"{day}T{clock}{micro}{zone.upper().replace('Z', '+00:00')}")
-    except ValueError:
-        raise ValueError(f"{name} is a time that does not exist") from None
+        return time_of(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{name} is {error}") from None
 
 
 def _customer(fields: dict[str, Any]) -> str:

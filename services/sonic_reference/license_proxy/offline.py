@@ -72,12 +72,13 @@ class AirGapped:
     ) -> None:
         """Raises OSError when the audit log cannot be read."""
         # Before anything else is written to the folder.
-        self._audit = audit or AuditLog(store)
+        self.audit = audit or AuditLog(store)
         self._key = key
         self._store = store
         self._grace_s = grace_s
         self._clock = clock
-        self._told = ""
+        # What was last said of the file.
+        self.told = ""
         self.terms: Terms | None = None
         if kept := store.text(STORED):
             try:
@@ -92,12 +93,12 @@ class AirGapped:
 
     def verdict(self, now: float) -> Verdict:
         """See :func:`states.air_gapped`; at the latest time seen, the clock's among them."""
-        at = self._audit.see(now)
+        at = self.audit.see(now)
         if self.terms is not None:
             issued = (self.terms.expires_at.timestamp(), self.terms.operations)
             return states.with_clock(states.air_gapped(issued, at, self._grace_s), now, at)
         verdict = states.air_gapped(None, at, self._grace_s)
-        if newest := self._audit.mark.licence:
+        if newest := self.audit.mark.licence:
             reason = (
                 f"the licence {newest} was in force, and its file is gone from the volume: hand in"
                 " that one again, or a newer one"
@@ -116,13 +117,13 @@ class AirGapped:
         terms = read(text, self._key)
         if terms == self.terms:
             return None
-        self._audit.see(now)
-        licence_text.check_time(terms, self._audit.mark.sure(now))
+        self.audit.see(now)
+        licence_text.check_time(terms, self.audit.mark.sure(now))
         self._check_newer(terms)
         self._store.write(STORED, text if isinstance(text, bytes) else text.encode())
         self.terms = terms
         issued_at = terms.issued_at.timestamp()
-        self._audit.licensed(terms.id, issued_at, now, terms.as_json())
+        self.audit.licensed(terms.id, issued_at, now, terms.as_json())
         return terms
 
     def seed(self, path: Path) -> Terms | None:
@@ -151,19 +152,19 @@ class AirGapped:
         """Return the terms of the licence that was kept. Raises LicenceError."""
         terms = read(kept, self._key)
         issued_at = terms.issued_at.timestamp()
-        newest = self._audit.mark.issued_at
+        newest = self.audit.mark.issued_at
         if newest is not None and issued_at < newest:
             message = (
-                f"the licence {self._audit.mark.licence} was in force, the volume has the older"
+                f"the licence {self.audit.mark.licence} was in force, the volume has the older"
                 f" {terms.id} in its place"
             )
             raise LicenceError(409, licence_text.SUPERSEDED, message)
-        self._audit.begin(issued_at)
+        self.audit.begin(issued_at)
         return terms
 
     def _check_newer(self, terms: Terms) -> None:
         """Refuse a licence that is not newer than all before. Raises LicenceError 409."""
-        mark, issued_at = self._audit.mark, terms.issued_at.timestamp()
+        mark, issued_at = self.audit.mark, terms.issued_at.timestamp()
         newest, name = mark.issued_at, mark.licence
         if self.terms is not None and (newest is None or self.terms.issued_at.timestamp() > newest):
             newest, name = self.terms.issued_at.timestamp(), self.terms.id
@@ -184,10 +185,10 @@ class AirGapped:
         except LicenceError:
             return
         self.terms = terms
-        self._audit.begin(terms.issued_at.timestamp())
+        self.audit.begin(terms.issued_at.timestamp())
 
     def _tell(self, level: int, message: str) -> None:
         """Log what came of the file, once."""
-        if message != self._told:
+        if message != self.told:
             log.log(level, "%s", message)
-        self._told = message
+        self.told = message

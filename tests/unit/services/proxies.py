@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 from sonic_reference.license_proxy import offline
 from sonic_reference.license_proxy.app import Proxy, create_app
-from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.authority import Authority
 from sonic_reference.license_proxy.books import Books
 from sonic_reference.license_proxy.endpoint import Connected
@@ -33,7 +32,7 @@ def proxy_of(
     keys: Iterable[str], licensing: Connected | AirGapped, store: Store, clock: Clock
 ) -> Proxy:
     """A proxy around one way of licensing."""
-    audit = AuditLog(store)
+    audit = licensing.audit
     books = Books(store, audit, clock())
     return Proxy(Authority(keys, licensing, clock), licensing, books, audit, clock)
 

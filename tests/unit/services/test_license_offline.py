@@ -30,7 +30,7 @@ def licence(name: str = "L-1", days: float = 0) -> str:
 
 
 def licensing(folder: Path) -> AirGapped:
-    return AirGapped(KEY, Store(folder), grace_s=60)
+    return AirGapped(KEY, Store(folder), grace_s=60, clock=NOW.timestamp)
 
 
 def in_force(known: AirGapped) -> str:
