@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import OrderedDict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.states import stamp
@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 FILE = "usage.json"
 # API pods come and go; of those that reported longest ago nothing is kept.
 MAX_REPORTERS = 256
+# Totals stay exact as floats, which metrics are: no report can make them unreadable.
+MAX_TOTAL = 2**53
+Count = Annotated[int, Field(ge=0, le=MAX_TOTAL)]
+
+
+Total = TypeVar("Total", int, float)
 
 
 class Amount(BaseModel):
@@ -30,17 +36,21 @@ class Amount(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    requests: NonNegativeInt = 0
-    characters: NonNegativeInt = 0
-    seconds: NonNegativeFloat = Field(default=0.0, allow_inf_nan=False)
+    requests: Count = 0
+    characters: Count = 0
+    seconds: float = Field(default=0.0, ge=0, le=MAX_TOTAL, allow_inf_nan=False)
 
     def plus(self, now: Amount, before: Amount) -> Amount:
         """Return this and what came since ``before``."""
         return Amount(
-            requests=self.requests + max(0, now.requests - before.requests),
-            characters=self.characters + max(0, now.characters - before.characters),
-            seconds=round(self.seconds + max(0.0, now.seconds - before.seconds), 3),
+            requests=_sum(self.requests, now.requests - before.requests),
+            characters=_sum(self.characters, now.characters - before.characters),
+            seconds=round(_sum(self.seconds, now.seconds - before.seconds), 3),
         )
+
+
+def _sum(total: Total, more: Total) -> Total:
+    return min(MAX_TOTAL, total + max(0, more))
 
 
 Amounts = dict[Literal["tts", "stt"], Amount]

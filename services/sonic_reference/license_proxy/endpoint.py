@@ -15,6 +15,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
+from sonic_reference import bounded
 from sonic_reference.license_proxy import states
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.states import Confirmation, Verdict, stamp
@@ -134,16 +135,11 @@ class Connected:
         return since
 
     async def _ask(self) -> tuple[int, bytes]:
-        headers = {"Authorization": f"Bearer {self._key}"}
-        body = bytearray()
+        headers = bounded.PLAIN | {"Authorization": f"Bearer {self._key}"}
         async with self._client.stream(
             "POST", self._url, headers=headers, json=dict(self._telemetry())
         ) as response:
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise httpx.DecodingError("the answer is too long")
-            return response.status_code, bytes(body)
+            return response.status_code, await bounded.content(response, MAX_ANSWER_BYTES)
 
     def _judge(self, said: tuple[int, bytes]) -> tuple[str, Confirmation]:
         """Return a check's result and what is known then. Raises ValidationError, HTTPError."""

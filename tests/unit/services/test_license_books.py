@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils.audit_chain import read_tar, verify
+from pydantic import ValidationError
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.books import Books, Report
 from sonic_reference.license_proxy.store import Store
@@ -137,3 +139,45 @@ def test_the_archive_holds_the_log_and_its_manifest_only(tmp_path: Path) -> None
     audit.add(NOW, "start", {})
     with tarfile.open(fileobj=io.BytesIO(audit.tar(NOW, "i"))) as archive:
         assert archive.getnames() == ["audit.jsonl", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"characters": 10**400},
+        {"characters": 2**53 + 1},
+        {"requests": 10**30},
+        {"seconds": 1e300},
+    ],
+)
+def test_a_report_beyond_all_measure_is_none(usage: dict[str, Any]) -> None:
+    """It would be kept, and no metric could show it any more."""
+    with pytest.raises(ValidationError):
+        report("a", tts=usage)
+
+
+def test_totals_stop_where_they_would_be_wrong(tmp_path: Path) -> None:
+    kept, _audit = books(tmp_path)
+    for pod in "abc":
+        kept.report(report(pod, tts={"requests": 2**53, "characters": 2**53, "seconds": 2.0**53}))
+    assert kept.totals["tts"].characters == 2**53
+    kept.close(NOW)
+    del kept, _audit
+    assert books(tmp_path)[0].totals["tts"].requests == 2**53
+
+
+def test_an_export_comes_in_small_pieces(tmp_path: Path) -> None:
+    _books, audit = books(tmp_path)
+    with (tmp_path / "audit.jsonl").open("wb") as file:
+        head = "0" * 64
+        for number in range(1, 20_001):
+            record = {"sequence": number, "previous": head, "event": "usage", "details": {}}
+            line = json.dumps(record).encode()
+            file.write(line + b"\n")
+            head = hashlib.sha256(line).hexdigest()
+    del _books, audit
+    _books, audit = books(tmp_path)
+    pieces = list(audit.stream(NOW, "i"))
+    assert len(pieces) > 20
+    assert max(map(len, pieces)) <= 65536
+    assert verify(read_tar(io.BytesIO(b"".join(pieces)))) == []

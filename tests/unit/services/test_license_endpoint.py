@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -290,3 +292,65 @@ def test_checks_go_on_with_pauses_between(tmp_path: Path, monkeypatch: pytest.Mo
 
     play(tmp_path, run)
     assert waits == pytest.approx([5, 10, 300, 300, 300, 300], rel=endpoint.JITTER)
+
+
+def test_a_compressed_answer_is_none_however_small(tmp_path: Path) -> None:
+    """A few bytes on the wire that would be 100 MB in memory."""
+
+    async def body(site: Site) -> None:
+        bomb = gzip.compress(b" " * 100_000_000)
+        site.transport = httpx.MockTransport(
+            lambda _request: httpx.Response(
+                200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(bomb)
+            )
+        )
+        site.restart()
+        tracemalloc.start()
+        assert await site.check() == "grace"
+        _now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 10_000_000
+        assert "compressed" in site.reason
+
+    play(tmp_path, body)
+
+
+def test_a_clock_set_back_prolongs_no_grace_and_a_yes_puts_it_right(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        assert await site.check() == "connected"
+        site.endpoint.away = httpx.ConnectError("away")
+        site.clock.now += 60
+        assert await site.check() == "grace"
+        site.clock.now += GRACE_S
+        assert site.state == "expired"
+        site.clock.now -= 2000
+        assert site.state == "expired"
+        assert "was seen before" in site.reason
+        site.restart()
+        assert site.state == "expired"
+        # The endpoint says yes: so the clock is what it is, and time goes on from there.
+        site.endpoint.away = None
+        assert await site.check() == "connected"
+        site.endpoint.away = httpx.ConnectError("away")
+        site.clock.now += 60
+        assert await site.check() == "grace"
+        assert "was seen before" not in site.reason
+        site.restart()
+        assert site.state == "grace"
+
+    play(tmp_path, body)
+
+
+def test_a_confirmation_that_was_removed_begins_no_grace_anew(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        assert await site.check() == "connected"
+        site.endpoint.away = httpx.ConnectError("away")
+        site.clock.now += GRACE_S - 100
+        assert await site.check() == "grace"
+        (tmp_path / "confirmation.json").unlink()
+        site.restart()
+        assert site.state == "grace"
+        site.clock.now += 200
+        assert site.state == "expired"
+
+    play(tmp_path, body)

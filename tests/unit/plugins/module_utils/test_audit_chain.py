@@ -166,3 +166,49 @@ def test_an_archive_is_read() -> None:
 def test_what_is_no_archive(file: io.BytesIO) -> None:
     with pytest.raises(AuditError):
         read_tar(file)
+
+
+def test_a_gap_that_the_proxy_found_is_said() -> None:
+    log = chain(2)
+    record = {
+        "sequence": 3, "previous": log.manifest["head"], "event": "gap",
+        "details": {"problem": "the log was cut"},
+    }  # fmt: skip
+    line = json.dumps(record).encode()
+    head = hashlib.sha256(line).hexdigest()
+    gap = AuditLog((*log.lines, line), {"installation": "i", "records": 3, "head": head})
+    assert verify(gap) == ["record 3: the license proxy found that the log was cut"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"sequence": 5, "previous": "' + b"0" * 64 + b'", "mark": 7}',
+        b'{"sequence": 5, "previous": "", "event": "gap"}',
+    ],
+)
+def test_a_record_that_no_proxy_wrote_is_named_and_ends_nothing(line: bytes) -> None:
+    log = chain(10)
+    lines = (*log.lines[:4], line, *log.lines[5:])
+    assert "record 5 cannot be read: it was changed" in verify(replace(log, lines=lines))
+
+
+def test_an_archive_that_is_larger_inside_is_refused() -> None:
+    """Sparse files: a few hundred bytes that say they are gigabytes."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("audit.jsonl", "manifest.json"):
+            member = tarfile.TarInfo(name)
+            member.pax_headers = {
+                "GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": name,
+                "GNU.sparse.size": str(2**29), "GNU.sparse.map": f"{2**29},0",
+            }  # fmt: skip
+            archive.addfile(member)
+    made.seek(0)
+    with pytest.raises(AuditError, match="not a plain file"):
+        read_tar(made)
+    with pytest.raises(AuditError, match=r"manifest\.json in the archive is longer than"):
+        read_tar(packed({"audit.jsonl": b"", "manifest.json": b" " * 100_000}))
+    with pytest.raises(AuditError, match="nested too deep"):
+        read_tar(packed({"audit.jsonl": b"", "manifest.json": b"[" * 60_000}))
