@@ -10,11 +10,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from sonic_reference import service
 from sonic_reference.artifact_sync.app import create_app
 from sonic_reference.artifact_sync.metrics import SyncMetrics
 from sonic_reference.artifact_sync.sources import Folder, Source, SourceError, open_bucket
 from sonic_reference.artifact_sync.sync import Sync
+from sonic_reference.artifacts import seal
 from sonic_reference.artifacts.generations import Generations
 from sonic_reference.settings import Environment
 
@@ -39,6 +42,16 @@ def source_of(environment: Environment) -> Source | None:
         return None
 
 
+def key_of(environment: Environment) -> Ed25519PublicKey | None:
+    """Return the key that generations are signed by, None when they need not be."""
+    text = environment.text("SONIC_ARTIFACTS_PUBLIC_KEY", "")
+    try:
+        return seal.public_key(text) if text else None
+    except ValueError:
+        environment.refuse("SONIC_ARTIFACTS_PUBLIC_KEY is no Ed25519 public key in PEM form")
+        return None
+
+
 async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     """Serve until stopped."""
     environment = Environment(variables)
@@ -48,6 +61,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     interval_s = environment.number("SONIC_ARTIFACTS_INTERVAL", 30.0, 0.1, 86400.0)
     longest_s = environment.number("SONIC_ARTIFACTS_LONGEST_PAUSE", 300.0, 0.1, 86400.0)
     source = source_of(environment)
+    key = key_of(environment)
     environment.check()
     if source is None:
         return
@@ -56,7 +70,9 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     metrics = SyncMetrics()
     generations = await asyncio.to_thread(Generations, Path(folder))
-    sync = Sync(source, generations, metrics, interval_s=interval_s, longest_pause_s=longest_s)
+    sync = Sync(
+        source, generations, metrics, interval_s=interval_s, longest_pause_s=longest_s, key=key
+    )
     listener = service.Listener(create_app(sync, metrics), host, port)
     await listener.start()
     looking = asyncio.create_task(sync.run())

@@ -39,9 +39,11 @@ class Followers:
         metrics.followers.labels("behind").set_function(lambda: self._count(False))
 
     def note(self, pod: str, generation: str) -> None:
-        """Note a question."""
-        if pod in self._seen or len(self._seen) < MAX_FOLLOWERS:
-            self._seen[pod] = Seen(generation, time.monotonic())
+        """Note a question; when there are too many, those who asked longest ago make room."""
+        self._seen.pop(pod, None)
+        self._seen[pod] = Seen(generation, time.monotonic())
+        if len(self._seen) > MAX_FOLLOWERS:
+            del self._seen[next(iter(self._seen))]
 
     def all(self) -> dict[str, str]:
         """Return the generation of each follower that asked lately."""
@@ -60,7 +62,7 @@ def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
 
     async def artifacts(request: Request) -> Response:
         asked = request.query_params
-        have, pod = asked.get("have", ""), asked.get("pod", "")[:253]
+        have, pod = asked.get("have", "")[:64], asked.get("pod", "")[:253]
         try:
             wait_s = min(max(float(asked.get("wait", "0")), 0.0), LONGEST_WAIT_S)
         except ValueError:
@@ -87,7 +89,7 @@ def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
         return JSONResponse(
             {
                 "generation": manifest.generation if manifest else "",
-                "files": {one.name: one.version for one in manifest.entries} if manifest else {},
+                "files": sync.versions(),
                 "followers": followers.all(),
                 "failure": sync.failure,
                 "refused": sync.failure if sync.reason == "invalid" else "",

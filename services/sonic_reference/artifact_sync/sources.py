@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import google_crc32c
 from google.api_core.exceptions import GoogleAPIError
@@ -19,11 +20,14 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.oauth2 import service_account
 from requests.exceptions import RequestException
 
-from sonic_reference.artifacts.generations import PIECE_BYTES, MismatchError
+from sonic_reference.artifacts import catalogue, seal
+from sonic_reference.artifacts.generations import MAX_FILE_BYTES, PIECE_BYTES, MismatchError
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 # Seconds to connect, and between two parts of an answer. Trying again is the sync's business.
 TIMEOUT_S = (5.0, 30.0)
+# Ten times what a generation may have: the rest is no artifact.
+MAX_LISTED = 20_000
 
 
 class SourceError(Exception):
@@ -34,12 +38,14 @@ class SourceError(Exception):
 class Listed:
     """A file as the source lists it; another version may have another content.
 
-    ``crc32c`` is base64 as Google writes it, empty where the source keeps no sums.
+    ``crc32c`` is base64 as Google writes it, empty where the source keeps no sums. ``size`` is in
+    bytes, None where the source does not say it.
     """
 
     name: str
     version: str
     crc32c: str = ""
+    size: int | None = None
 
 
 class Source(Protocol):
@@ -49,7 +55,37 @@ class Source(Protocol):
         """Return all files by their names. Raises SourceError."""
 
     def fetch(self, wanted: Listed, target: Path) -> None:
-        """Write one file's content. Raises SourceError, MismatchError when it is another one."""
+        """Write one file's content.
+
+        Raises SourceError, MismatchError when it is another one, InvalidArtifactsError when it is
+        longer than a file may be: no more than that is ever written.
+        """
+
+
+class Limited:
+    """A file that takes no more bytes than a file of a generation may have."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._left = MAX_FILE_BYTES
+
+    def write(self, content: bytes) -> int:
+        """Write on. Raises InvalidArtifactsError when it gets too long."""
+        self._left -= len(content)
+        if self._left < 0:
+            message = f"{self._name}: larger than {MAX_FILE_BYTES} bytes"
+            raise catalogue.InvalidArtifactsError(message)
+        return self._file.write(content)
+
+
+def _check_count(count: int) -> None:
+    """Refuse a source with more files than are looked through. Raises SourceError."""
+    if count > MAX_LISTED:
+        raise SourceError(
+            f"it has more than {MAX_LISTED} files: keep artifacts apart from other files, in a"
+            " bucket of their own or below artifact_sync_prefix"
+        )
 
 
 class Bucket:
@@ -61,30 +97,42 @@ class Bucket:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def list(self) -> Mapping[str, Listed]:
-        """See :class:`Source`; one request for every 1000 objects."""
+        """See :class:`Source`; one request for every 1000 objects, up to MAX_LISTED of them."""
         try:
             blobs = self._client.list_blobs(
                 self._bucket,
                 prefix=self._prefix or None,
-                fields="items(name,generation,crc32c),nextPageToken",
+                fields="items(name,generation,crc32c,size),nextPageToken",
+                max_results=MAX_LISTED + 1,
                 timeout=TIMEOUT_S,
                 retry=None,
             )
             found = [
-                Listed(blob.name.removeprefix(self._prefix), str(blob.generation), blob.crc32c)
+                Listed(
+                    blob.name.removeprefix(self._prefix),
+                    str(blob.generation),
+                    blob.crc32c,
+                    blob.size,
+                )
                 for blob in blobs
             ]
         except (GoogleAPIError, GoogleAuthError, RequestException, ValueError) as error:
             raise SourceError(_text(error)) from error
+        _check_count(len(found))
         return {one.name: one for one in found}
 
     def fetch(self, wanted: Listed, target: Path) -> None:
         """See :class:`Source`; just this generation of the object."""
         blob = self._bucket.blob(f"{self._prefix}{wanted.name}", generation=int(wanted.version))
         try:
-            blob.download_to_filename(
-                str(target), checksum="crc32c", raw_download=True, timeout=TIMEOUT_S, retry=None
-            )
+            with target.open("wb") as file:
+                blob.download_to_file(
+                    Limited(file, wanted.name),
+                    checksum="crc32c",
+                    raw_download=True,
+                    timeout=TIMEOUT_S,
+                    retry=None,
+                )
         except DataCorruption as error:
             raise MismatchError(f"{wanted.name}: {_text(error)}") from error
         except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
@@ -108,11 +156,15 @@ class Folder:
             if not self._root.is_dir():
                 raise SourceError(f"there is no folder {self._root}")
             found = {}
-            for path in sorted(self._root.glob("*/*")):
+            paths = itertools.chain(self._root.glob("*/*"), self._root.glob(seal.FILE))
+            first = list(itertools.islice(paths, MAX_LISTED + 1))
+            _check_count(len(first))
+            for path in sorted(first):
                 if path.is_file() and not path.name.startswith("."):
                     state = path.stat()
-                    name = f"{path.parent.name}/{path.name}"
-                    found[name] = Listed(name, f"{state.st_mtime_ns}-{state.st_size}")
+                    name = str(path.relative_to(self._root))
+                    version = f"{state.st_mtime_ns}-{state.st_size}"
+                    found[name] = Listed(name, version, size=state.st_size)
         except OSError as error:
             raise SourceError(str(error)) from error
         return found
@@ -121,7 +173,8 @@ class Folder:
         """See :class:`Source`."""
         path = self._root / wanted.name
         try:
-            shutil.copyfile(path, target)
+            with path.open("rb") as source, target.open("wb") as file:
+                shutil.copyfileobj(source, Limited(file, wanted.name), PIECE_BYTES)
             state = path.stat()
         except OSError as error:
             raise SourceError(str(error)) from error

@@ -8,17 +8,25 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sonic_reference.artifact_sync.metrics import SyncMetrics
 from sonic_reference.artifact_sync.sources import Listed, Source, SourceError
-from sonic_reference.artifacts import catalogue
+from sonic_reference.artifacts import catalogue, seal
 from sonic_reference.artifacts.generations import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_TOTAL_BYTES,
     NAME,
     Entry,
     Generation,
     Generations,
+    Manifest,
     MismatchError,
+    Staging,
     digest,
 )
 
@@ -26,6 +34,8 @@ log = logging.getLogger(__name__)
 
 FAILURES = (SourceError, MismatchError, catalogue.InvalidArtifactsError, OSError)
 REASONS = dict(zip(FAILURES, ("source", "mismatch", "invalid", "disk"), strict=True))
+
+TOO_MUCH = f"all files: together larger than {MAX_TOTAL_BYTES} bytes"
 
 
 class Sync:
@@ -39,12 +49,17 @@ class Sync:
         *,
         interval_s: float,
         longest_pause_s: float,
+        key: Ed25519PublicKey | None = None,
     ) -> None:
+        """With a key, only generations that its owner signed are served."""
         self._source = source
         self._generations = generations
         self._metrics = metrics
         self._interval_s = interval_s
         self._longest_pause_s = max(interval_s, longest_pause_s)
+        self._key = key
+        # The version of the signed list that the current generation was made by.
+        self.sealed = ""
         self._change = asyncio.Event()
         self._ignored: frozenset[str] = frozenset()
         # Why the newest look failed, empty when it did not; by what kind of failure, and the
@@ -54,6 +69,9 @@ class Sync:
         self.examined: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         metrics.interval.set(interval_s)
+        if key and generations.current and not generations.current.manifest.number:
+            log.warning("what is there is not signed: nothing is served until something is")
+            generations.forget()
         if generations.current:
             self._tell(generations.current)
 
@@ -61,6 +79,12 @@ class Sync:
     def current(self) -> Generation | None:
         """The newest generation, None before the first."""
         return self._generations.current
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each file that is served, and of the signed list of them."""
+        entries = self.current.manifest.entries if self.current else ()
+        signed = {seal.FILE: self.sealed} if self.sealed else {}
+        return {one.name: one.version for one in entries} | signed
 
     async def newer(self, have: str, timeout_s: float) -> Generation | None:
         """Return the generation when it is, or within that time becomes, another than ``have``."""
@@ -97,14 +121,21 @@ class Sync:
 
         Raises SourceError, MismatchError, InvalidArtifactsError or OSError; all is as before then.
         """
-        listed = self._wanted(await asyncio.to_thread(self._source.list))
-        self._seen = {name: one.version for name, one in listed.items()}
+        there = await asyncio.to_thread(self._source.list)
+        listed = self._wanted(there)
+        signature = there.get(seal.FILE) if self._key else None
+        seen = {name: one.version for name, one in listed.items()}
+        self._seen = seen | ({seal.FILE: signature.version} if signature else {})
+        _check_sizes(listed)
         before = self._generations.current
         known = {one.name: one for one in before.manifest.entries} if before else {}
         versions = {name: one.version for name, one in known.items()}
-        changed = before is None or versions != self._seen
+        changed = before is None or versions != seen
+        if changed or (self._key and (not signature or signature.version != self.sealed)):
+            made = await asyncio.to_thread(self._make, listed, known, signature)
+            self.sealed = signature.version if signature else ""
+            changed = before is None or made.manifest != before.manifest
         if changed:
-            made = await asyncio.to_thread(self._make, listed, known)
             self._tell(made)
             self._change.set()
             self._change = asyncio.Event()
@@ -120,32 +151,78 @@ class Sync:
             if name.partition("/")[0] in catalogue.FOLDERS and NAME.fullmatch(name)
         }
         # Consoles make a folder's name itself an object.
-        ignored = frozenset(name for name in listed if name not in found and name[-1:] != "/")
-        for name in sorted(ignored - self._ignored):
-            log.warning("ignored: %s is not in one of %s", name, ", ".join(catalogue.FOLDERS))
+        ignored = frozenset(
+            name for name in listed if name not in (*found, seal.FILE) and name[-1:] != "/"
+        )
+        new = sorted(ignored - self._ignored)
+        for name in new[: catalogue.MAX_LINES]:
+            log.warning("ignored: %r is not in one of %s", name, ", ".join(catalogue.FOLDERS))
+        if len(new) > catalogue.MAX_LINES:
+            log.warning("ignored: and %d more", len(new) - catalogue.MAX_LINES)
         self._ignored = ignored
         self._metrics.ignored.set(len(ignored))
         return found
 
-    def _make(self, listed: Mapping[str, Listed], known: Mapping[str, Entry]) -> Generation:
+    def _make(
+        self, listed: Mapping[str, Listed], known: Mapping[str, Entry], signature: Listed | None
+    ) -> Generation:
         """Fetch what is new, check everything, and show it."""
         with self._generations.stage() as staging:
-            entries = []
+            signed = self._signed(signature, staging, set(listed))
+            entries: list[Entry] = []
+            left = MAX_TOTAL_BYTES
             for name, one in listed.items():
                 old = known.get(name)
                 before = self._generations.current
                 if before and old and old.version == one.version:
                     staging.reuse(old, before)
-                    entries.append(old)
-                    continue
-                path = staging.path(name)
-                self._source.fetch(one, path)
-                entries.append(self._entry(one, path))
+                    entry = old
+                else:
+                    path = staging.path(name)
+                    self._source.fetch(one, path)
+                    entry = self._entry(one, path)
+                left -= entry.size
+                if left < 0:
+                    raise catalogue.InvalidArtifactsError(TOO_MUCH)
+                if signed:
+                    signed.check(entry)
+                entries.append(entry)
             catalogue.read(staging.files)
-            return self._generations.publish(staging, entries)
+            number = signed.number if signed else 0
+            self._check_number(Manifest.of(entries, number))
+            return self._generations.publish(staging, entries, number)
+
+    def _signed(
+        self, signature: Listed | None, staging: Staging, names: set[str]
+    ) -> seal.Seal | None:
+        """Return the signed list of files, None without a key. Raises InvalidArtifactsError."""
+        if self._key is None:
+            return None
+        if signature is None:
+            raise catalogue.InvalidArtifactsError(
+                f"{seal.FILE}: it is not there, and artifact_sync_public_key wants the files signed"
+            )
+        path = staging.folder / seal.FILE
+        self._source.fetch(signature, path)
+        self._metrics.downloaded.inc(path.stat().st_size)
+        found = seal.opened(path.read_bytes(), self._key)
+        found.check_names(names)
+        return found
+
+    def _check_number(self, made: Manifest) -> None:
+        """Refuse a signed list that is older than the one served. Raises InvalidArtifactsError."""
+        before = self._generations.current.manifest if self._generations.current else None
+        if before is None or made.number > before.number or made.generation == before.generation:
+            return
+        if self._key:
+            raise catalogue.InvalidArtifactsError(
+                f"{seal.FILE}: its number {made.number} is not higher than {before.number}, which"
+                " is served: an older list, or one that needs a new number"
+            )
 
     def _entry(self, one: Listed, path: Path) -> Entry:
         size = path.stat().st_size
+        _check_sizes({one.name: replace(one, size=size)})
         self._metrics.downloaded.inc(size)
         return Entry(name=one.name, version=one.version, size=size, sha256=digest(path))
 
@@ -156,3 +233,22 @@ class Sync:
         for folder in catalogue.FOLDERS:
             count = sum(one.name.startswith(f"{folder}/") for one in manifest.entries)
             self._metrics.files.labels(folder).set(count)
+
+
+def _check_sizes(listed: Mapping[str, Listed]) -> None:
+    """Refuse too many files, and too large ones, by what the source says of them.
+
+    Raises InvalidArtifactsError.
+    """
+    if len(listed) > MAX_FILES:
+        raise catalogue.InvalidArtifactsError(f"all files: {len(listed)}, more than {MAX_FILES}")
+    sizes = {name: one.size or 0 for name, one in listed.items()}
+    catalogue.refuse(
+        [
+            f"{name}: larger than {MAX_FILE_BYTES} bytes"
+            for name, size in sizes.items()
+            if size > MAX_FILE_BYTES
+        ]
+    )
+    if sum(sizes.values()) > MAX_TOTAL_BYTES:
+        raise catalogue.InvalidArtifactsError(TOO_MUCH)

@@ -14,14 +14,15 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sonic_reference.artifacts.generations import MAX_FILE_BYTES
 from sonic_reference.dictionary import Item
 from sonic_reference.voices import LOCALES, Gender, Preset, Voice
 from sonic_reference.voices import VOICES as BUILT_IN
 
 VOICES, LORAS, DICTIONARIES = FOLDERS = ("voices", "loras", "pronunciation-dicts")
-# Bytes. A real LoRA is larger; this stack's engine takes presets only.
-MAX_FILE_BYTES = 1024 * 1024
 MAX_ITEMS = 1000
+# Lines that say what is wrong with one file, and with all of them.
+MAX_PROBLEMS, MAX_LINES = 3, 20
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
@@ -82,6 +83,14 @@ class InvalidArtifactsError(Exception):
 File = TypeVar("File", bound=Artifact)
 
 
+def refuse(problems: list[str]) -> None:
+    """Raise InvalidArtifactsError with the first of these problems, if there are any."""
+    more = len(problems) - MAX_LINES
+    if problems:
+        ends = [f"and {more} more"] if more > 0 else []
+        raise InvalidArtifactsError("\n".join(problems[:MAX_LINES] + ends))
+
+
 class _Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -103,7 +112,7 @@ class _Reader:
                     self.problems += [
                         f"{where}: {'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
                         for one in error.errors(include_url=False, include_input=False)
-                    ]
+                    ][:MAX_PROBLEMS]
         return found
 
     def unique(self, kind: str, ids: Mapping[str, str], taken: Mapping[str, object]) -> None:
@@ -128,8 +137,7 @@ def read(folder: Path) -> Catalogue:
     for file, one in speakers.items():
         if one.lora is not None and one.lora not in presets and not reader.problems:
             reader.problems.append(f"{VOICES}/{file}.json: lora: no file {LORAS}/{one.lora}.json")
-    if reader.problems:
-        raise InvalidArtifactsError("\n".join(reader.problems))
+    refuse(reader.problems)
     return Catalogue(
         {
             one.id: Voice(

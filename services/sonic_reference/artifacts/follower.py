@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 from pydantic import ValidationError
 
+from sonic_reference import bounded
 from sonic_reference.artifacts import catalogue
 from sonic_reference.artifacts.generations import (
     Entry,
@@ -37,6 +38,8 @@ WAIT_S = 25
 # How long the newest generation may take at a pod's start; without it the pod starts all the same.
 PATIENCE_S = 15.0
 TIMEOUT = httpx.Timeout(10.0, read=WAIT_S + 10)
+# A generation of MAX_FILES files has half of that.
+MAX_MANIFEST_BYTES = 2 * 1024 * 1024
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 FAILURES = (
     httpx.HTTPError,
@@ -67,7 +70,9 @@ class Follower:
         self._take = take
         self._metrics = metrics
         self._generations = Generations(folder)
-        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT, trust_env=False, headers=bounded.PLAIN
+        )
         self._task: asyncio.Task[None] | None = None
         self._have = ""
         self._up_to_date = asyncio.Event()
@@ -110,20 +115,33 @@ class Follower:
         """Ask once, and take up what is new."""
         # Nothing is kept waiting that may be waited for: see start.
         wait_s = WAIT_S if self._up_to_date.is_set() else 0
-        answer = await self._client.get(
-            "/artifacts", params={"have": self._have, "pod": self._pod, "wait": wait_s}
-        )
-        answer.raise_for_status()
+        asked: dict[str, str | int] = {"have": self._have, "pod": self._pod, "wait": wait_s}
+        async with self._client.stream("GET", "/artifacts", params=asked) as answer:
+            answer.raise_for_status()
+            content = await bounded.content(answer, MAX_MANIFEST_BYTES)
         if answer.status_code != httpx.codes.NO_CONTENT:
-            wanted = Manifest.model_validate_json(answer.content)
+            wanted = self._acceptable(content)
             with self._generations.stage() as staging:
                 for entry in wanted.entries:
                     await self._fetch(entry, staging)
                 # Before anything is shown: it raises for what cannot be used.
                 found = await asyncio.to_thread(catalogue.read, staging.files)
-                made = self._generations.publish(staging, wanted.entries)
+                made = self._generations.publish(staging, wanted.entries, wanted.number)
             self._show(made, found)
         self._up_to_date.set()
+
+    def _acceptable(self, content: bytes) -> Manifest:
+        """Return what the sync offers. Raises ValidationError, MismatchError."""
+        wanted = Manifest.model_validate_json(content)
+        wanted.check()
+        there = self._generations.current
+        # An artifact sync that was made anew may have been shown an older signed list.
+        if there and 0 < wanted.number < there.manifest.number:
+            raise MismatchError(
+                f"generation {wanted.generation} is signed with the number {wanted.number}, this"
+                f" pod has {there.manifest.number}: an older one"
+            )
+        return wanted
 
     async def _fetch(self, entry: Entry, staging: Staging) -> None:
         """Lay down one file, from what is here or from the sync. Raises MismatchError."""
@@ -136,7 +154,7 @@ class Follower:
         with staging.path(entry.name).open("wb") as file:
             async with self._client.stream("GET", f"/artifacts/files/{entry.sha256}") as answer:
                 answer.raise_for_status()
-                async for part in answer.aiter_bytes():
+                async for part in bounded.pieces(answer, entry.size):
                     total.update(part)
                     file.write(part)
         if total.hexdigest() != entry.sha256:

@@ -19,10 +19,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PIECE_BYTES = 1024 * 1024
+# Of a generation, on disk and, read, in the memory of every pod that has it. A real LoRA is larger;
+# this stack's engine takes presets only.
+MAX_FILES = 2000
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOTAL_BYTES = 32 * 1024 * 1024
 # What a file may be called; anything else could lead out of the generation's folder.
 NAME = re.compile(r"[a-z]+(-[a-z]+)*/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -34,24 +40,41 @@ class Entry(BaseModel):
 
     name: str
     version: str
-    size: int
-    sha256: str
+    size: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Manifest(BaseModel):
-    """What a generation holds; its id follows from that, and is the same wherever it is made."""
+    """What a generation holds; its id follows from that, and is the same wherever it is made.
+
+    ``number`` is that of the signed list of its files, 0 where nothing is signed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     generation: str
-    entries: tuple[Entry, ...]
+    entries: Annotated[tuple[Entry, ...], Field(max_length=MAX_FILES)]
+    number: Annotated[int, Field(ge=0)] = 0
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Manifest:
+    def of(cls, entries: Iterable[Entry], number: int = 0) -> Manifest:
         """Return the manifest of these files."""
         ordered = tuple(sorted(entries, key=lambda entry: entry.name))
         text = "".join(f"{entry.name} {entry.version} {entry.sha256}\n" for entry in ordered)
-        return cls(generation=hashlib.sha256(text.encode()).hexdigest()[:16], entries=ordered)
+        text = f"{number}\n{text}" if number else text
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cls(generation=name, entries=ordered, number=number)
+
+    def check(self) -> None:
+        """Refuse what no artifact sync makes. Raises MismatchError."""
+        if Manifest.of(self.entries, self.number).generation != self.generation:
+            raise MismatchError(f"generation {self.generation} is not what its files make it")
+        if len({entry.name for entry in self.entries}) != len(self.entries):
+            raise MismatchError(f"generation {self.generation} has a file twice")
+        if sum(entry.size for entry in self.entries) > MAX_TOTAL_BYTES:
+            raise MismatchError(
+                f"generation {self.generation} has more than {MAX_TOTAL_BYTES} bytes"
+            )
 
 
 class MismatchError(Exception):
@@ -119,9 +142,14 @@ class Generations:
         finally:
             _remove(folder)
 
-    def publish(self, staging: Staging, entries: Iterable[Entry]) -> Generation:
+    def forget(self) -> None:
+        """Show nothing until there is a new generation."""
+        self._link.unlink(missing_ok=True)
+        self.current = None
+
+    def publish(self, staging: Staging, entries: Iterable[Entry], number: int = 0) -> Generation:
         """Make what was staged the current generation, in one step; returns it."""
-        manifest = Manifest.of(entries)
+        manifest = Manifest.of(entries, number)
         before = self.current
         text = manifest.model_dump_json()
         (staging.folder / "manifest.json").write_text(text, encoding="utf-8")

@@ -196,3 +196,34 @@ def test_a_volume_that_is_full_is_an_answer(
         assert (status, said["error_code"]) == (507, "storage")
 
     serve(tmp_path, body)
+
+
+def test_a_path_with_a_line_feed_is_no_path(tmp_path: Path) -> None:
+    async def body(served: Served) -> None:
+        for path in ("/status", "/metrics", "/audit"):
+            assert (await served.client.get(path)).status_code == 200
+            assert (await served.client.get(f"{path}%0A")).status_code == 404
+        for path in ("/authorize", "/usage", "/license"):
+            assert (await served.client.post(f"{path}%0A")).status_code == 404
+
+    serve(tmp_path, body)
+
+
+def test_a_log_that_was_cut_is_a_warning_and_a_metric(tmp_path: Path) -> None:
+    async def body(served: Served) -> None:
+        await served.ask("POST", "/license", content=licence())
+        assert (await served.ask("GET", "/status"))[1]["warnings"] == []
+        assert "license_proxy_audit_gaps 0.0" in await served.metrics()
+        (tmp_path / "audit.jsonl").write_bytes(b"")
+        await served.client.get("/audit")
+        served.clock.now += 60
+        [warning] = (await served.ask("GET", "/status"))[1]["warnings"]
+        assert "the log was cut or changed while the service ran" in warning
+        assert "send the vendor an export" in warning
+        assert "license_proxy_audit_gaps 1.0" in await served.metrics()
+        served.clock.now -= 3600
+        await served.ask("POST", "/authorize", headers=BEARER)
+        told = [one for one in await served.metrics() if "clock_behind_seconds 3" in one]
+        assert len(told) == 1
+
+    serve(tmp_path, body)
