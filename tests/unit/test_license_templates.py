@@ -82,7 +82,8 @@ def test_connected_is_the_default(rendered: dict[str, Objects]) -> None:
         "SONIC_LICENSE_CHECK_INTERVAL": "300",
     }
     assert deployment(objects)["strategy"]["type"] == "RollingUpdate"
-    assert volume(objects, "state")["emptyDir"] == {}
+    assert volume(objects, "state")["emptyDir"] == {"sizeLimit": "1Gi"}
+    assert volume(objects, "tmp")["emptyDir"] == {"sizeLimit": "16Mi"}
     assert find(objects, "Secret", "license-proxy")["data"] == {}
     assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
 

@@ -189,6 +189,8 @@ def create_app(proxy: Proxy) -> Starlette:
 
     async def audit(_request: Request) -> Response:
         proxy.books.close(proxy.clock())
+        # A log that was cut is recorded as such before it goes out.
+        proxy.audit.check()
         content = proxy.audit.stream(proxy.clock(), proxy.books.installation)
         named = {"Content-Disposition": 'attachment; filename="audits.tar"'}
         # Its pieces are read in threads.

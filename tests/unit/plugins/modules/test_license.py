@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,13 @@ class Proxy:
         self.license: dict[str, Any] | None = None
         self.refuses = ""
         self.sent: list[bytes] = []
+        self.warnings: list[str] = []
 
     def get(self, path: str) -> dict[str, Any]:
         assert path == f"{BASE}/status"
         state = "airgapped" if self.license else "expired"
         return {"mode": "airgapped", "state": state, "reason": "so", "until": None,
-                "license": self.license}  # fmt: skip
+                "license": self.license, "warnings": self.warnings}  # fmt: skip
 
     def content(self, path: str, query: Any = None, send: bytes | None = None) -> bytes:
         if path == f"{BASE}/audit":
@@ -102,6 +104,25 @@ def test_check_mode_names_what_is_no_licence(modules: Modules, proxy: Proxy, tex
     said = call(modules, license=text, check=True)
     assert said["failed"]
     assert "this is no licence" in said["msg"]
+
+
+def test_check_mode_foretells_a_refusal(modules: Modules, proxy: Proxy) -> None:
+    now = datetime.now(UTC)
+    call(modules, license=VENDOR.licence("L-2", issued=now - timedelta(hours=1)))
+    for text, said in (
+        (VENDOR.licence("L-1", issued=now - timedelta(hours=2)), "L-1 is not newer than L-2"),
+        (VENDOR.licence("L-3", issued=now + timedelta(days=2)), "L-3 is of "),
+        (VENDOR.licence("L-0", issued=now - timedelta(days=90)), "L-0 ended "),
+    ):
+        answer = call(modules, license=text, check=True)
+        assert answer["failed"]
+        assert said in answer["msg"]
+    assert len(proxy.sent) == 1
+
+
+def test_what_the_proxy_warns_of_is_a_warning(modules: Modules, proxy: Proxy) -> None:
+    proxy.warnings = ["audit log: the log was cut"]
+    assert "the log was cut" in json.dumps(call(modules, license="")["warnings"])
 
 
 def test_a_refusal_is_told_in_the_proxys_words(modules: Modules, proxy: Proxy) -> None:
