@@ -20,7 +20,13 @@ from sonic_reference.artifact_sync.sources import Folder, Listed, SourceError
 from sonic_reference.artifact_sync.sync import Sync
 from sonic_reference.artifacts import catalogue
 from sonic_reference.artifacts.follower import Follower
-from sonic_reference.artifacts.generations import Entry, Generations, MismatchError, digest
+from sonic_reference.artifacts.generations import (
+    MAX_FILE_BYTES,
+    Entry,
+    Generations,
+    MismatchError,
+    digest,
+)
 from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.service import Listener
 
@@ -146,7 +152,7 @@ def test_what_fails_on_the_way_is_never_shown(
             json.dumps(NIGHT | {"id": "b", "lora": "none"}).encode(),
             "no file loras/none.json",
         ),
-        ("loras/big.json", b" " * (catalogue.MAX_FILE_BYTES + 1), "larger than"),
+        ("loras/big.json", b" " * (MAX_FILE_BYTES + 1), "larger than"),
         ("loras/calm.bin", b"", "does not end in .json"),
         ("pronunciation-dicts/d.json", b'{"id": "d", "name": "D", "item": []}', "item: Extra"),
     ],

@@ -43,13 +43,15 @@ class Site:
         self.folder = folder
         self.clock_s = at(0)
         self.uptime_s = 1000.0
-        self.restart(lambda: None)
+        self._start()
 
     def restart(self, meanwhile: Callable[[], None]) -> None:
         """Stop the proxy, do something to its volume, and start it."""
-        if hasattr(self, "store"):
-            self.store.close()
+        self.store.close()
         meanwhile()
+        self._start()
+
+    def _start(self) -> None:
         self.store = Store(self.folder)
         self.audit = AuditLog(self.store, uptime=lambda: self.uptime_s)
         self.proxy = AirGapped(
