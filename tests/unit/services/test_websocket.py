@@ -297,6 +297,7 @@ def test_a_listening_worker_that_is_lost_is_an_error(patient: Stack) -> None:
     query = "?model=ink-2&encoding=pcm_s16le&sample_rate=16000"
     with opened(stack, f"/stt/websocket{query}") as socket:
         socket.send(bytes(3200))
+        until(lambda: stack.worker_metric("inferno_worker_load", "listener") == 1, "it listens")
         stack.signal("listener", signal.SIGKILL)
         error = until_type(socket, "error", "done")[-1]
         assert (error["error_code"], error["status_code"]) == ("worker_lost", 503)
