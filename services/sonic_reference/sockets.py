@@ -3,33 +3,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
-
-log = logging.getLogger(__name__)
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
     """One WebSocket connection.
 
-    uvicorn 0.54 fails with a traceback on a request line that is not ASCII, and queues a pong for
-    each ping of a client that reads nothing.
+    uvicorn 0.54 queues a pong for each ping, also for a client that reads none of them, and writes
+    a traceback for each text that is not UTF-8.
     """
-
-    def handle_connect(self, event: Request) -> None:
-        """Refuse a request line that is not ASCII: percent-encoding is what URLs have for that."""
-        if event.path.isascii():
-            super().handle_connect(event)
-            return
-        log.warning("a WebSocket request line that is not ASCII was refused")
-        # run_asgi never begins for this connection, so nothing else closes it.
-        self.handshake_complete = True
-        self.close_sent = True
-        self.conn.send_response(self.conn.reject(400, "The URL must be percent-encoded\n"))
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.close()
 
     def handle_ping(self) -> None:
         """Answer a ping, but not while the client leaves earlier answers unread."""

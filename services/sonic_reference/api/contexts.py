@@ -271,6 +271,9 @@ class Session:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            if self._permit.over:
+                # The session is about to end, and says why.
+                continue
             context_id: str | None = None
             try:
                 fields = _fields(message.get("text"))

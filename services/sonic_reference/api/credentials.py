@@ -42,6 +42,11 @@ class Permit:
     client: str
     ends_at: float | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether it is a token's, and that has ended."""
+        return self.ends_at is not None and time.time() >= self.ends_at
+
 
 class Credentials:
     """Checks who asks, and makes access tokens.
@@ -62,7 +67,7 @@ class Credentials:
         client = client_of(connection)
         is_token = shown.count(".") == 2 and len(shown) <= MAX_TOKEN and shown.isascii()
         if shown and not is_token and not presentable(shown):
-            log.info("a key that no key can be was refused (%d characters)", len(shown))
+            log.info("a key of %d characters was refused: it is no printable ASCII", len(shown))
             raise refusal(401)
         ends_at = self._end_of(shown, operation) if is_token else None
         key = self._site_key if is_token else shown
@@ -72,7 +77,7 @@ class Credentials:
 
     async def confirm(self, permit: Permit) -> None:
         """Return when a permit still holds. Raises ApiError 401, 402, 403, 503."""
-        if permit.ends_at is not None and time.time() >= permit.ends_at:
+        if permit.over:
             raise _expired()
         await self._authorizer.check(permit.key, permit.operation, permit.client)
 

@@ -225,8 +225,8 @@ class Dispatcher:
 
         A worker that is lost before its first audio is replaced once. ``begun`` is the model that
         has spoken an earlier part of the same reply: the job then goes before new ones, and is not
-        refused because workers are full. Raises ApiError 404 for an unknown model, 429 when all workers
-        stay full, 503 when there are none, or what the worker says.
+        refused because workers are full. Raises ApiError 404 for an unknown model, 429 when all
+        workers stay full, 503 when there are none, or what the worker says.
         """
         for attempt in (1, 2):
             stream = await self.connect(job, begun=begun)

@@ -79,7 +79,7 @@ class Listening:
         try:
             for fields in self._shape.hello():
                 await self._tell(fields)
-            await asyncio.wait({hearing, ending, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+            await _any(hearing, ending, self._broken)
             if not hearing.done():
                 await stopped(hearing)
                 await self._break_off(ending)
@@ -100,9 +100,7 @@ class Listening:
         if await self._finish():
             assert self._turn
             assert self._turn.task
-            await asyncio.wait(
-                {self._turn.task, self._broken, ending}, return_when=asyncio.FIRST_COMPLETED
-            )
+            await _any(self._turn.task, self._broken, ending)
         if self._broken.done() or ending.done():
             await self._break_off(ending)
             return
@@ -141,6 +139,9 @@ class Listening:
                 return "idle"
             if message["type"] == "websocket.disconnect":
                 return "left"
+            if self._permit.over:
+                # The session is about to end, and says why.
+                continue
             if audio := message.get("bytes"):
                 turn = await self._listen()
                 await turn.stream.audio(audio)
@@ -240,6 +241,11 @@ class Listening:
     async def _close(self, code: int) -> None:
         if self._socket.application_state == WebSocketState.CONNECTED:
             await self._socket.close(code)
+
+
+async def _any(*futures: asyncio.Future[Any]) -> None:
+    """Wait for the first of these to be done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _moved(said: protocol.Transcript, seconds: float) -> protocol.Transcript:

@@ -32,7 +32,8 @@ class Refusals(Generic[Verdict]):
 
     def find(self, client: str, digest: bytes) -> Verdict | None:
         """Return what this client was refused with, None where it was not."""
-        return self._clients.get(client, {}).get(digest)
+        own = self._clients.get(client)
+        return None if own is None else own.get(digest)
 
     def add(self, client: str, digest: bytes, verdict: Verdict) -> None:
         """Remember a refusal."""
