@@ -28,7 +28,7 @@ def job(name: str) -> SpeechJob:
 class Site(Dispatcher):
     """A dispatcher with one worker, whose streams the test gives out."""
 
-    connected = True  # type: ignore[assignment]
+    connected = True
 
     def __init__(self, *, queue_timeout_s: float, queue_limit: int = 64) -> None:
         super().__init__(
