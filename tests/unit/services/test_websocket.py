@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -10,11 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sonic_reference.api.contexts import complete
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -425,3 +428,33 @@ def test_a_text_that_is_not_utf_8_is_no_traceback(quiet_stack: Stack) -> None:
         assert caught.value.rcvd
         assert caught.value.rcvd.code == 1007
     assert "Traceback" not in quiet_stack.log("api")
+
+
+def test_text_without_end_takes_no_memory(quiet_stack: Stack) -> None:
+    """One context, 60 MB of text: the socket is not read while too much of it waits."""
+    process = quiet_stack.processes["api"].pid
+
+    def resident_mib() -> float:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    # Four bytes a character, in Python as on the wire.
+    text = json.dumps(
+        message(transcript="\U0001f600" * 19_990 + ". ", more=True), ensure_ascii=False
+    )
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        url = quiet_stack.url.replace("http", "ws") + "/tts/websocket"
+        async with connect_async(url, additional_headers={"X-API-Key": KEY}, proxy=None) as socket:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(3):
+                    for _unused in range(750):
+                        await socket.send(text)
+                        sent += 1
+
+    before = resident_mib()
+    asyncio.run(flood())
+    assert sent < 200
+    assert resident_mib() - before < 24
