@@ -249,7 +249,7 @@ class Session:
         self.request_id: str = socket.state.request_id
 
     async def serve(self) -> None:
-        """Serve an accepted socket until the client leaves or his permit ends."""
+        """Serve an accepted socket until the client leaves or its permit ends."""
         reading = asyncio.create_task(self._read())
         ending = asyncio.create_task(self._sessions.ended(self._permit))
         try:

@@ -30,7 +30,7 @@ LEAST_RECHECK_S = 1.0
 
 @dataclass(frozen=True)
 class Permit:
-    """What lets a caller in, for as long as his session lasts.
+    """What lets a caller in, for as long as it holds.
 
     ``key`` is what the license proxy is asked about, ``holder`` names the key or token that was
     shown, ``ends_at`` is when a token ends (seconds since 1970), None for a key.
@@ -44,7 +44,7 @@ class Permit:
 
     @property
     def over(self) -> bool:
-        """Whether it is a token's, and that has ended."""
+        """Whether it came from a token that has expired."""
         return self.ends_at is not None and time.time() >= self.ends_at
 
 
@@ -62,7 +62,7 @@ class Credentials:
         self._secret = hashlib.blake2b(site_key.encode(), person=b"access-token").digest()
 
     async def check(self, connection: HTTPConnection, operation: str) -> Permit:
-        """Return the permit of whoever asks. Raises ApiError 401, 402, 403, 503."""
+        """Return the caller's permit. Raises ApiError 401, 402, 403, 503."""
         shown = _shown(connection)
         client = client_of(connection)
         is_token = shown.count(".") == 2 and len(shown) <= MAX_TOKEN and shown.isascii()

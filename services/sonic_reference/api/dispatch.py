@@ -52,7 +52,7 @@ class WorkerLostError(Exception):
 
 
 class Patience:
-    """How long somebody still waits (seconds)."""
+    """How long a request still waits, in seconds."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -60,7 +60,7 @@ class Patience:
 
     @property
     def left_s(self) -> float:
-        """What is left of it, at most 0 at its end."""
+        """Seconds until it ends; 0 or less after that."""
         return self._ends - time.monotonic()
 
     def renew(self) -> None:

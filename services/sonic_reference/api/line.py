@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is next for one offering's streams."""
+"""The order in which requests get one offering's streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ticket:
 
 
 class Line:
-    """Those who wait for a stream of one offering.
+    """The requests that wait for a stream of one offering.
 
     A reply of several sentences asks for a stream for each of them. Once it is begun it must not
     lose its place to replies that could still be refused as a whole.
@@ -35,11 +35,11 @@ class Line:
 
     @property
     def new(self) -> int:
-        """How many of those who wait have not begun."""
+        """How many of those that wait have not begun."""
         return sum(not ticket.begun for ticket in self._tickets)
 
     def free(self, begun: bool) -> bool:
-        """Whether somebody who comes now is first at once."""
+        """Whether a request that comes now is first at once."""
         return not self._tickets or (begun and not self._tickets[0].begun)
 
     @contextlib.contextmanager

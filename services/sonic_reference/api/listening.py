@@ -33,7 +33,7 @@ MAX_FINALIZES = 16
 Farewell = Literal["left", "closed", "idle"]
 
 
-class Turn:
+class Stretch:
     """A worker's stream, from the first audio to the transcript of the last."""
 
     def __init__(self, stream: Stream, offset_s: float) -> None:
@@ -66,7 +66,7 @@ class Listening:
         self._sessions = sessions
         self._permit = permit
         self._version = version
-        self._turn: Turn | None = None
+        self._stretch: Stretch | None = None
         self._heard_s = 0.0
         self._broken: asyncio.Future[ApiError | Exception] = (
             asyncio.get_running_loop().create_future()
@@ -91,16 +91,14 @@ class Listening:
             pass
         finally:
             await stopped(hearing, ending)
-            if self._turn and self._turn.task:
-                await stopped(self._turn.task)
+            if self._stretch and self._stretch.task:
+                await stopped(self._stretch.task)
             self._broken.cancel()
 
     async def _say_goodbye(self, ending: asyncio.Task[ApiError]) -> None:
         """Say the last transcripts and the end, and close the socket."""
-        if await self._finish():
-            assert self._turn
-            assert self._turn.task
-            await _any(self._turn.task, self._broken, ending)
+        if answering := await self._finish():
+            await _any(answering, self._broken, ending)
         if self._broken.done() or ending.done():
             await self._break_off(ending)
             return
@@ -114,10 +112,8 @@ class Listening:
             raise self._broken.result()
         error = ending.result()
         log.info("request %s: the session ends: %s", self._job.request_id, error.code)
-        if await self._finish():
-            assert self._turn
-            assert self._turn.task
-            await asyncio.wait({self._turn.task}, timeout=FINISH_S)
+        if answering := await self._finish():
+            await asyncio.wait({answering}, timeout=FINISH_S)
         await self._refuse(error, POLICY)
 
     async def _refuse(self, error: ApiError, code: int) -> None:
@@ -143,8 +139,8 @@ class Listening:
                 # The session is about to end, and says why.
                 continue
             if audio := message.get("bytes"):
-                turn = await self._listen()
-                await turn.stream.audio(audio)
+                stretch = await self._listen()
+                await stretch.stream.audio(audio)
                 continue
             match _command(message.get("text") or ""):
                 case "finalize":
@@ -169,63 +165,63 @@ class Listening:
                 await self._finish()
         return None
 
-    async def _listen(self) -> Turn:
+    async def _listen(self) -> Stretch:
         """Return the stream that audio goes to. Raises ApiError where none is to be had."""
-        if self._turn and not self._turn.finished:
-            return self._turn
+        if self._stretch and not self._stretch.finished:
+            return self._stretch
         await self._settled()
         await self._sessions.admit(self._permit)
         stream = await self._dispatcher.connect(self._job)
         self._sessions.work += 1
-        turn = self._turn = Turn(stream, self._heard_s)
-        turn.task = asyncio.create_task(self._answer(turn))
-        turn.task.add_done_callback(self._note)
-        return turn
+        stretch = self._stretch = Stretch(stream, self._heard_s)
+        stretch.task = asyncio.create_task(self._answer(stretch))
+        stretch.task.add_done_callback(self._note)
+        return stretch
 
     async def _finalize(self) -> None:
-        if self._turn and not self._turn.finished:
-            await self._turn.finalizes.acquire()
-            await self._turn.stream.finalize()
+        if self._stretch and not self._stretch.finished:
+            await self._stretch.finalizes.acquire()
+            await self._stretch.stream.finalize()
             return
         # Nothing waits for a transcript.
         await self._settled()
         for fields in self._shape.flushed():
             await self._tell(fields)
 
-    async def _finish(self) -> bool:
-        """Send no more audio on the stream; returns whether one is still being worked on."""
-        turn = self._turn
-        if turn is None or turn.task is None:
-            return False
-        if not turn.finished:
-            turn.finished = True
-            await turn.stream.finish()
-        return not turn.task.done()
+    async def _finish(self) -> asyncio.Task[None] | None:
+        """Send no more audio on the stream; returns the task that has its last transcripts."""
+        stretch = self._stretch
+        if stretch is None or stretch.task is None:
+            return None
+        if not stretch.finished:
+            stretch.finished = True
+            await stretch.stream.finish()
+        return None if stretch.task.done() else stretch.task
 
     async def _settled(self) -> None:
         """Wait for the last transcripts of a stream that gets no more audio."""
-        if self._turn and self._turn.task:
-            await asyncio.wait({self._turn.task})
+        if self._stretch and self._stretch.task:
+            await asyncio.wait({self._stretch.task})
 
     # What the worker says
 
-    async def _answer(self, turn: Turn) -> None:
+    async def _answer(self, stretch: Stretch) -> None:
         try:
-            while event := await turn.stream.next():
+            while event := await stretch.stream.next():
                 if event.kind == "transcript":
                     said = protocol.Transcript.model_validate_json(event.content)
-                    for fields in self._shape.transcript(_moved(said, turn.offset_s)):
+                    for fields in self._shape.transcript(_moved(said, stretch.offset_s)):
                         await self._tell(fields)
                 elif event.kind == "flush_done":
-                    turn.finalizes.release()
+                    stretch.finalizes.release()
                     for fields in self._shape.flushed():
                         await self._tell(fields)
         except WorkerLostError as error:
             raise lost(f"The worker was lost while it listened: {error}") from None
         finally:
-            self._heard_s = turn.offset_s + turn.stream.sent / turn.stream.second_bytes
+            self._heard_s = stretch.offset_s + stretch.stream.sent / stretch.stream.second_bytes
             self._sessions.work -= 1
-            await asyncio.shield(turn.stream.close())
+            await asyncio.shield(stretch.stream.close())
 
     def _note(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remember refused keys, so that who tries many of them harms only himself."""
+"""Remember refused keys, so that a client that tries many of them affects only its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 MAX_REFUSALS = 4096
 MAX_PER_CLIENT = 64
-# Who has one IPv6 address usually has all of its /64 network.
+# A client with one IPv6 address usually has all of its /64 network (RFC 6177).
 IPV6_NETWORK = 64
 
 Verdict = TypeVar("Verdict")
@@ -56,9 +56,9 @@ class Refusals(Generic[Verdict]):
 def client_of(connection: HTTPConnection) -> str:
     """Return the network address of a client, as the ingress in front of this server wrote it.
 
-    The last entry of X-Forwarded-For is the ingress's own; who reaches this server without an
-    ingress can write anything there, so nothing but a bound per client may rest on it. An IPv6
-    address stands for its /64 network.
+    The last entry of X-Forwarded-For is the ingress's own. A client that reaches this server
+    without an ingress can write anything there, so use the address for bounds only, never for
+    access. An IPv6 address stands for its /64 network.
     """
     forwarded = connection.headers.getlist("x-forwarded-for")
     peer = connection.client.host if connection.client else ""
