@@ -21,7 +21,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sonic_reference.masking import MaskingFormatter
 from sonic_reference.settings import Environment, SettingsError
+from sonic_reference.sockets import BoundedProtocol
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Listener:
                 app,
                 lifespan="off",
                 http="httptools",
-                ws="websockets-sansio",
+                ws=BoundedProtocol,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 # Audio in base64 hardly shrinks, and each socket would hold buffers for it.
                 ws_per_message_deflate=False,
@@ -146,20 +148,26 @@ def metrics_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> Starl
     )
 
 
+def set_up_logging(name: str, level: str) -> None:
+    """Write all records of a service to standard error, without the keys of clients.
+
+    Raises ValueError for an unknown level.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskingFormatter(f"%(asctime)s %(levelname)s {name} %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    # One line for each call to the license proxy would say nothing new.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # One line for each WebSocket says nothing that the metrics do not.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
 def run(name: str, main: Main) -> int:
     """Run a service until SIGTERM or SIGINT sets the event it is given; returns the exit status.
 
     0 after an orderly end, 1 when the service failed, 2 when its settings are wrong.
     """
-    logging.basicConfig(
-        level=os.environ.get("SONIC_LOG_LEVEL", "INFO").upper(),
-        format=f"%(asctime)s %(levelname)s {name} %(message)s",
-        stream=sys.stderr,
-    )
-    # One line for each call to the license proxy would say nothing new.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Its lines about WebSockets have their queries in them, and so the access tokens of clients.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    set_up_logging(name, os.environ.get("SONIC_LOG_LEVEL", "INFO").upper())
 
     async def body() -> None:
         stop = asyncio.Event()

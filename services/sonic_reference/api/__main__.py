@@ -14,10 +14,11 @@ import httpx
 
 from sonic_reference import messaging, service
 from sonic_reference.api.app import Health, Site, create_app
-from sonic_reference.api.authorization import Authorizer
+from sonic_reference.api.authorization import MAX_CONNECTIONS, Authorizer, presentable
 from sonic_reference.api.credentials import Credentials
 from sonic_reference.api.dispatch import Dispatcher
 from sonic_reference.api.library import Library
+from sonic_reference.api.limits import Limits
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.usage import UsageReporter
 from sonic_reference.artifacts.catalogue import Catalogue
@@ -44,6 +45,10 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         "stt": environment.names("SONIC_STT_MODELS", "ink-reference"),
     }
     site_key = environment.text("CARTESIA_API_KEY", "")
+    if site_key and not presentable(site_key):
+        environment.refuse(
+            "CARTESIA_API_KEY must be printable ASCII, at most 512 characters: write the key anew"
+        )
     queue_timeout_s = environment.number("SONIC_QUEUE_TIMEOUT", 2.0, 0.0, 3600.0)
     queue_limit = environment.integer("SONIC_QUEUE_LIMIT", 64, 0, 100_000)
     stream_timeout_s = environment.number("SONIC_STREAM_TIMEOUT", 5.0, 2.0, 300.0)
@@ -56,6 +61,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     library_replicas = environment.integer("SONIC_LIBRARY_REPLICAS", 1, 1, 5)
     artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
     artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
+    limits = Limits.read(environment)
     environment.check()
 
     metrics = ApiMetrics()
@@ -82,11 +88,16 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
             FollowerMetrics(metrics.registry),
         ) if artifacts_url else None
     )  # fmt: skip
-    async with httpx.AsyncClient(base_url=proxy_url, timeout=2.0, trust_env=False) as proxy:
+    connections = httpx.Limits(max_connections=MAX_CONNECTIONS)
+    async with httpx.AsyncClient(
+        base_url=proxy_url, timeout=2.0, trust_env=False, limits=connections
+    ) as proxy:
         credentials = Credentials(
             Authorizer(proxy, metrics, ttl_s=ttl_s, grace_s=grace_s), site_key
         )
-        site = Site(health, credentials, library, voices, metrics, max_body_bytes, max_audio_bytes)
+        site = Site(
+            health, credentials, library, voices, metrics, max_body_bytes, max_audio_bytes, limits
+        )
         public = service.Listener(create_app(site), host, port, busy=lambda: site.sessions.work > 0)
         private = service.Listener(
             service.metrics_app(metrics.registry, lambda: health.ready), host, metrics_port

@@ -25,10 +25,12 @@ from starlette.websockets import WebSocket
 from sonic_reference import protocol
 from sonic_reference.api import openapi, resources
 from sonic_reference.api.contexts import Session
-from sonic_reference.api.credentials import Credentials
+from sonic_reference.api.credentials import Credentials, Permit
 from sonic_reference.api.dispatch import Dispatcher
 from sonic_reference.api.events import Speaker, error_event, sse
 from sonic_reference.api.library import Library
+from sonic_reference.api.limits import Limits
+from sonic_reference.api.listening import Listening
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.schema import (
     DEFAULT_VERSION,
@@ -43,12 +45,7 @@ from sonic_reference.api.schema import (
 )
 from sonic_reference.api.sessions import Sessions
 from sonic_reference.api.streaming import GrowingResponse, audio, disconnected
-from sonic_reference.api.transcription import (
-    Listening,
-    Manual,
-    Turns,
-    transcribe,
-)
+from sonic_reference.api.transcription import Manual, Turns, transcribe
 from sonic_reference.errors import ApiError
 from sonic_reference.voices import Voices
 
@@ -178,9 +175,10 @@ class Site:
     metrics: ApiMetrics
     max_body_bytes: int
     max_audio_bytes: int
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(self.credentials)
+        self.sessions = Sessions(self.credentials, self.limits)
 
 
 def create_app(site: Site) -> ASGIApp:
@@ -201,26 +199,27 @@ def create_app(site: Site) -> ASGIApp:
     async def description(_request: Request) -> Response:
         return JSONResponse(openapi.document())
 
-    async def asked(request: Request, model: type[Speech]) -> Speech:
+    async def asked(request: Request, model: type[Speech]) -> tuple[Speech, Permit]:
         """Return a checked request for speech, with its text as its dictionary wants it said."""
         parse_version(request.headers.get("cartesia-version"))
-        await site.credentials.check(request, "tts")
+        permit = await site.credentials.check(request, "tts")
         wanted = parse_json(model, await read_body(request, site.max_body_bytes))
         said = site.library.apply(wanted.pronunciation_dict_id, wanted.transcript)
-        return wanted.model_copy(update={"transcript": said})
+        return wanted.model_copy(update={"transcript": said}), permit
 
     async def tts_bytes(request: Request) -> Response:
-        job = (await asked(request, SpeechRequest)).job(request.state.request_id, site.voices)
+        wanted, permit = await asked(request, SpeechRequest)
+        job = wanted.job(request.state.request_id, site.voices)
         gone = asyncio.create_task(disconnected(request.receive))
         stream, head = await _unless(gone, dispatcher.open(job))
         metrics.ttfa.labels(stream.offering).observe(time.monotonic() - request.state.began)
         return GrowingResponse(
             audio(stream, head, metrics), job.output_format.media_type,
-            gone=gone, close=stream.close,
+            gone=gone, close=stream.close, ended=site.credentials.ended(permit),
         )  # fmt: skip
 
     async def tts_sse(request: Request) -> Response:
-        wanted = await asked(request, EventsRequest)
+        wanted, permit = await asked(request, EventsRequest)
         version = connection_version(request)
         common = {"context_id": wanted.context_id} if wanted.context_id else {}
         gone = asyncio.create_task(disconnected(request.receive))
@@ -230,6 +229,9 @@ def create_app(site: Site) -> ASGIApp:
         # Errors before the first event are answered with their status.
         first = await _unless(gone, anext(events))
 
+        def broken(error: ApiError) -> bytes:
+            return sse(error_event(error, request.state.request_id, version) | common)
+
         async def parts() -> AsyncGenerator[bytes, None]:
             async with aclosing(events):
                 yield sse(first | common)
@@ -238,9 +240,12 @@ def create_app(site: Site) -> ASGIApp:
                         yield sse(event | common)
                     yield sse({"type": "done", "done": True, "status_code": 200} | common)
                 except ApiError as error:
-                    yield sse(error_event(error, request.state.request_id, version))
+                    yield broken(error)
 
-        return GrowingResponse(parts(), "text/event-stream", gone=gone, close=events.aclose)
+        return GrowingResponse(
+            parts(), "text/event-stream",
+            gone=gone, close=events.aclose, ended=site.credentials.ended(permit), farewell=broken,
+        )  # fmt: skip
 
     async def stt(request: Request) -> Response:
         parse_version(request.headers.get("cartesia-version"))
@@ -271,14 +276,14 @@ def create_app(site: Site) -> ASGIApp:
     async def tts_websocket(socket: WebSocket) -> None:
         try:
             version = connection_version(socket)
-            await site.sessions.admit(socket, "tts")
+            permit = await site.sessions.open(socket, "tts")
         except ApiError as error:
             await socket.send_denial_response(error_response(socket, error))
             return
         await socket.accept()
         session = Session(
             socket, dispatcher, site.library, metrics,
-            voices=site.voices, version=version, sessions=site.sessions,
+            voices=site.voices, version=version, sessions=site.sessions, permit=permit,
         )  # fmt: skip
         await session.serve()
 
@@ -286,18 +291,17 @@ def create_app(site: Site) -> ASGIApp:
         try:
             version = connection_version(socket)
             wanted = parse(LiveListenRequest, dict(socket.query_params))
-            await site.sessions.admit(socket, "stt")
-            stream = await dispatcher.connect(wanted.job(socket.state.request_id, interim=True))
+            permit = await site.sessions.open(socket, "stt")
+            dispatcher.roster.resolve("stt", wanted.model)
         except ApiError as error:
             await socket.send_denial_response(error_response(socket, error))
             return
-        site.sessions.work += 1
-        try:
-            await socket.accept()
-            await Listening(socket, shape(wanted.language), version).serve(stream)
-        finally:
-            site.sessions.work -= 1
-            await asyncio.shield(stream.close())
+        await socket.accept()
+        job = wanted.job(socket.state.request_id, interim=True)
+        await Listening(
+            socket, shape(wanted.language), job,
+            dispatcher=dispatcher, sessions=site.sessions, permit=permit, version=version,
+        ).serve()  # fmt: skip
 
     async def stt_websocket(socket: WebSocket) -> None:
         await listen(socket, Manual)

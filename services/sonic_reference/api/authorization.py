@@ -6,28 +6,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
+import re
 import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
 from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.api.refusals import Refusals
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
 
+# Keys that the proxy said yes to. Refusals are kept elsewhere: they cannot push these out.
 MAX_REMEMBERED = 4096
+# How many keys without a yes the proxy is asked about at a time. Known keys have the rest of the
+# connections (MAX_CONNECTIONS), so that strangers cannot keep them from being confirmed.
+MAX_STRANGERS = 32
+MAX_CONNECTIONS = 64
 # A proxy that was just found away is not asked again for this long, so that requests don't wait
 # in line for it.
 RETRY_S = 1.0
+# What a key may be: printable ASCII without spaces at its ends (RFC 9110, 5.5), at most 512
+# characters. Nothing else can be sent to the proxy in a header.
+KEY = re.compile(r"[!-~](?:[ -~]{0,510}[!-~])?")
 REFUSALS = {
     401: ("invalid_api_key", "Unauthorized", "The API key is missing or invalid"),
     402: ("license_expired", "Payment required", "The site's licence is not in force any more"),
     403: ("forbidden", "Forbidden", "The site's licence does not include this operation"),
 }
+# A connection that was idle may be closed by the proxy in the moment that it is used again.
+DROPPED = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,16 @@ def refusal(status: int) -> ApiError:
     return ApiError(status, code, title, message)
 
 
+def presentable(key: str) -> bool:
+    """Whether this can be a key at all; anything else is wrong without asking the proxy."""
+    return KEY.fullmatch(key) is not None
+
+
 class Authorizer:
     """Checks keys.
 
-    A yes is kept for at most ``ttl_s``, and for ``grace_s`` while the proxy is away.
+    A yes is kept for at most ``ttl_s``, and for ``grace_s`` while the proxy is away. Only a failed
+    connection to the proxy means that it is away: what a caller sent never does.
     """
 
     def __init__(
@@ -61,35 +81,42 @@ class Authorizer:
     ) -> None:
         self._client = client
         self._metrics = metrics
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._grace_s = grace_s
         # Keys are not kept: only digests that mean nothing outside this process.
         self._salt = secrets.token_bytes(32)
-        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+        self._granted: OrderedDict[bytes, Answer] = OrderedDict()
+        self._refused: Refusals[Answer] = Refusals()
         self._asking: dict[bytes, asyncio.Task[Answer | None]] = {}
+        self._strangers = asyncio.Semaphore(MAX_STRANGERS)
         self._away_until = 0.0
 
-    async def check(self, key: str, operation: str) -> None:
-        """Return when the key may do this.
+    def digest(self, *parts: str) -> bytes:
+        """Return a name for texts, keys among them, that means nothing outside this process."""
+        content = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(content, key=self._salt).digest()
 
-        Raises ApiError 401, 402, 403, or 503 when nobody can say.
+    async def check(self, key: str, operation: str, client: str = "") -> None:
+        """Return when the key may do this; ``client`` is whose refusals are counted together.
+
+        Raises ApiError 401, 402, 403, or 503 when nothing can be said.
         """
-        if not key:
+        if not presentable(key):
             raise refusal(401)
-        content = f"{operation}\0{key}".encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(content, key=self._salt).digest()
-        known = self._answers.get(digest)
+        digest = self.digest(operation, key)
+        granted = self._granted.get(digest)
         now = time.monotonic()
+        known = granted or self._refused.find(client, digest)
         if known and now < known.fresh_until:
             self._metrics.authorizations.labels("cache").inc()
             answer: Answer | None = known
         else:
-            answer = await self._ask_once(digest, key, operation)
+            answer = await self._ask_once(digest, key, operation, client)
             if answer:
                 self._metrics.authorizations.labels("proxy").inc()
-            elif known and known.status == 200 and now < known.stale_until:
+            elif granted and now < granted.stale_until:
                 self._metrics.authorizations.labels("stale").inc()
-                answer = known
+                answer = granted
         if answer is None:
             self._metrics.authorizations.labels("unavailable").inc()
             raise ApiError(
@@ -102,39 +129,92 @@ class Authorizer:
         if answer.status != 200:
             raise refusal(answer.status)
 
-    async def _ask_once(self, digest: bytes, key: str, operation: str) -> Answer | None:
+    async def _ask_once(
+        self, digest: bytes, key: str, operation: str, client: str
+    ) -> Answer | None:
         """Ask, together with everybody who asks the same at this moment."""
         task = self._asking.get(digest)
         if task is None:
-            task = asyncio.create_task(self._ask(digest, key, operation))
+            task = asyncio.create_task(self._ask(digest, key, operation, client))
             self._asking[digest] = task
             task.add_done_callback(lambda _: self._asking.pop(digest, None))
         # One client that leaves must not spoil the answer for the others.
         return await asyncio.shield(task)
 
-    async def _ask(self, digest: bytes, key: str, operation: str) -> Answer | None:
-        if time.monotonic() < self._away_until:
+    async def _ask(self, digest: bytes, key: str, operation: str, client: str) -> Answer | None:
+        async with contextlib.AsyncExitStack() as stack:
+            if digest not in self._granted:
+                await stack.enter_async_context(self._strangers)
+            if time.monotonic() < self._away_until:
+                return None
+            response = await self._post(key, operation)
+        if response is None:
             return None
-        try:
-            response = await self._client.post(
-                "/authorize",
-                headers={"Authorization": f"Bearer {key}"},
-                json={"operation": operation},
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            log.warning("license proxy: %s", type(error).__name__)
-            self._away_until = time.monotonic() + RETRY_S
-            return None
-        if response.status_code != 200 and response.status_code not in REFUSALS:
-            log.warning("license proxy: status %d", response.status_code)
+        said = _said(response)
+        if said is None:
+            log.warning("license proxy: status %d is no answer of its own", response.status_code)
             return None
         now = time.monotonic()
-        ttl_s = self._ttl_s
+        ttl_s = self.ttl_s
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            ttl_s = min(ttl_s, float(response.json()["ttl_s"]))
+            ttl_s = min(ttl_s, float(said["ttl_s"]))
         answer = Answer(response.status_code, now + ttl_s, now + self._grace_s)
-        self._answers[digest] = answer
-        self._answers.move_to_end(digest)
-        while len(self._answers) > MAX_REMEMBERED:
-            self._answers.popitem(last=False)
+        self._remember(digest, client, answer)
         return answer
+
+    def _remember(self, digest: bytes, client: str, answer: Answer) -> None:
+        if answer.status != 200:
+            # A key that was good until now is not good any more, also while the proxy is away.
+            self._granted.pop(digest, None)
+            self._refused.add(client, digest, answer)
+            return
+        self._granted[digest] = answer
+        self._granted.move_to_end(digest)
+        while len(self._granted) > MAX_REMEMBERED:
+            self._granted.popitem(last=False)
+
+    async def _post(self, key: str, operation: str) -> httpx.Response | None:
+        """Return the proxy's answer, None when there is none."""
+        for last in (False, True):
+            try:
+                return await self._client.post(
+                    "/authorize",
+                    headers={"Authorization": f"Bearer {key}"},
+                    json={"operation": operation},
+                )
+            except (
+                httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.PoolTimeout,
+                httpx.InvalidURL, ValueError,
+            ) as error:  # fmt: skip
+                # Nothing was sent, so this says nothing about the proxy.
+                log.warning("license proxy: not asked: %s", type(error).__name__)
+                return None
+            except httpx.TransportError as error:
+                if isinstance(error, DROPPED) and not last:
+                    continue
+                log.warning("license proxy: %s", type(error).__name__)
+                self._away_until = time.monotonic() + RETRY_S
+            except httpx.HTTPError as error:
+                log.warning("license proxy: %s", type(error).__name__)
+            return None
+        raise AssertionError("the last attempt returns")
+
+
+def _said(response: httpx.Response) -> dict[str, Any] | None:
+    """Return what the license proxy says, None for an answer that cannot be its own.
+
+    Something between this server and the proxy may answer in its place, with 200 or 403 and a page
+    of its own: that neither lets anybody in nor ends a session.
+    """
+    if response.status_code != 200 and response.status_code not in REFUSALS:
+        return None
+    if not response.content and response.status_code != 200:
+        return {}
+    try:
+        fields = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    authorized = fields.get("authorized", response.status_code == 200)
+    return fields if authorized is (response.status_code == 200) else None

@@ -3,7 +3,10 @@
 
 A context's text is held back until there is a sentence of it, or max_buffer_delay_ms have passed,
 or the client asks for it (flush, or the last text). Each such piece is one job, so that a context
-whose client still thinks takes no worker's stream.
+whose client still thinks takes no worker's stream. Its first piece may be refused while all workers
+are full; once it speaks, its next pieces go before new contexts and are not refused for that.
+
+Text that waits is bounded. At the bound the socket is not read until there is room again.
 """
 
 from __future__ import annotations
@@ -18,9 +21,13 @@ from contextlib import aclosing
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sonic_reference.api.credentials import Permit
 from sonic_reference.api.dispatch import Dispatcher, NothingToSayError
+from sonic_reference.api.ended import End, EndedContexts
 from sonic_reference.api.events import Fields, Speaker, error_event
 from sonic_reference.api.library import Library
+from sonic_reference.api.limits import FINISH_S, MESSAGE_BYTES
+from sonic_reference.api.meters import Meter
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.schema import (
     MAX_TRANSCRIPT,
@@ -28,7 +35,7 @@ from sonic_reference.api.schema import (
     ContextRequest,
     parse,
 )
-from sonic_reference.api.sessions import SEND_TIMEOUT_S, Sessions
+from sonic_reference.api.sessions import POLICY, SEND_TIMEOUT_S, Sessions, stopped
 from sonic_reference.errors import ApiError
 from sonic_reference.voices import Voices
 
@@ -62,23 +69,35 @@ class Context:
         self._text = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
-        # Text to speak with when it was asked for; a flush's number; None at the end.
-        self._work: asyncio.Queue[tuple[str, float] | int | None] = asyncio.Queue()
+        self._meter = Meter(session.limits.context_bytes, session.meter)
+        # Text to speak with when it was asked for and what it counts; a flush's number; an error to
+        # end with; None at the end.
+        self._work: asyncio.Queue[tuple[str, float, int] | int | ApiError | None] = asyncio.Queue()
         self._flushes = 0
         self._closed = False
-        self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(lambda _: session.forget(request.context_id, self))
+        # How it ended, and whether its client still meant to send text.
+        self.how: End = "failed"
+        self.unfinished = True
+        self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(lambda _: self._over())
 
     @property
     def closed(self) -> bool:
         """Whether it takes no more text."""
         return self._closed
 
-    def add(self, request: ContextRequest) -> None:
-        """Take in more text. Raises ApiError 400 when too much of it waits."""
+    async def add(self, request: ContextRequest) -> None:
+        """Take in more text as soon as there is room for it. Raises ApiError 429 without room."""
+        size = len(request.transcript.encode())
+        if not await self._meter.room(size + MESSAGE_BYTES, self._session.limits.text_timeout_s):
+            message = "Too much text waits to be spoken; send more when you have heard some of it"
+            raise ApiError(429, "text_limited", "Too much text", message)
+        if self._closed:
+            # It ended meanwhile, and has said so.
+            return
+        self._meter.take(size)
         if len(self._text) + len(request.transcript) > MAX_TRANSCRIPT:
-            message = f"More than {MAX_TRANSCRIPT} characters of this context wait to be spoken"
-            raise ApiError(400, "invalid_request", "Invalid request", message)
+            self._speak(len(self._text))
         if request.transcript and not self._text.strip():
             self._first_at = time.monotonic()
         self._text += request.transcript
@@ -90,9 +109,11 @@ class Context:
             self._speak(complete(self._text))
         if request.flush:
             self._flushes += 1
+            self._meter.take(MESSAGE_BYTES)
             self._work.put_nowait(self._flushes)
         if not request.more:
             self._closed = True
+            self.unfinished = False
             self._work.put_nowait(None)
         elif self._text.strip() and self._delay is None:
             loop = asyncio.get_running_loop()
@@ -100,8 +121,33 @@ class Context:
 
     async def cancel(self) -> None:
         """Stop at once; nothing more is said of it."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self.how = "cancelled"
+        await stopped(self.task)
+
+    async def fail(self, unfinished: bool) -> None:
+        """Stop at once, because its client was told an error about it."""
+        self.unfinished = unfinished
+        await stopped(self.task)
+
+    def finish(self, error: ApiError) -> bool:
+        """Take no more text; speak what is ready, then end with this error.
+
+        Returns whether it will say the error: one that had its last text ends as it would have.
+        """
+        if self._closed:
+            return False
+        self._closed = True
+        self._text = ""
+        self._work.put_nowait(error)
+        return True
+
+    def _over(self) -> None:
+        if self._delay:
+            self._delay.cancel()
+        self._meter.clear()
+        if not self.task.cancelled() and (error := self.task.exception()):
+            log.info("request %s: a context broke off: %s", self._session.request_id, type(error))
+        self._session.forget(self._request.context_id, self)
 
     def _speak(self, size: int) -> None:
         """Send the first so many characters to be spoken."""
@@ -111,9 +157,13 @@ class Context:
             self._delay.cancel()
             self._delay = None
         ready, self._text = self._text[:size], self._text[size:]
+        count = len(ready.encode())
         if ready.strip():
-            self._work.put_nowait((ready, self._first_at))
+            self._meter.take(MESSAGE_BYTES)
+            self._work.put_nowait((ready, self._first_at, count + MESSAGE_BYTES))
             self._first_at = time.monotonic()
+        else:
+            self._meter.give(count)
 
     async def _run(self) -> None:
         speaker = Speaker(self._session.dispatcher, self._session.metrics)
@@ -123,26 +173,29 @@ class Context:
                 match await self._next():
                     case None:
                         self._closed = True
+                        self.how = "done"
                         return await self._tell({"type": "done", "done": True, "status_code": 200})
                     case int(number):
                         flush_id = number + 1
+                        self._meter.give(MESSAGE_BYTES)
                         await self._tell(
                             {"type": "flush_done", "flush_done": True, "flush_id": number,
                              "done": False, "status_code": 206}
                         )  # fmt: skip
-                    case text, asked:
+                    case ApiError() as error:
+                        raise error
+                    case text, asked, count:
                         async with aclosing(self._spoken(speaker, text, asked)) as events:
                             async for event in events:
                                 await self._tell(event | {"flush_id": flush_id})
+                        self._meter.give(count)
         except ApiError as error:
             self._closed = True
             await self._tell(self._session.error(error))
         finally:
             self._closed = True
-            if self._delay:
-                self._delay.cancel()
 
-    async def _next(self) -> tuple[str, float] | int | None:
+    async def _next(self) -> tuple[str, float, int] | int | ApiError | None:
         try:
             async with asyncio.timeout(IDLE_S):
                 return await self._work.get()
@@ -167,7 +220,7 @@ class Context:
 
 
 class Session:
-    """One socket with its contexts."""
+    """One socket with its contexts, for as long as its permit holds."""
 
     def __init__(
         self,
@@ -179,11 +232,16 @@ class Session:
         voices: Voices,
         version: str,
         sessions: Sessions,
+        permit: Permit,
     ) -> None:
         self._socket = socket
         self._version = version
         self._sessions = sessions
+        self._permit = permit
         self._contexts: dict[str, Context] = {}
+        self._ended = EndedContexts()
+        self.limits = sessions.limits
+        self.meter = sessions.meter(permit)
         self.dispatcher = dispatcher
         self.library = library
         self.voices = voices
@@ -191,26 +249,56 @@ class Session:
         self.request_id: str = socket.state.request_id
 
     async def serve(self) -> None:
-        """Serve an accepted socket until the client leaves."""
+        """Serve an accepted socket until the client leaves or its permit ends."""
+        reading = asyncio.create_task(self._read())
+        ending = asyncio.create_task(self._sessions.ended(self._permit))
         try:
-            while True:
-                message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    return
-                context_id: str | None = None
-                try:
-                    fields = _fields(message.get("text"))
-                    given = fields.get("context_id") if isinstance(fields, dict) else None
-                    context_id = given if isinstance(given, str) else None
-                    await self._take(fields)
-                except ApiError as error:
-                    about = {} if context_id is None else {"context_id": context_id}
-                    await self.tell(self.error(error) | about)
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+            else:
+                await stopped(reading)
+                await self._finish(ending.result())
         except (WebSocketDisconnect, TimeoutError):
             pass
         finally:
+            await stopped(reading, ending)
             for context in list(self._contexts.values()):
                 await context.cancel()
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if self._permit.over:
+                # The session is about to end, and says why.
+                continue
+            context_id: str | None = None
+            try:
+                fields = _fields(message.get("text"))
+                given = fields.get("context_id") if isinstance(fields, dict) else None
+                context_id = given if isinstance(given, str) else None
+                await self._take(fields)
+            except ApiError as error:
+                about = {} if context_id is None else {"context_id": context_id}
+                await self.tell(self.error(error) | about)
+
+    async def _finish(self, error: ApiError) -> None:
+        """Speak what is ready for a short while, say why the session ends, and close the socket."""
+        log.info("request %s: the session ends: %s", self.request_id, error.code)
+        contexts = list(self._contexts.values())
+        said = sum(context.finish(error) for context in contexts) > 0
+        if contexts:
+            await asyncio.wait({context.task for context in contexts}, timeout=FINISH_S)
+        async with asyncio.timeout(FINISH_S):
+            for context_id, context in list(self._contexts.items()):
+                await context.cancel()
+                await self.tell(self.error(error) | {"context_id": context_id})
+                said = True
+            if not said:
+                await self.tell(self.error(error))
+            await self._socket.close(POLICY, error.code or "")
 
     async def tell(self, event: Fields) -> None:
         """Send an event. Raises WebSocketDisconnect when the client has left."""
@@ -228,6 +316,7 @@ class Session:
         if self._contexts.get(context_id) is context:
             del self._contexts[context_id]
             self._sessions.work -= 1
+            self._ended.note(context_id, context.how, unfinished=context.unfinished)
 
     async def _take(self, fields: object) -> None:
         if isinstance(fields, dict) and fields.get("cancel"):
@@ -242,21 +331,38 @@ class Session:
         wanted = parse(ContextRequest, fields)
         known = self._contexts.get(wanted.context_id)
         if known is None:
-            if not wanted.transcript.strip() and not wanted.more:
-                message = "transcript: transcript is empty, and no context of this id is open"
-                raise ApiError(400, "invalid_request", "Invalid request", message)
-            await self._sessions.admit(self._socket, "tts")
+            if self._ended.late(wanted):
+                return
+            known = await self._begin(wanted)
+        elif known.closed:
+            if not wanted.transcript.strip():
+                return
+            message = "This context has had its last text; wait for its end or use another id"
+            raise ApiError(400, "context_closed", "Context closed", message)
+        try:
+            await known.add(wanted)
+        except ApiError:
+            await known.fail(bool(wanted.more))
+            raise
+
+    async def _begin(self, wanted: ContextRequest) -> Context:
+        """Return a new context. Raises ApiError where it cannot be."""
+        if not wanted.transcript.strip() and not wanted.more:
+            message = "transcript: transcript is empty, and no context of this id is open"
+            raise ApiError(400, "invalid_request", "Invalid request", message)
+        try:
+            await self._sessions.admit(self._permit)
             if len(self._contexts) >= MAX_CONTEXTS:
                 message = f"This socket has {MAX_CONTEXTS} contexts already"
                 raise ApiError(429, "concurrency_limited", "Too many concurrent requests", message)
-            self.dispatcher.roster.resolve("tts", wanted.model_id)
-            self.library.apply(wanted.pronunciation_dict_id, "")
-            known = self._contexts[wanted.context_id] = Context(self, wanted)
-            self._sessions.work += 1
-        elif known.closed:
-            message = "This context has had its last text; wait for its end or use another id"
-            raise ApiError(400, "context_closed", "Context closed", message)
-        known.add(wanted)
+        except ApiError:
+            self._ended.note(wanted.context_id, "failed", unfinished=bool(wanted.more))
+            raise
+        self.dispatcher.roster.resolve("tts", wanted.model_id)
+        self.library.apply(wanted.pronunciation_dict_id, "")
+        context = self._contexts[wanted.context_id] = Context(self, wanted)
+        self._sessions.work += 1
+        return context
 
 
 def _fields(text: str | None) -> object:

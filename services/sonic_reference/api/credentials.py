@@ -3,19 +3,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import jwt
 from starlette.requests import HTTPConnection
 
-from sonic_reference.api.authorization import Authorizer, refusal
+from sonic_reference.api.authorization import Authorizer, presentable, refusal
+from sonic_reference.api.refusals import client_of
 from sonic_reference.errors import ApiError
+
+log = logging.getLogger(__name__)
 
 # The public API's longest life of a token, in seconds.
 LONGEST_S = 3600
 ISSUER = "sonic-reference"
+# Characters of a token; its own are about 200.
+MAX_TOKEN = 4096
+# The least time between two confirmations of an open session's key.
+LEAST_RECHECK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What lets a caller in, for as long as it holds.
+
+    ``key`` is what the license proxy is asked about, ``holder`` names the key or token that was
+    shown, ``ends_at`` is when a token ends (seconds since 1970), None for a key.
+    """
+
+    operation: str
+    key: str = field(repr=False)
+    holder: bytes = field(repr=False)
+    client: str
+    ends_at: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it came from a token that has expired."""
+        return self.ends_at is not None and time.time() >= self.ends_at
 
 
 class Credentials:
@@ -31,16 +61,39 @@ class Credentials:
         self._site_key = site_key
         self._secret = hashlib.blake2b(site_key.encode(), person=b"access-token").digest()
 
-    async def check(self, connection: HTTPConnection, operation: str) -> None:
-        """Return when whoever asks may do this. Raises ApiError 401, 402, 403, 503."""
-        key = _key(connection.headers)
-        token = connection.query_params.get("access_token", "")
-        if not key and token:
-            key = token
-        if key.count(".") == 2:
-            self._check_token(key, operation)
-            key = self._site_key
-        await self._authorizer.check(key, operation)
+    async def check(self, connection: HTTPConnection, operation: str) -> Permit:
+        """Return the caller's permit. Raises ApiError 401, 402, 403, 503."""
+        shown = _shown(connection)
+        client = client_of(connection)
+        is_token = shown.count(".") == 2 and len(shown) <= MAX_TOKEN and shown.isascii()
+        if shown and not is_token and not presentable(shown):
+            log.info("a key of %d characters was refused: it is no printable ASCII", len(shown))
+            raise refusal(401)
+        ends_at = self._end_of(shown, operation) if is_token else None
+        key = self._site_key if is_token else shown
+        permit = Permit(operation, key, self._authorizer.digest(shown), client, ends_at)
+        await self._authorizer.check(permit.key, operation, client)
+        return permit
+
+    async def confirm(self, permit: Permit) -> None:
+        """Return when a permit still holds. Raises ApiError 401, 402, 403, 503."""
+        if permit.over:
+            raise _expired()
+        await self._authorizer.check(permit.key, permit.operation, permit.client)
+
+    async def ended(self, permit: Permit) -> ApiError:
+        """Wait for a permit's end, and return the public error that says why it ended.
+
+        A token ends at its time; a key when the license proxy does not confirm it any more.
+        """
+        recheck_s = max(LEAST_RECHECK_S, self._authorizer.ttl_s / 2)
+        while True:
+            left_s = recheck_s if permit.ends_at is None else permit.ends_at - time.time()
+            await asyncio.sleep(min(recheck_s, max(0.0, left_s)))
+            try:
+                await self.confirm(permit)
+            except ApiError as error:
+                return error
 
     def token(self, grants: Mapping[str, bool], life_s: int) -> str:
         """Return a new token. Raises ApiError 403 where the site cannot make any."""
@@ -57,7 +110,8 @@ class Credentials:
         }
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
-    def _check_token(self, token: str, operation: str) -> None:
+    def _end_of(self, token: str, operation: str) -> float:
+        """Return when a token ends (seconds since 1970). Raises ApiError 401, 403."""
         if not self._site_key:
             raise refusal(401)
         try:
@@ -66,20 +120,34 @@ class Credentials:
                 options={"require": ["exp", "iss", "grants"]},
             )  # fmt: skip
         except jwt.ExpiredSignatureError:
-            raise ApiError(
-                401, "token_expired", "Unauthorized", "The access token has expired"
-            ) from None
+            raise _expired() from None
         except jwt.PyJWTError:
             raise refusal(401) from None
         if operation not in claims["grants"]:
             raise ApiError(
                 403, "forbidden", "Forbidden", f"The access token does not grant {operation}"
             )
+        return float(claims["exp"])
 
 
-def _key(headers: Mapping[str, str]) -> str:
-    """Return the key or token of the headers X-API-Key or Authorization: Bearer, else nothing."""
-    if key := headers.get("x-api-key", "").strip():
+def _expired() -> ApiError:
+    return ApiError(401, "token_expired", "Unauthorized", "The access token has expired")
+
+
+def _shown(connection: HTTPConnection) -> str:
+    """Return the key or token of a request, else nothing.
+
+    The headers X-API-Key and Authorization: Bearer come first. A query may hold an access_token;
+    of a WebSocket also an api_key, since browsers set no headers there.
+    """
+    headers = connection.headers
+    # Only spaces and tabs are no part of a header's value (RFC 9110, 5.5).
+    if key := headers.get("x-api-key", "").strip(" \t"):
         return key
     scheme, _unused, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "bearer" and (key := key.strip(" \t")):
+        return key
+    query = connection.query_params
+    if token := query.get("access_token", ""):
+        return token
+    return query.get("api_key", "") if connection.scope["type"] == "websocket" else ""

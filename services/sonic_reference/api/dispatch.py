@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, defaultdict
-from collections.abc import Generator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -18,6 +18,7 @@ from nats.nuid import NUID
 from pydantic import ValidationError
 
 from sonic_reference import protocol
+from sonic_reference.api.line import Line
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.roster import Roster
 from sonic_reference.errors import ApiError
@@ -50,6 +51,23 @@ class WorkerLostError(Exception):
     """The worker of a stream fell silent, or bytes were lost on the way."""
 
 
+class Patience:
+    """How long a request still waits, in seconds."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self.renew()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it ends; 0 or less after that."""
+        return self._ends - time.monotonic()
+
+    def renew(self) -> None:
+        """Begin anew."""
+        self._ends = time.monotonic() + self._timeout_s
+
+
 class Event(NamedTuple):
     """What a worker says of a job: audio, marks, transcript or flush_done."""
 
@@ -67,6 +85,7 @@ class Stream:
         self._taken = 0
         self._room = asyncio.Event()
         self.job = job
+        # OPERATION/MODEL.
         self.offering = offering
         self.worker = ""
         # Bytes in a second of the audio that is sent to the worker; 0 where none is.
@@ -172,8 +191,7 @@ class Dispatcher:
         self._stream_timeout_s = stream_timeout_s
         self._client: Client | None = None
         self._streams: dict[str, Stream] = {}
-        self._waiting: Counter[str] = Counter()
-        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lines: defaultdict[str, Line] = defaultdict(Line)
         self._ticker: asyncio.Task[None] | None = None
         self._nuid = NUID()
         self.roster = Roster(models)
@@ -202,15 +220,16 @@ class Dispatcher:
         for stream in list(self._streams.values()):
             await stream.close()
 
-    async def open(self, job: SpeechJob) -> tuple[Stream, list[Event]]:
+    async def open(self, job: SpeechJob, *, begun: str = "") -> tuple[Stream, list[Event]]:
         """Find a worker; returns the stream and what came up to its first audio.
 
-        A worker that is lost before its first audio is replaced once. Raises ApiError 404 for an
-        unknown model, 429 when all workers stay full, 503 when there are none, or what the worker
-        says.
+        A worker that is lost before its first audio is replaced once. ``begun`` is the model that
+        has spoken an earlier part of the same reply: the job then goes before new ones, and is not
+        refused because workers are full. Raises ApiError 404 for an unknown model, 429 when all
+        workers stay full, 503 when there are none, or what the worker says.
         """
         for attempt in (1, 2):
-            stream = await self.connect(job)
+            stream = await self.connect(job, begun=begun)
             try:
                 head = await self._head(stream)
                 self._count("tts", "characters", len(job.transcript))
@@ -224,10 +243,10 @@ class Dispatcher:
                 raise
         raise lost("The worker was lost before it spoke")
 
-    async def connect(self, job: Job) -> Stream:
+    async def connect(self, job: Job, *, begun: str = "") -> Stream:
         """Find a worker for a job. Raises ApiError 404, 429, 503 as :meth:`open`."""
-        model = self.roster.resolve(job.operation, job.model_id)
-        stream = await self._place(job, model, time.monotonic() + self._queue_timeout_s)
+        model = begun or self.roster.resolve(job.operation, job.model_id)
+        stream = await self._place(job, model, bool(begun))
         if job.operation == "stt":
             stream.second_bytes = protocol.SAMPLE_BYTES[job.encoding] * job.sample_rate
         return stream
@@ -260,24 +279,32 @@ class Dispatcher:
 
     # Finding a worker
 
-    async def _place(self, job: Job, model: str, deadline: float) -> Stream:
+    async def _place(self, job: Job, model: str, begun: bool) -> Stream:
         """Offer a job until a worker takes it; one offering's requests go in their order."""
         offering = f"{job.operation}/{model}"
         line = self._lines[offering]
-        if not line.locked() and (stream := await self._offer(job, model)):
+        if line.free(begun) and (stream := await self._offer(job, model)):
             return stream
-        with self._wait(offering, job.operation, model):
-            try:
-                async with asyncio.timeout_at(
-                    asyncio.get_running_loop().time() + max(0.0, deadline - time.monotonic())
-                ):
-                    async with line:
-                        while True:
-                            if stream := await self._offer(job, model):
-                                return stream
-                            await self.roster.change(OFFER_PAUSE_S)
-            except TimeoutError:
-                raise self._no_worker(job.operation, model) from None
+        if not begun and line.new >= self._queue_limit:
+            raise self._no_worker(job.operation, model)
+        self._show(offering)
+        patience = Patience(
+            max(protocol.ROSTER_TTL_S, self._queue_timeout_s) if begun else self._queue_timeout_s
+        )
+        with line.join(begun) as ticket:
+            while patience.left_s > 0:
+                if ticket.first.is_set():
+                    if stream := await self._offer(job, model):
+                        return stream
+                    await self.roster.change(min(OFFER_PAUSE_S, max(0.0, patience.left_s)))
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(min(TICK_S, patience.left_s)):
+                            await ticket.first.wait()
+                if begun and self.connected and self.roster.served(job.operation, model):
+                    # Workers are full, not gone: a reply is not cut for that.
+                    patience.renew()
+        raise self._no_worker(job.operation, model)
 
     def _no_worker(self, operation: str, model: str) -> ApiError:
         retry = {"Retry-After": "1"}
@@ -323,23 +350,12 @@ class Dispatcher:
                 self._streams.pop(stream.job, None)
         return stream if taken else None
 
-    @contextlib.contextmanager
-    def _wait(self, offering: str, operation: str, model: str) -> Generator[None, None, None]:
-        """Count a request among those that wait. Raises ApiError 429 when too many do."""
-        if self._waiting[offering] >= self._queue_limit:
-            raise self._no_worker(operation, model)
-        self._waiting[offering] += 1
-        self._show(offering)
-        try:
-            yield
-        finally:
-            self._waiting[offering] -= 1
-
     def _show(self, offering: str) -> None:
         operation, _unused, model = offering.partition("/")
-        self._metrics.queue.labels(offering).set_function(lambda: self._waiting[offering])
+        line = self._lines[offering]
+        self._metrics.queue.labels(offering).set_function(lambda: len(line))
         self._metrics.unserviceable.labels(offering).set_function(
-            lambda: 0 if self.roster.served(operation, model) else self._waiting[offering]
+            lambda: 0 if self.roster.served(operation, model) else len(line)
         )
 
     # What comes from NATS

@@ -42,12 +42,18 @@ def _times(kind: str, marks: list[tuple[str, float, float]], offset_s: float) ->
 
 
 class Speaker:
-    """Speaks one context's texts one after another; times count from the context's start."""
+    """Speaks one context's texts one after another; times count from the context's start.
+
+    The first text may be refused for want of a free stream, the later ones wait for it: a reply is
+    spoken as a whole or not at all.
+    """
 
     def __init__(self, dispatcher: Dispatcher, metrics: ApiMetrics) -> None:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._spoken_s = 0.0
+        # The model that speaks, once it has begun.
+        self._model = ""
 
     async def speak(self, job: SpeechJob, asked: float) -> AsyncGenerator[Fields, None]:
         """Yield chunk and timestamp events; ``asked`` is when (monotonic seconds).
@@ -82,7 +88,8 @@ class Speaker:
         self._spoken_s += size / SAMPLE_BYTES[wanted.encoding] / wanted.sample_rate
 
     async def _events(self, job: SpeechJob, asked: float) -> AsyncGenerator[Event, None]:
-        stream, head = await self._dispatcher.open(job)
+        stream, head = await self._dispatcher.open(job, begun=self._model)
+        self._model = stream.offering.partition("/")[2]
         self._metrics.ttfa.labels(stream.offering).observe(time.monotonic() - asked)
         self._metrics.streams.inc()
         try:

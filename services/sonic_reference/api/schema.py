@@ -81,12 +81,15 @@ class RequestedFormat(Fields):
         return self
 
 
+Emotion = Annotated[str, Field(max_length=64)]
+
+
 class GenerationConfig(Fields):
     """How the voice speaks."""
 
     volume: float = Field(default=1.0, ge=0.5, le=2.0)
     speed: float = Field(default=1.0, ge=0.6, le=1.5)
-    emotion: str | list[str] | None = None
+    emotion: Emotion | Annotated[list[Emotion], Field(max_length=16)] | None = None
 
 
 class SpeechFields(Fields):

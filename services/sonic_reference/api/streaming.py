@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sonic_reference.api.dispatch import Event, Stream, WorkerLostError
+from sonic_reference.api.limits import FINISH_S
 from sonic_reference.api.metrics import ApiMetrics
-from sonic_reference.api.sessions import SEND_TIMEOUT_S
+from sonic_reference.api.sessions import SEND_TIMEOUT_S, stopped
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,13 @@ async def audio(
         metrics.streams.dec()
 
 
+async def _over(ended: Coroutine[Any, Any, ApiError]) -> ApiError:
+    """Return why a permit ended, when what was begun with it has had the time to finish."""
+    error = await ended
+    await asyncio.sleep(FINISH_S)
+    return error
+
+
 class BrokenError(Exception):
     """An answer cannot be finished."""
 
@@ -55,7 +65,9 @@ class GrowingResponse(Response):
 
     ``gone`` ends when the client leaves; ``close`` is called at the end, whatever that is. When the
     parts break off, the connection is closed without the end that HTTP asks for, so that no
-    client takes a part for the whole.
+    client takes a part for the whole. ``ended`` comes to the error that the caller's permit ends
+    with: the parts may then go on for a short while, and ``farewell`` makes the last one of the
+    error where the media type has a way to say it.
     """
 
     def __init__(
@@ -65,6 +77,8 @@ class GrowingResponse(Response):
         *,
         gone: asyncio.Task[None],
         close: Callable[[], Awaitable[None]],
+        ended: Coroutine[Any, Any, ApiError],
+        farewell: Callable[[ApiError], bytes] | None = None,
     ) -> None:
         self.media_type = media_type
         self.status_code = 200
@@ -75,21 +89,36 @@ class GrowingResponse(Response):
         self._parts = parts
         self._gone = gone
         self._close = close
+        # Made at once, so that an answer that is never sent leaves no coroutine behind.
+        self._ending = asyncio.create_task(_over(ended))
+        self._farewell = farewell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything; returns early, without the answer's end, when the parts break off."""
         talking = asyncio.create_task(self._talk(scope, send))
         try:
-            await asyncio.wait({talking, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not talking.done():
+            await asyncio.wait(
+                {talking, self._gone, self._ending}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if talking.done():
+                return
+            await stopped(talking)
+            if self._gone.done():
                 scope["state"]["left"] = True
-                talking.cancel()
-            await asyncio.gather(talking, return_exceptions=True)
+                return
+            error = self._ending.result()
+            log.info("request %s is cut: %s", scope["state"]["request_id"], error.code)
+            if self._farewell:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FINISH_S):
+                        last = self._farewell(error)
+                        await send({"type": "http.response.body", "body": last})
         finally:
-            talking.cancel()
-            self._gone.cancel()
-            # The parts may never have begun, and then do not clean up themselves.
-            await asyncio.shield(self._close())
+            try:
+                await stopped(talking, self._gone, self._ending)
+            finally:
+                # The parts may never have begun, and then do not clean up themselves.
+                await asyncio.shield(self._close())
 
     async def _talk(self, scope: Scope, send: Send) -> None:
         request_id = scope["state"]["request_id"]

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech to text: POST /stt, WS /stt/websocket and WS /stt/turns/websocket."""
+"""Speech to text: whole recordings, and what each kind of listening socket says of transcripts."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
-
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from sonic_reference import protocol
 from sonic_reference.api.dispatch import Dispatcher, Stream, WorkerLostError, lost
-from sonic_reference.api.events import Fields, error_event
-from sonic_reference.api.sessions import SEND_TIMEOUT_S
-from sonic_reference.errors import ApiError
+from sonic_reference.api.events import Fields
 from sonic_reference.protocol import TranscriptionJob
 
 
@@ -103,92 +97,3 @@ class Turns:
     def goodbye(self) -> list[Fields]:
         """Return what is said last."""
         return []
-
-
-class Listening:
-    """One accepted socket that is listened to."""
-
-    def __init__(self, socket: WebSocket, shape: Manual | Turns, version: str) -> None:
-        self._socket = socket
-        self._shape = shape
-        self._version = version
-        self._request_id: str = socket.state.request_id
-
-    async def serve(self, stream: Stream) -> None:
-        """Serve until the client is done or has left, then close the socket."""
-        answering = asyncio.create_task(self._answer(stream))
-        hearing = asyncio.create_task(self._hear(stream))
-        try:
-            await asyncio.wait({answering, hearing}, return_when=asyncio.FIRST_COMPLETED)
-            if hearing.done() and not answering.done() and hearing.result():
-                await answering
-            if answering.done():
-                answering.result()
-                await self._close()
-        except ApiError as error:
-            await self._tell(error_event(error, self._request_id, self._version))
-            await self._close()
-        except (WebSocketDisconnect, TimeoutError):
-            pass
-        finally:
-            answering.cancel()
-            hearing.cancel()
-            await asyncio.shield(stream.close())
-
-    async def _hear(self, stream: Stream) -> bool:
-        """Pass on what the client sends; returns False when it has left."""
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return False
-            if audio := message.get("bytes"):
-                await stream.audio(audio)
-                continue
-            match _command(message.get("text") or ""):
-                case "finalize":
-                    await stream.finalize()
-                case "close" | "done":
-                    await stream.finish()
-                    return True
-                case "config":
-                    pass
-                case other:
-                    problem = f"{other[:40]!r} is no command: finalize, close or done"
-                    raise ApiError(400, "invalid_request", "Invalid request", problem)
-
-    async def _answer(self, stream: Stream) -> None:
-        for fields in self._shape.hello():
-            await self._tell(fields)
-        try:
-            while event := await stream.next():
-                if event.kind == "transcript":
-                    said = protocol.Transcript.model_validate_json(event.content)
-                    for fields in self._shape.transcript(said):
-                        await self._tell(fields)
-                elif event.kind == "flush_done":
-                    for fields in self._shape.flushed():
-                        await self._tell(fields)
-        except WorkerLostError as error:
-            raise lost(f"The worker was lost while it listened: {error}") from None
-        for fields in self._shape.goodbye():
-            await self._tell(fields)
-
-    async def _tell(self, fields: Fields) -> None:
-        if self._socket.application_state != WebSocketState.CONNECTED:
-            raise WebSocketDisconnect(1006)
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._socket.send_text(json.dumps(fields | {"request_id": self._request_id}))
-
-    async def _close(self) -> None:
-        if self._socket.application_state == WebSocketState.CONNECTED:
-            await self._socket.close(1000)
-
-
-def _command(text: str) -> str:
-    """Return a command's name: the bare word, or the type of a JSON object."""
-    try:
-        fields: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return text.strip()
-    kind = fields.get("type") if isinstance(fields, dict) else fields
-    return kind if isinstance(kind, str) else text.strip()

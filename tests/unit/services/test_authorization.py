@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-from sonic_reference.api.authorization import Authorizer
+from sonic_reference.api.authorization import MAX_REMEMBERED, Authorizer
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.errors import ApiError
 
@@ -24,12 +24,16 @@ class Proxy:
         self.calls = 0
         self.away = False
         self.status = 0
+        # Raised for the next calls, one each.
+        self.failures: list[Exception] = []
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         self.calls += 1
         await asyncio.sleep(0.01)
         if self.away:
             raise httpx.ConnectError("away", request=request)
+        if self.failures:
+            raise self.failures.pop(0)
         if self.status:
             return httpx.Response(self.status, json={"ttl_s": 10})
         answer = await self.app.handle_async_request(request)
@@ -115,5 +119,114 @@ def test_a_revoked_key_is_refused_though_it_was_good() -> None:
         assert await status(authorizer, "good") == 401
         proxy.away = True
         assert await status(authorizer, "good") == 503
+
+    check(body, ttl_s=0)
+
+
+NO_KEYS = [
+    "\n", "\0", " ", "\t", "good\n", "\ngood", " good", "good ", "go\rod", "go\x7fod",
+    "g\xf6\xf6d", "\u0142", "\u5317\u4eac", "\ud800", "\ufeffgood",
+    "good\x85", "good\xa0", "g" * 513,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+def test_what_no_key_can_be_is_refused_without_asking(key: str) -> None:
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        assert await status(authorizer, key) == 401
+        assert proxy.calls == 0
+        assert await status(authorizer, "good") == 200
+
+    check(body)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.LocalProtocolError("Illegal header value"),
+        httpx.UnsupportedProtocol("no scheme"),
+        httpx.InvalidURL("no host"),
+        httpx.PoolTimeout("all connections are in use"),
+        UnicodeEncodeError("ascii", "\u0142", 0, 1, "ordinal not in range(128)"),
+        httpx.DecodingError("not gzip"),
+    ],
+)
+def test_only_a_failed_connection_means_that_the_proxy_is_away(failure: Exception) -> None:
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        proxy.failures = [failure]
+        assert await status(authorizer, "other") == 503
+        assert await status(authorizer, "good") == 200
+        assert await status(authorizer, "bad") == 401
+
+    check(body)
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError])
+def test_a_connection_that_was_idle_too_long_is_replaced(
+    error: type[httpx.TransportError],
+) -> None:
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        proxy.failures = [error("closed")]
+        assert await status(authorizer, "good") == 200
+        proxy.failures = [error("closed"), error("closed")]
+        assert await status(authorizer, "other") == 503
+
+    check(body)
+
+
+def test_wrong_keys_do_not_push_out_right_ones() -> None:
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        assert await status(authorizer, "good") == 200
+        for start in range(0, MAX_REMEMBERED + 64, 64):
+            asked = (status(authorizer, f"bad{start + n}") for n in range(64))
+            assert set(await asyncio.gather(*asked)) == {401}
+        proxy.away = True
+        assert await status(authorizer, "\n") == 401
+        assert await status(authorizer, "good") == 200
+
+    check(body, ttl_s=0, grace_s=300)
+
+
+@pytest.mark.parametrize("said", [200, 401, 402, 403])
+def test_what_something_else_answers_is_no_verdict(said: int) -> None:
+    """A page of a gateway between this server and the proxy lets nobody in and ends nothing."""
+
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        assert await status(authorizer, "good") == 200
+        pages = [httpx.Response(said, text="<html>Sign in</html>"), httpx.Response(said, json=[])]
+        for page in pages:
+            authorizer._client = httpx.AsyncClient(
+                transport=httpx.MockTransport(lambda _request, page=page: page),
+                base_url="http://proxy",
+            )
+            assert await status(authorizer, "other") == 503
+            # Its last word counts for the grace period.
+            assert await status(authorizer, "good") == 200
+
+    check(body, ttl_s=0)
+
+
+def test_a_client_that_floods_does_not_slow_a_known_key() -> None:
+    async def body(authorizer: Authorizer, proxy: Proxy) -> None:
+        assert await status(authorizer, "good") == 200
+        hold = asyncio.Event()
+        answer = proxy.handle
+
+        async def slow(request: httpx.Request) -> httpx.Response:
+            if request.headers["authorization"] != "Bearer good":
+                await hold.wait()
+            return await answer(request)
+
+        authorizer._client = httpx.AsyncClient(
+            transport=httpx.MockTransport(slow), base_url="http://proxy"
+        )
+        flood = [asyncio.create_task(status(authorizer, f"bad{n}")) for n in range(200)]
+        await asyncio.sleep(0)
+        before = proxy.calls
+        assert await status(authorizer, "good") == 200
+        assert proxy.calls == before + 1
+        assert not any(task.done() for task in flood)
+        hold.set()
+        assert set(await asyncio.gather(*flood)) == {401}
 
     check(body, ttl_s=0)

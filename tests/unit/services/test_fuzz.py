@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.register_assert_rewrite("tests.fuzz")
 
 from lab.processes import KEY, Stack  # noqa: E402
-from tests.fuzz import FuzzTests, complaints  # noqa: E402
+from tests.fuzz import CASES, DEADLINE_S, FuzzTests, complaints, fuzz  # noqa: E402
 from tests.sites import Site  # noqa: E402
 
 
@@ -20,6 +25,21 @@ def site(quiet_stack: Stack) -> Site:
 
 class TestFuzz(FuzzTests):
     """Each way in, here."""
+
+    # Only here: an ingress limits how many wrong keys an address may try.
+    @settings(fuzz, max_examples=max(1, CASES // 6))
+    @given(key=st.text(max_size=40) | st.text("a. \n\t\0\x7f\xa0\u0142", max_size=9))
+    def test_keys(self, site: Site, key: str) -> None:
+        sent: list[dict[str, Any]] = [{"params": {"access_token": key}}]
+        if key.strip() and key.isascii() and key.isprintable():
+            # Client libraries send nothing else in a header.
+            sent.append({"headers": {"X-API-Key": key.strip()}})
+            sent.append({"headers": {"Authorization": f"Bearer {key.strip()}"}})
+        with httpx.Client(base_url=site.url, timeout=DEADLINE_S, trust_env=False) as client:
+            for shown in sent:
+                assert client.get("/voices", **shown).status_code == 401
+            # What others sent is no reason to refuse the right one.
+            assert client.get("/voices", headers={"X-API-Key": site.key}).status_code == 200
 
 
 def test_nothing_was_left_behind(quiet_stack: Stack) -> None:

@@ -53,6 +53,9 @@ def test_null_stands_for_absent() -> None:
         ({"voice": {"mode": "id"}}, "voice.id"),
         ({"generation_config": {"speed": 2}}, "generation_config.speed"),
         ({"generation_config": {"volume": 0.1}}, "generation_config.volume"),
+        # A context keeps what it was asked with for as long as it lives.
+        ({"generation_config": {"emotion": "x" * 65}}, "generation_config.emotion"),
+        ({"generation_config": {"emotion": ["calm"] * 17}}, "generation_config.emotion"),
         ({"language": "en'; --"}, "language"),
         ({"language": "en", "locale": "en-GB"}, "both"),
         ({"output_format": {"container": "ogg", "sample_rate": 8000}}, "output_format.container"),

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sonic_reference.api.contexts import complete
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -297,6 +302,7 @@ def test_a_listening_worker_that_is_lost_is_an_error(patient: Stack) -> None:
     query = "?model=ink-2&encoding=pcm_s16le&sample_rate=16000"
     with opened(stack, f"/stt/websocket{query}") as socket:
         socket.send(bytes(3200))
+        until(lambda: stack.worker_metric("inferno_worker_load", "listener") == 1, "it listens")
         stack.signal("listener", signal.SIGKILL)
         error = until_type(socket, "error", "done")[-1]
         assert (error["error_code"], error["status_code"]) == ("worker_lost", 503)
@@ -313,3 +319,142 @@ def test_unknown_commands_end_the_listening(quiet_stack: Stack, sent: str) -> No
         socket.send(sent)
         error = until_type(socket, "error", "done")[-1]
         assert (error["type"], error["error_code"]) == ("error", "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tts/websocket?",
+        "/stt/websocket?model=ink-2&encoding=pcm_s16le&sample_rate=16000&",
+        "/stt/turns/websocket?model=ink-2&encoding=pcm_s16le&sample_rate=16000&",
+    ],
+)
+def test_a_key_in_the_query_opens_a_socket_and_is_not_logged(quiet_stack: Stack, path: str) -> None:
+    # As the vendor's JavaScript client writes it where it cannot set headers.
+    query = f"cartesia_version=2026-08-14&api_key={KEY}&cartesia_client=js%2F4.2.0"
+    with opened(quiet_stack, path + query, None):
+        pass
+    for wrong in ("sk_wrong", "%0A", "%00", "%20", f"{KEY}%0A", "%C3%A9"):
+        with (
+            pytest.raises(InvalidStatus) as caught,
+            opened(quiet_stack, f"{path}api_key={wrong}", None),
+        ):
+            pass
+        assert caught.value.response.status_code == 401
+    assert KEY not in quiet_stack.log("api")
+    assert "Traceback" not in quiet_stack.log("api")
+
+
+def test_a_session_ends_with_its_token(quiet_stack: Stack) -> None:
+    answer = httpx.post(
+        f"{quiet_stack.url}/access-token",
+        headers={"X-API-Key": KEY},
+        json={"grants": {"tts": True, "stt": True}, "expires_in": 4},
+        trust_env=False,
+    )
+    token = answer.json()["token"]
+    query = f"?model=ink-2&encoding=pcm_s16le&sample_rate=16000&access_token={token}"
+    with (
+        opened(quiet_stack, f"/tts/websocket?access_token={token}", None) as speaking,
+        opened(quiet_stack, f"/stt/websocket{query}", None) as listening,
+    ):
+        tell(speaking, message(transcript="One. ", more=True))
+        until_type(speaking, "chunk")
+        for socket in (speaking, listening):
+            error = until_type(socket, "error")[-1]
+            assert (error["status_code"], error["error_code"]) == (401, "token_expired")
+            with pytest.raises(ConnectionClosed) as caught:
+                socket.recv(timeout=DEADLINE_S)
+            assert caught.value.rcvd
+            assert caught.value.rcvd.code == 1008
+
+
+def test_idle_listening_sockets_keep_no_stream_from_others(quiet_stack: Stack) -> None:
+    query = "?model=ink-2&encoding=pcm_s16le&sample_rate=16000"
+    with contextlib.ExitStack() as stack:
+        # The worker has two streams.
+        held = [
+            stack.enter_context(opened(quiet_stack, f"/stt/websocket{query}"))
+            for _unused in range(4)
+        ]
+        assert quiet_stack.worker_metric("inferno_worker_load", "listener") == 0
+        answer = httpx.post(
+            f"{quiet_stack.url}/stt?encoding=pcm_s16le&sample_rate=16000",
+            headers={"X-API-Key": KEY},
+            data={"model": "ink-2"},
+            files={"file": ("silence.pcm", bytes(32000))},
+            timeout=DEADLINE_S,
+            trust_env=False,
+        )
+        assert answer.status_code == 200
+        for socket in held:
+            socket.send("done")
+            until_type(socket, "done")
+
+
+def test_a_reply_over_capacity_is_spoken_as_a_whole_or_not_at_all(stack: Stack) -> None:
+    stack.start_worker(SONIC_BATCH_SIZE="1", SONIC_PACE="0.1")
+    stack.wait_worker()
+    ends: dict[str, str] = {}
+    heard: Counter[str] = Counter()
+    with opened(stack) as socket:
+        for text in ("One long sentence. ", "Then a second one. ", "And a third. ", "The end. "):
+            for number in range(12):
+                tell(socket, message(str(number), text, more=True))
+        for number in range(12):
+            tell(socket, message(str(number), "", more=False))
+        while len(ends) < 12:
+            event = hear(socket)
+            context = event["context_id"]
+            if event["type"] == "chunk":
+                heard[context] += len(event["data"])
+            elif event["type"] in ("done", "error"):
+                assert context not in ends
+                ends[context] = event["type"]
+    refused = {context for context, end in ends.items() if end == "error"}
+    # Some had to wait for longer than they may, and the others were heard to their ends.
+    assert refused
+    assert len(refused) < 12
+    assert refused.isdisjoint(heard)
+    sizes = {heard[context] for context in ends.keys() - refused}
+    assert max(sizes) < 1.1 * min(sizes)
+
+
+def test_a_text_that_is_not_utf_8_is_no_traceback(quiet_stack: Stack) -> None:
+    with opened(quiet_stack) as socket:
+        socket.send(b"\xff\xfe", text=True)
+        with pytest.raises(ConnectionClosed) as caught:
+            socket.recv(timeout=DEADLINE_S)
+        assert caught.value.rcvd
+        assert caught.value.rcvd.code == 1007
+    assert "Traceback" not in quiet_stack.log("api")
+
+
+def test_text_without_end_takes_no_memory(quiet_stack: Stack) -> None:
+    """One context, 60 MB of text: the socket is not read while too much of it waits."""
+    process = quiet_stack.processes["api"].pid
+
+    def resident_mib() -> float:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    # Four bytes a character, in Python as on the wire.
+    text = json.dumps(
+        message(transcript="\U0001f600" * 19_990 + ". ", more=True), ensure_ascii=False
+    )
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        url = quiet_stack.url.replace("http", "ws") + "/tts/websocket"
+        async with connect_async(url, additional_headers={"X-API-Key": KEY}, proxy=None) as socket:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(3):
+                    for _unused in range(750):
+                        await socket.send(text)
+                        sent += 1
+
+    before = resident_mib()
+    asyncio.run(flood())
+    assert sent < 200
+    assert resident_mib() - before < 24

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages for contexts that have just ended, which crossed the end on the wire."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from sonic_reference.api.schema import ContextRequest
+
+End = Literal["done", "cancelled", "failed"]
+
+# So many ended contexts of a socket are remembered, for so many seconds.
+MAX_ENDED = 1024
+MEMORY_S = 60.0
+# Text that continues a context is passed over for so long after its cancel (seconds), and after its
+# failure until so long nothing came for it.
+CANCELLED_S = 1.0
+FAILED_S = 3.0
+
+
+@dataclass
+class _Ended:
+    how: End
+    # Whether its client still meant to send text.
+    unfinished: bool
+    at: float
+
+
+class EndedContexts:
+    """The contexts of one socket that ended lately."""
+
+    def __init__(self) -> None:
+        self._ended: OrderedDict[str, _Ended] = OrderedDict()
+
+    def note(self, context_id: str, how: End, *, unfinished: bool) -> None:
+        """Remember a context's end."""
+        self._ended[context_id] = _Ended(how, unfinished, time.monotonic())
+        self._ended.move_to_end(context_id)
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def late(self, request: ContextRequest) -> bool:
+        """Whether a message belongs to a context that has ended, and not to a new one of its name.
+
+        A message without text adds nothing, so it is late. Text that continues a reply which was
+        refused or broke off is late until the reply's last text; otherwise its end would be spoken
+        without its beginning. Text that comes after a cancel is late for a moment, unless it is a
+        whole reply by itself.
+        """
+        ended = self._ended.get(request.context_id)
+        if ended is None:
+            return False
+        age_s = time.monotonic() - ended.at
+        if not request.transcript.strip():
+            late = age_s < MEMORY_S
+        elif not ended.unfinished:
+            late = False
+        elif ended.how == "cancelled":
+            late = bool(request.more) and age_s < CANCELLED_S
+        else:
+            late = ended.how == "failed" and age_s < FAILED_S
+        if not late:
+            del self._ended[request.context_id]
+        elif not request.more:
+            ended.unfinished = False
+        elif ended.how == "failed":
+            ended.at = time.monotonic()
+        return late
