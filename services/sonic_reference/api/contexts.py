@@ -152,7 +152,7 @@ class Context:
     async def _spoken(
         self, speaker: Speaker, text: str, asked: float
     ) -> AsyncGenerator[Fields, None]:
-        said = self._session.library.apply(self._request.pronunciation_dict_id, text)
+        said = await self._session.library.apply(self._request.pronunciation_dict_id, text)
         job = self._request.job(self._session.request_id, self._session.voices, said)
         try:
             async with aclosing(speaker.speak(job, asked)) as events:
@@ -250,7 +250,7 @@ class Session:
                 message = f"This socket has {MAX_CONTEXTS} contexts already"
                 raise ApiError(429, "concurrency_limited", "Too many concurrent requests", message)
             self.dispatcher.roster.resolve("tts", wanted.model_id)
-            self.library.apply(wanted.pronunciation_dict_id, "")
+            await self.library.apply(wanted.pronunciation_dict_id, "")
             known = self._contexts[wanted.context_id] = Context(self, wanted)
             self._sessions.work += 1
         elif known.closed:
