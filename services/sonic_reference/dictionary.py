@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-import regex
+import regex  # type: ignore[import-untyped,unused-ignore]
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 from pydantic import BaseModel, Field
 

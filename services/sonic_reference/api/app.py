@@ -30,6 +30,7 @@ from sonic_reference.api.dispatch import Dispatcher
 from sonic_reference.api.events import Speaker, error_event, sse
 from sonic_reference.api.library import Library
 from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.api.recordings import Recordings
 from sonic_reference.api.schema import (
     DEFAULT_VERSION,
     STRUCTURED_ERRORS,
@@ -143,8 +144,13 @@ def connection_version(connection: HTTPConnection) -> str:
     return parse_version(asked)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body. Raises ApiError 413 over the limit (bytes), 408 when it does not come."""
+async def read_body(
+    request: Request, limit: int, take: Callable[[int], None] | None = None
+) -> bytes:
+    """Return the body; ``take`` is asked before each part of it, with its bytes.
+
+    Raises ApiError 413 over the limit (bytes), 408 when it does not come, and what ``take`` does.
+    """
     too_large = ApiError(
         413, "request_too_large", "Request too large", f"The body is larger than {limit} bytes",
         {"Connection": "close"},
@@ -156,6 +162,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
+                if take:
+                    take(len(part))
                 body += part
                 if len(body) > limit:
                     raise too_large
@@ -181,6 +189,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.credentials)
+        self.recordings = Recordings()
 
 
 def create_app(site: Site) -> ASGIApp:
@@ -245,21 +254,24 @@ def create_app(site: Site) -> ASGIApp:
     async def stt(request: Request) -> Response:
         parse_version(request.headers.get("cartesia-version"))
         await site.credentials.check(request, "stt")
-        body = await read_body(request, site.max_audio_bytes)
-        wanted, content, with_words = await read_recording(request, body)
-        if "encoding" in request.query_params:
-            job, sound = wanted.job(request.state.request_id, interim=False), content
-        else:
-            sound = await asyncio.to_thread(_read_audio, content)
-            wanted = wanted.model_copy(
-                update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
-            )
-            job = wanted.job(request.state.request_id, interim=False)
-        gone = asyncio.create_task(disconnected(request.receive))
-        try:
-            said = await _unless(gone, transcribe(dispatcher, job, sound))
-        finally:
-            gone.cancel()
+        async with site.recordings.receive() as recording:
+            body = await read_body(request, site.max_audio_bytes, recording.take)
+            wanted, content, with_words = await read_recording(request, body)
+            del body
+            if "encoding" in request.query_params:
+                job, sound = wanted.job(request.state.request_id, interim=False), content
+            else:
+                sound = await recording.decode(content)
+                wanted = wanted.model_copy(
+                    update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
+                )
+                job = wanted.job(request.state.request_id, interim=False)
+            del content
+            gone = asyncio.create_task(disconnected(request.receive))
+            try:
+                said = await _unless(gone, transcribe(dispatcher, job, sound))
+            finally:
+                gone.cancel()
         if not with_words:
             del said["words"]
         seconds = len(sound) / protocol.SAMPLE_BYTES[job.encoding] / job.sample_rate
@@ -399,13 +411,6 @@ async def _unless(gone: asyncio.Task[None], work: Awaitable[Result]) -> Result:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-
-
-def _read_audio(content: bytes) -> bytes:
-    # Loads libraries that a pod which nobody sends recordings to does without.
-    from sonic_reference.api.recordings import read_audio
-
-    return read_audio(content)
 
 
 def _unexpected() -> ApiError:
