@@ -51,7 +51,7 @@ def sound(
         resampler = av.AudioResampler(format=kind, layout=layout, rate=rate)
         for second in range(seconds):
             frame = av.AudioFrame.from_ndarray(
-                np.tile(tone.astype("f4"), (channels, 1)), format="fltp", layout=layout
+                np.repeat(tone.astype("f4"), channels).reshape(1, -1), format="flt", layout=layout
             )
             frame.sample_rate, frame.pts = rate, second * rate
             frame.time_base = Fraction(1, rate)

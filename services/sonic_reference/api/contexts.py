@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sonic_reference import tags
 from sonic_reference.api.dispatch import Dispatcher, NothingToSayError
 from sonic_reference.api.events import Fields, Speaker, error_event
 from sonic_reference.api.library import Library
@@ -30,6 +30,7 @@ from sonic_reference.api.schema import (
 )
 from sonic_reference.api.sessions import SEND_TIMEOUT_S, Sessions
 from sonic_reference.errors import ApiError
+from sonic_reference.sentences import complete
 from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -38,19 +39,6 @@ DEFAULT_DELAY_MS = 3000
 # A context that nobody adds to for that long is over.
 IDLE_S = 60.0
 MAX_CONTEXTS = 256
-# The end of a sentence: a mark with what closes it, then space or the text's end; a figure before a
-# full stop at the end may go on.
-STOPS = "\u3002\uff01\uff1f"  # the marks of Chinese and Japanese, which need no space after them
-SENTENCE_END = re.compile(rf"[.!?\u2026{STOPS}]+[\"'\u201d\u2019)\]]*(?=\s|$)|\n+|[{STOPS}]")
-UNSURE_END = re.compile(r"\d\.$")
-
-
-def complete(text: str) -> int:
-    """Return how much of a growing text is whole sentences, in characters."""
-    ends = [found.end() for found in SENTENCE_END.finditer(text)]
-    if ends and ends[-1] == len(text) and UNSURE_END.search(text):
-        ends.pop()
-    return ends[-1] if ends else 0
 
 
 class Context:
@@ -60,6 +48,8 @@ class Context:
         self._session = session
         self._request = request
         self._text = ""
+        # Tags of what was spoken that hold for what follows.
+        self._tags = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
         # Text to speak with when it was asked for; a flush's number; None at the end.
@@ -84,10 +74,12 @@ class Context:
         self._text += request.transcript
         delay_ms = self._request.max_buffer_delay_ms
         delay_ms = DEFAULT_DELAY_MS if delay_ms is None else delay_ms
-        if not request.more or request.flush or delay_ms == 0:
+        if not request.more or request.flush:
             self._speak(len(self._text))
+        elif delay_ms == 0:
+            self._speak(tags.begun(self._text))
         else:
-            self._speak(complete(self._text))
+            self._speak(complete(self._text, self._request.language or "en"))
         if request.flush:
             self._flushes += 1
             self._work.put_nowait(self._flushes)
@@ -96,7 +88,9 @@ class Context:
             self._work.put_nowait(None)
         elif self._text.strip() and self._delay is None:
             loop = asyncio.get_running_loop()
-            self._delay = loop.call_later(delay_ms / 1000, lambda: self._speak(len(self._text)))
+            self._delay = loop.call_later(
+                delay_ms / 1000, lambda: self._speak(tags.begun(self._text))
+            )
 
     async def cancel(self) -> None:
         """Stop at once; nothing more is said of it."""
@@ -110,8 +104,9 @@ class Context:
         if self._delay:
             self._delay.cancel()
             self._delay = None
-        ready, self._text = self._text[:size], self._text[size:]
-        if ready.strip():
+        ready, self._text = self._tags + self._text[:size], self._text[size:]
+        self._tags = tags.in_force(ready)
+        if tags.says_something(ready):
             self._work.put_nowait((ready, self._first_at))
             self._first_at = time.monotonic()
 

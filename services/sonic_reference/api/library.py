@@ -29,7 +29,7 @@ from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
 
-from sonic_reference import protocol
+from sonic_reference import protocol, tags
 from sonic_reference.artifacts.catalogue import DictionaryFile
 from sonic_reference.dictionary import Aliases, Item
 from sonic_reference.errors import ApiError
@@ -109,8 +109,13 @@ class Shelf:
         else:
             self._ready.move_to_end(key)
         if len(text) <= QUICK:
-            return aliases.apply(text)
-        return await asyncio.to_thread(aliases.apply, text)
+            return _said(aliases, text)
+        return await asyncio.to_thread(_said, aliases, text)
+
+
+def _said(aliases: Aliases, text: str) -> str:
+    """Return a text as a dictionary wants it said; its tags stay as they are."""
+    return "".join(aliases.apply(part) if plain else part for part, plain in tags.split(text))
 
 
 class Library:
