@@ -27,7 +27,10 @@ _TAG = re.compile(
 )
 _SPELLED = re.compile(r"<\s*spell\b[^<>]{0,100}>.*?<\s*/\s*spell\s*>", re.IGNORECASE | re.DOTALL)
 # The beginning of a tag at the end of a text; its name may be cut off anywhere.
-_BEGUN = re.compile(r"<\s*(?:/\s*)?([a-z]{0,7})(?:[^<>a-z][^<>]{0,100})?\Z", re.IGNORECASE)
+_BEGUN = re.compile(
+    r"<\s*(?:/\s*)?(?:(?:break|spell|speed|volume|emotion)\b[^<>]{0,100}|([a-z]{0,7}))\Z",
+    re.IGNORECASE,
+)
 _NAMES = ("break", "spell", "speed", "volume", "emotion")
 # Quotation marks of any kind: writing programs make them round.
 _QUOTE = "\"'\u201c\u201d\u2018\u2019"
@@ -175,7 +178,7 @@ def begun(text: str) -> int:
     if spelling is not None:
         return spelling
     tag = _BEGUN.search(text)
-    if tag and any(name.startswith(tag.group(1).lower()) for name in _NAMES):
+    if tag and any(name.startswith((tag.group(1) or "").lower()) for name in _NAMES):
         return tag.start()
     return len(text)
 
