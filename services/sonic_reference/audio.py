@@ -93,7 +93,8 @@ class Encoder:
 
     def __init__(self, output: OutputFormat, source_rate: int, volume: float = 1.0) -> None:
         self._output = output
-        self._gain = np.float32(volume / 32768.0)
+        # A factor of what the engine made; it may change between two calls of feed.
+        self.volume = volume
         self._resampler: soxr.ResampleStream | None = None
         if output.sample_rate != source_rate:
             self._resampler = soxr.ResampleStream(
@@ -114,7 +115,8 @@ class Encoder:
 
     def feed(self, pcm: bytes) -> bytes:
         """Return what can be sent after these samples; may be empty."""
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) * self._gain
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+        samples *= np.float32(self.volume / 32768.0)
         return self._pass(samples, last=False)
 
     def finish(self) -> bytes:

@@ -1,13 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pronunciation: texts that are to be said as something else."""
+"""Pronunciation: texts that are to be said as something else.
+
+A text is found as whole words only. Words end where Unicode's rules say (Unicode Standard Annex
+29): a combining mark belongs to its letter, and each character of a script that is written without
+spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) is a word of its own, so that a text is found
+inside a sentence of them.
+
+An Aho-Corasick automaton finds all texts at once, each word between two marks. The time grows with
+the length of what is read, whatever the texts are; no pattern is made of what a client sends.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from functools import lru_cache
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
+import regex  # type: ignore[import-untyped,unused-ignore]
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 from pydantic import BaseModel, Field
+
+_BOUNDARY = regex.compile(r"\b", regex.WORD | regex.VERSION1)
+# Pairs of letters that make a flag, with their marks. They are cut off first: to find out which two
+# of a long row belong together, the pattern above counts from the row's start again and again.
+_FLAG = regex.compile(r"((?:\p{Regional_Indicator}[\p{M}\p{Cf}]*+){2})", regex.VERSION1)
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}\u30fc\uff70]", regex.VERSION1)
+_KATAKANA = regex.compile(r"[\p{Katakana}\u30fc\uff70]+", regex.VERSION1)
+# Small kana and the marks of length belong to the character before them.
+_TAILS = frozenset("ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶーｧｨｩｪｫｬｭｮｯｰﾞﾟ")
+# What stands between words for a while; Unicode says that it is no character, so no text has it.
+_BETWEEN = "\U0010ffff"
+# Around each word in the end: bytes that UTF-8 never has.
+_OPEN, _CLOSE = b"\xfe", b"\xff"
+# Words that are searched at a time, at least.
+_WINDOW = 64
 
 
 class Item(BaseModel):
@@ -18,28 +45,127 @@ class Item(BaseModel):
     case_sensitive: bool | None = None
 
 
+def words(text: str) -> list[str]:
+    """Return a text cut at every boundary of words; joined, the parts are the text."""
+    pieces = _FLAG.split(text.replace(_BETWEEN, ""))
+    found = [word for piece in pieces for word in _BOUNDARY.split(piece) if word]
+    return _cut_kana(found) if _KANA.search(text) else found
+
+
+def _cut_kana(parts: Iterable[str]) -> list[str]:
+    """Cut words of katakana, too, but never before a character that belongs to another."""
+    found: list[str] = []
+    for part in parts:
+        for one in part if _KATAKANA.fullmatch(part) else (part,):
+            if one in _TAILS and found:
+                found[-1] += one
+            else:
+                found.append(one)
+    return found
+
+
+class _Match(NamedTuple):
+    """A text that was found: which words of the whole they are, and what is said instead."""
+
+    start: int
+    end: int
+    alias: str
+
+
+class _Finder:
+    """Finds texts, all with their case or all without."""
+
+    def __init__(self, items: Sequence[Item], *, with_case: bool) -> None:
+        self._with_case = with_case
+        cut = [words(item.text) for item in items]
+        aliases = {self.mark(parts): item.alias for parts, item in zip(cut, items, strict=True)}
+        self.longest = max(map(len, cut))
+        self.size = sum(map(len, aliases))
+        self.aliases = list(aliases.values())
+        self._automaton = BytesAhoCorasick(list(aliases), matchkind=MatchKind.LeftmostLongest)
+
+    def mark(self, parts: Sequence[str]) -> bytes:
+        """Return words as they are searched: in their usual form, each between the two bytes."""
+        text = _BETWEEN.join(parts)
+        text = unicodedata.normalize("NFC", text if self._with_case else text.casefold())
+        # Halves of a pair are no characters; what stands for them does no harm.
+        marked = text.encode("utf-8", "replace").replace(_BETWEEN.encode(), _CLOSE + _OPEN)
+        return _OPEN + marked + _CLOSE
+
+    def find(self, marked: bytes) -> list[tuple[int, int, int]]:
+        """Return number, start and end of what is found: from left to right, the longest first."""
+        return self._automaton.find_matches_as_indexes(marked)
+
+
+class _Search:
+    """One finder's way through one text."""
+
+    def __init__(self, finder: _Finder, parts: Sequence[str]) -> None:
+        self._finder = finder
+        self._marked = finder.mark(parts)
+        sizes = (len(part) + 1 for part in self._marked.split(_CLOSE)[:-1])
+        self._places = list(accumulate(sizes, initial=0))
+        self._words: Mapping[int, int] = {at: word for word, at in enumerate(self._places)}
+        self._ahead: Iterator[_Match] = iter(())
+        self._next: _Match | None = None
+        self._searched = 0
+
+    def first(self, start: int) -> _Match | None:
+        """Return the first match from this word on; never asked for an earlier word again."""
+        while self._next and self._next.start < start:
+            if self._next.end > start:
+                # Another finder's match ends inside this one: what comes after it may not hold.
+                self._ahead = iter(())
+                self._searched = start
+            self._next = next(self._ahead, None)
+        while not self._next and max(self._searched, start) < len(self._places) - 1:
+            self._ahead = self._look(max(self._searched, start))
+            self._next = next(self._ahead, None)
+        return self._next
+
+    def _look(self, start: int) -> Iterator[_Match]:
+        """Yield what begins in the next words; it may end after them."""
+        last = len(self._places) - 1
+        reach = max(_WINDOW, self._finder.longest)
+        stop = min(start + reach, last)
+        begin, end = self._places[start], self._places[min(stop + reach, last)]
+        self._searched = stop
+        for number, found, found_end in self._finder.find(self._marked[begin:end]):
+            first, after = self._words[begin + found], self._words[begin + found_end]
+            if first >= stop:
+                return
+            self._searched = max(stop, after)
+            yield _Match(first, after, self._finder.aliases[number])
+
+
+class Aliases:
+    """A dictionary that is ready to be used; ``size`` is a measure of the memory that it takes."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        kinds = {
+            with_case: [item for item in items if bool(item.case_sensitive) == with_case]
+            for with_case in (True, False)
+        }
+        self._finders = [_Finder(some, with_case=kind) for kind, some in kinds.items() if some]
+        self.size = sum(finder.size for finder in self._finders)
+
+    def apply(self, text: str) -> str:
+        """Return a text with every item's text replaced by its alias.
+
+        Where several fit, the one that begins first counts, then the longest, then the one that is
+        found with its case.
+        """
+        parts = words(text)
+        searches = [_Search(finder, parts) for finder in self._finders]
+        said: list[str] = []
+        at = 0
+        while found := [match for search in searches if (match := search.first(at))]:
+            best = min(found, key=lambda match: (match.start, -match.end))
+            said += [*parts[at : best.start], best.alias]
+            at = best.end
+        return "".join([*said, *parts[at:]])
+
+
 def say(items: Sequence[Item], text: str) -> str:
-    """Return the text with every item's text replaced by its alias; longest texts first."""
-    if not items:
-        return text
-    aliases = {
-        item.text if item.case_sensitive else item.text.lower(): item.alias for item in items
-    }
-
-    def alias(found: re.Match[str]) -> str:
-        said = found.group()
-        return aliases.get(said, aliases.get(said.lower(), said))
-
-    texts = tuple((item.text, bool(item.case_sensitive)) for item in items)
-    return _pattern(texts).sub(alias, text)
-
-
-@lru_cache(maxsize=64)
-def _pattern(texts: tuple[tuple[str, bool], ...]) -> re.Pattern[str]:
-    """Return what finds any of these texts as whole words, each with case or without."""
-    longest_first = sorted(texts, key=lambda text: -len(text[0]))
-    found = "|".join(
-        re.escape(text) if with_case else f"(?i:{re.escape(text)})"
-        for text, with_case in longest_first
-    )
-    return re.compile(rf"(?<!\w)(?:{found})(?!\w)")
+    """Return a text as these items want it said; see :meth:`Aliases.apply`."""
+    return Aliases(items).apply(text)

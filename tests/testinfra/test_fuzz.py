@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubernetes import client
+from kubernetes import client, stream
 
 pytest.register_assert_rewrite("tests.fuzz")
 
-from tests.fuzz import FuzzTests, complaints  # noqa: E402
+from tests.fuzz import FuzzTests, complaints, resident_peak  # noqa: E402
 from tests.sites import Site  # noqa: E402
 
 pytestmark = pytest.mark.soak
 STACK = "cartesia"
+# Seconds between two looks at the memory.
+LOOK_S = 2.0
 
 
 def containers(core: client.CoreV1Api) -> dict[str, int]:
@@ -30,6 +34,35 @@ def containers(core: client.CoreV1Api) -> dict[str, int]:
 def before(core: client.CoreV1Api) -> dict[str, int]:
     """The restarts before."""
     return containers(core)
+
+
+@pytest.fixture(scope="module")
+def peak(core: client.CoreV1Api) -> Callable[[], int]:
+    """How the most memory is known that a process of the API's pods has taken (bytes)."""
+    asked = 0.0
+    most = 0
+
+    def found() -> int:
+        nonlocal asked, most
+        # A look takes longer than a case.
+        if time.monotonic() - asked > LOOK_S:
+            asked = time.monotonic()
+            pods = core.list_namespaced_pod(
+                STACK, label_selector="app.kubernetes.io/component=api"
+            ).items
+            said = [
+                stream.stream(
+                    core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
+                    command=["sh", "-c", "cat /proc/[0-9]*/status"],
+                    stdout=True, stderr=False, stdin=False, tty=False,
+                )
+                for pod in pods
+                if not pod.metadata.deletion_timestamp
+            ]  # fmt: skip
+            most = max(resident_peak(one) for one in said)
+        return most
+
+    return found
 
 
 @pytest.mark.usefixtures("before")

@@ -32,6 +32,7 @@ from sonic_reference.api.library import Library
 from sonic_reference.api.limits import Limits
 from sonic_reference.api.listening import Listening
 from sonic_reference.api.metrics import ApiMetrics
+from sonic_reference.api.recordings import Recordings
 from sonic_reference.api.schema import (
     DEFAULT_VERSION,
     STRUCTURED_ERRORS,
@@ -140,8 +141,13 @@ def connection_version(connection: HTTPConnection) -> str:
     return parse_version(asked)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body. Raises ApiError 413 over the limit (bytes), 408 when it does not come."""
+async def read_body(
+    request: Request, limit: int, take: Callable[[int], None] | None = None
+) -> bytes:
+    """Return the body; ``take`` is asked before each part of it, with its bytes.
+
+    Raises ApiError 413 over the limit (bytes), 408 when it does not come, and what ``take`` does.
+    """
     too_large = ApiError(
         413, "request_too_large", "Request too large", f"The body is larger than {limit} bytes",
         {"Connection": "close"},
@@ -153,6 +159,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
+                if take:
+                    take(len(part))
                 body += part
                 if len(body) > limit:
                     raise too_large
@@ -179,6 +187,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.credentials, self.limits)
+        self.recordings = Recordings()
 
 
 def create_app(site: Site) -> ASGIApp:
@@ -204,7 +213,7 @@ def create_app(site: Site) -> ASGIApp:
         parse_version(request.headers.get("cartesia-version"))
         permit = await site.credentials.check(request, "tts")
         wanted = parse_json(model, await read_body(request, site.max_body_bytes))
-        said = site.library.apply(wanted.pronunciation_dict_id, wanted.transcript)
+        said = await site.library.apply(wanted.pronunciation_dict_id, wanted.transcript)
         return wanted.model_copy(update={"transcript": said}), permit
 
     async def tts_bytes(request: Request) -> Response:
@@ -250,21 +259,24 @@ def create_app(site: Site) -> ASGIApp:
     async def stt(request: Request) -> Response:
         parse_version(request.headers.get("cartesia-version"))
         await site.credentials.check(request, "stt")
-        body = await read_body(request, site.max_audio_bytes)
-        wanted, content, with_words = await read_recording(request, body)
-        if "encoding" in request.query_params:
-            job, sound = wanted.job(request.state.request_id, interim=False), content
-        else:
-            sound = await asyncio.to_thread(_read_audio, content)
-            wanted = wanted.model_copy(
-                update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
-            )
-            job = wanted.job(request.state.request_id, interim=False)
-        gone = asyncio.create_task(disconnected(request.receive))
-        try:
-            said = await _unless(gone, transcribe(dispatcher, job, sound))
-        finally:
-            gone.cancel()
+        async with site.recordings.receive() as recording:
+            body = await read_body(request, site.max_audio_bytes, recording.take)
+            wanted, content, with_words = await read_recording(request, body)
+            del body
+            if "encoding" in request.query_params:
+                job, sound = wanted.job(request.state.request_id, interim=False), content
+            else:
+                sound = await recording.decode(content)
+                wanted = wanted.model_copy(
+                    update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
+                )
+                job = wanted.job(request.state.request_id, interim=False)
+            del content
+            gone = asyncio.create_task(disconnected(request.receive))
+            try:
+                said = await _unless(gone, transcribe(dispatcher, job, sound))
+            finally:
+                gone.cancel()
         if not with_words:
             del said["words"]
         seconds = len(sound) / protocol.SAMPLE_BYTES[job.encoding] / job.sample_rate
@@ -403,13 +415,6 @@ async def _unless(gone: asyncio.Task[None], work: Awaitable[Result]) -> Result:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-
-
-def _read_audio(content: bytes) -> bytes:
-    # Loads libraries that a pod which nobody sends recordings to does without.
-    from sonic_reference.api.recordings import read_audio
-
-    return read_audio(content)
 
 
 def _unexpected() -> ApiError:

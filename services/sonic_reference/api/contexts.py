@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sonic_reference import tags
 from sonic_reference.api.credentials import Permit
 from sonic_reference.api.dispatch import Dispatcher, NothingToSayError
 from sonic_reference.api.ended import End, EndedContexts
@@ -37,6 +37,7 @@ from sonic_reference.api.schema import (
 )
 from sonic_reference.api.sessions import POLICY, SEND_TIMEOUT_S, Sessions, stopped
 from sonic_reference.errors import ApiError
+from sonic_reference.sentences import complete
 from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -45,19 +46,6 @@ DEFAULT_DELAY_MS = 3000
 # A context that nobody adds to for that long is over.
 IDLE_S = 60.0
 MAX_CONTEXTS = 256
-# The end of a sentence: a mark with what closes it, then space or the text's end; a figure before a
-# full stop at the end may go on.
-STOPS = "\u3002\uff01\uff1f"  # the marks of Chinese and Japanese, which need no space after them
-SENTENCE_END = re.compile(rf"[.!?\u2026{STOPS}]+[\"'\u201d\u2019)\]]*(?=\s|$)|\n+|[{STOPS}]")
-UNSURE_END = re.compile(r"\d\.$")
-
-
-def complete(text: str) -> int:
-    """Return how much of a growing text is whole sentences, in characters."""
-    ends = [found.end() for found in SENTENCE_END.finditer(text)]
-    if ends and ends[-1] == len(text) and UNSURE_END.search(text):
-        ends.pop()
-    return ends[-1] if ends else 0
 
 
 class Context:
@@ -67,6 +55,8 @@ class Context:
         self._session = session
         self._request = request
         self._text = ""
+        # Tags of what was spoken that hold for what follows.
+        self._tags = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
         self._meter = Meter(session.limits.context_bytes, session.meter)
@@ -103,10 +93,12 @@ class Context:
         self._text += request.transcript
         delay_ms = self._request.max_buffer_delay_ms
         delay_ms = DEFAULT_DELAY_MS if delay_ms is None else delay_ms
-        if not request.more or request.flush or delay_ms == 0:
+        if not request.more or request.flush:
             self._speak(len(self._text))
+        elif delay_ms == 0:
+            self._speak(tags.begun(self._text))
         else:
-            self._speak(complete(self._text))
+            self._speak(complete(self._text, self._request.language or "en"))
         if request.flush:
             self._flushes += 1
             self._meter.take(MESSAGE_BYTES)
@@ -117,7 +109,9 @@ class Context:
             self._work.put_nowait(None)
         elif self._text.strip() and self._delay is None:
             loop = asyncio.get_running_loop()
-            self._delay = loop.call_later(delay_ms / 1000, lambda: self._speak(len(self._text)))
+            self._delay = loop.call_later(
+                delay_ms / 1000, lambda: self._speak(tags.begun(self._text))
+            )
 
     async def cancel(self) -> None:
         """Stop at once; nothing more is said of it."""
@@ -156,9 +150,11 @@ class Context:
         if self._delay:
             self._delay.cancel()
             self._delay = None
-        ready, self._text = self._text[:size], self._text[size:]
-        count = len(ready.encode())
-        if ready.strip():
+        text, self._text = self._text[:size], self._text[size:]
+        count = len(text.encode())
+        ready = self._tags + text
+        self._tags = tags.in_force(ready)
+        if tags.says_something(ready):
             self._meter.take(MESSAGE_BYTES)
             self._work.put_nowait((ready, self._first_at, count + MESSAGE_BYTES))
             self._first_at = time.monotonic()
@@ -205,7 +201,7 @@ class Context:
     async def _spoken(
         self, speaker: Speaker, text: str, asked: float
     ) -> AsyncGenerator[Fields, None]:
-        said = self._session.library.apply(self._request.pronunciation_dict_id, text)
+        said = await self._session.library.apply(self._request.pronunciation_dict_id, text)
         job = self._request.job(self._session.request_id, self._session.voices, said)
         try:
             async with aclosing(speaker.speak(job, asked)) as events:
@@ -359,7 +355,7 @@ class Session:
             self._ended.note(wanted.context_id, "failed", unfinished=bool(wanted.more))
             raise
         self.dispatcher.roster.resolve("tts", wanted.model_id)
-        self.library.apply(wanted.pronunciation_dict_id, "")
+        await self.library.apply(wanted.pronunciation_dict_id, "")
         context = self._contexts[wanted.context_id] = Context(self, wanted)
         self._sessions.work += 1
         return context

@@ -4,6 +4,10 @@
 The former are in a key-value store of NATS JetStream: what a client was told to be made is stored.
 Each API pod holds all of them in memory, too, and watches the store. A NATS server that comes back
 without its store gets from the pods what they hold.
+
+Of a dictionary that was deleted the store keeps a note for an hour, so that no pod that was cut off
+brings it back; of such notes there is a limited number. A pod that was cut off for longer takes the
+store's word for what there is.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -23,14 +29,27 @@ from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
 
-from sonic_reference import protocol
+from sonic_reference import protocol, tags
 from sonic_reference.artifacts.catalogue import DictionaryFile
-from sonic_reference.dictionary import Item, say
+from sonic_reference.dictionary import Aliases, Item
 from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
 
 MAX_DICTIONARIES = 1000
+# Bytes of memory that all dictionaries of clients may take.
+MAX_MEMORY = 64 * 1024 * 1024
+# What an item takes beside its texts, measured.
+ITEM_MEMORY = 800
+# Seconds that a deleted dictionary is remembered, and how many are at most.
+REMEMBERED_S = 3600.0
+MAX_REMEMBERED = 1000
+# Bytes of texts in dictionaries that are kept ready to be used; each takes about twelve in memory.
+MAX_READY = 2 * 1024 * 1024
+# Characters of a text that is said while everybody else waits; that takes far less than 1 ms.
+QUICK = 200
+# Characters of a text with its aliases.
+MAX_SAID = 100_000
 STORE_TIMEOUT_S = 3.0
 WATCH_S = 1.0
 # After that a store that broke is opened again.
@@ -49,6 +68,12 @@ class Dictionary(BaseModel):
     deleted: bool = False
     delivered: bool = False
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that it takes, about."""
+        texts = sum(sys.getsizeof(item.text) + sys.getsizeof(item.alias) for item in self.items)
+        return texts + ITEM_MEMORY * (1 + len(self.items))
+
     def public(self) -> dict[str, object]:
         """Return it as the API shows it."""
         return {
@@ -61,6 +86,38 @@ class Dictionary(BaseModel):
         }
 
 
+class Shelf:
+    """The dictionaries that were used last, ready to be used."""
+
+    def __init__(self) -> None:
+        self._ready: OrderedDict[tuple[str, float, str], Aliases] = OrderedDict()
+
+    async def say(self, entry: Dictionary, text: str) -> str:
+        """Return a text as a dictionary wants it said.
+
+        What may take long is done in a thread: others are served in the meantime.
+        """
+        key = (entry.id, entry.changed, entry.created_at)
+        aliases = self._ready.get(key)
+        if aliases is None:
+            aliases = await asyncio.to_thread(Aliases, entry.items)
+            self._ready[key] = aliases
+            while (
+                len(self._ready) > 1 and sum(one.size for one in self._ready.values()) > MAX_READY
+            ):
+                self._ready.popitem(last=False)
+        else:
+            self._ready.move_to_end(key)
+        if len(text) <= QUICK:
+            return _said(aliases, text)
+        return await asyncio.to_thread(_said, aliases, text)
+
+
+def _said(aliases: Aliases, text: str) -> str:
+    """Return a text as a dictionary wants it said; its tags stay as they are."""
+    return "".join(aliases.apply(part) if plain else part for part, plain in tags.split(text))
+
+
 class Library:
     """All dictionaries of the site, as far as this pod has heard.
 
@@ -70,8 +127,12 @@ class Library:
     def __init__(self, replicas: int = 1) -> None:
         self._replicas = replicas
         self._known: dict[str, Dictionary] = {}
+        self._memory: dict[str, int] = {}
         self._delivered: dict[str, Dictionary] = {}
+        self._shelf = Shelf()
         self._store: KeyValue | None = None
+        # When the store was last followed; monotonic seconds.
+        self._followed = time.monotonic()
         self._following: asyncio.Task[None] | None = None
         self._current = asyncio.Event()
 
@@ -130,31 +191,56 @@ class Library:
             created_at=datetime.now(UTC).isoformat(),
             changed=time.time(),
         )
+        self._check_room(made)
         await self._put(made)
         return made
 
     async def update(self, known: Dictionary, **changes: object) -> Dictionary:
         """Change a dictionary.
 
-        Raises ApiError 403 for one that came as an artifact, 503 while it cannot be stored.
+        Raises ApiError 403 for one that came as an artifact, 400 when the site's dictionaries get
+        too large, 503 while it cannot be stored.
         """
         if known.delivered:
             message = "This dictionary comes with the site's artifacts; it cannot be changed here"
             raise ApiError(403, "forbidden", "Forbidden", message)
         made = known.model_copy(update={"changed": time.time(), **changes})
+        if not made.deleted:
+            self._check_room(made)
         await self._put(made)
         return made
 
-    def apply(self, name: str | None, text: str) -> str:
-        """Return a text as a dictionary wants it said. Raises ApiError 400 for an unknown one."""
+    async def delete(self, known: Dictionary) -> None:
+        """Delete a dictionary. Raises ApiError 403, 503 as update."""
+        await self.update(known, deleted=True, items=[], name="")
+
+    async def apply(self, name: str | None, text: str) -> str:
+        """Return a text as a dictionary wants it said.
+
+        Raises ApiError 400 for an unknown one, and for a text that gets too long.
+        """
         if not name:
             return text
         try:
-            return say(self.get(name).items, text)
+            known = self.get(name)
         except ApiError as error:
-            raise ApiError(
-                400, "invalid_request", "Invalid request", f"pronunciation_dict_id: {error.message}"
-            ) from None
+            raise _bad_dictionary(error.message) from None
+        if not (text and known.items):
+            return text
+        said = await self._shelf.say(known, text)
+        if len(said) > MAX_SAID:
+            raise _bad_dictionary(f"with its aliases the text has more than {MAX_SAID} characters")
+        return said
+
+    def _check_room(self, entry: Dictionary) -> None:
+        """Raise ApiError 400 when all dictionaries with this one take too much memory."""
+        others = sum(self._memory.values()) - self._memory.get(entry.id, 0)
+        if others + entry.memory > MAX_MEMORY:
+            message = (
+                f"The site's pronunciation dictionaries would take more than {MAX_MEMORY} bytes of "
+                "memory; delete some, or make this one smaller"
+            )
+            raise ApiError(400, "invalid_request", "Invalid request", message)
 
     async def _put(self, entry: Dictionary) -> None:
         """Store a dictionary, then know it. Raises ApiError 503."""
@@ -173,8 +259,29 @@ class Library:
         known = self._known.get(entry.id)
         if known is None or entry.changed > known.changed:
             self._known[entry.id] = entry
+            self._memory[entry.id] = entry.memory
             return True
         return False
+
+    def _forget(self) -> list[str]:
+        """Forget what was deleted long ago, or too much of; returns the ids."""
+        deleted = sorted(
+            (one for one in self._known.values() if one.deleted),
+            key=lambda one: one.changed,
+            reverse=True,
+        )
+        oldest = time.time() - REMEMBERED_S
+        gone = [
+            one.id
+            for number, one in enumerate(deleted)
+            if number >= MAX_REMEMBERED or one.changed < oldest
+        ]
+        self._drop(gone)
+        return gone
+
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            del self._known[name], self._memory[name]
 
     async def _follow(self, client: Client) -> None:
         """Keep the store open and hear of changes, through every loss of the connection."""
@@ -219,19 +326,40 @@ class Library:
                 if found := _read(entry):
                     stored[found.id] = found.changed
                     self._note(found)
+            if stored and time.monotonic() - self._followed > REMEMBERED_S:
+                # What was deleted meanwhile is remembered no more.
+                self._drop([name for name in self._known if name not in stored])
+            await self._prune(client, stored)
             for known in list(self._known.values()):
                 if stored.get(known.id, 0) < known.changed:
                     await store.put(known.id, known.model_dump_json().encode())
             self._store = store
             self._current.set()
             while client.is_connected and client.stats["reconnects"] == reconnects:
+                self._followed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     entry = await watcher.updates(timeout=WATCH_S)
                     if entry and (found := _read(entry)):
                         self._note(found)
+                await self._prune(client)
         finally:
             with contextlib.suppress(*FAILURES):
                 await watcher.stop()
+
+    async def _prune(self, client: Client, stored: Iterable[str] | None = None) -> None:
+        """Remove from the store what is to be forgotten, without a trace.
+
+        What cannot be removed now is removed by the next pod that starts.
+        """
+        gone = [name for name in self._forget() if stored is None or name in stored]
+        stream = client.jetstream(timeout=STORE_TIMEOUT_S)
+        try:
+            for name in gone:
+                await stream.purge_stream(
+                    f"KV_{protocol.DICTIONARIES}", subject=f"$KV.{protocol.DICTIONARIES}.{name}"
+                )
+        except FAILURES as error:
+            log.warning("deleted dictionaries stay in the store: %s", _named(error))
 
 
 def _read(entry: KeyValue.Entry) -> Dictionary | None:
@@ -240,6 +368,10 @@ def _read(entry: KeyValue.Entry) -> Dictionary | None:
     except ValidationError:
         log.warning("the stored dictionary %s cannot be read", entry.key)
         return None
+
+
+def _bad_dictionary(why: str) -> ApiError:
+    return ApiError(400, "invalid_request", "Invalid request", f"pronunciation_dict_id: {why}")
 
 
 def _unavailable(why: str) -> NoReturn:

@@ -141,7 +141,7 @@ def routes(
 
     async def delete_dictionary(request: Request) -> Response:
         await admit(request)
-        await library.update(library.get(request.path_params["id"]), deleted=True, items=[])
+        await library.delete(library.get(request.path_params["id"]))
         return Response(status_code=204)
 
     async def create_token(request: Request) -> Response:

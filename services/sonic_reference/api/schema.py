@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from sonic_reference import tags
 from sonic_reference.api.credentials import LONGEST_S
 from sonic_reference.artifacts.catalogue import MAX_ITEMS
 from sonic_reference.dictionary import Item
@@ -149,8 +150,8 @@ class SpeechRequest(SpeechFields):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.transcript.strip():
-            raise ValueError("transcript is empty")
+        if not tags.says_something(self.transcript):
+            raise ValueError("transcript is empty or contains only punctuation")
         return self
 
 

@@ -19,12 +19,15 @@ from sonic_reference.worker.engine import Block, EngineError, Mark, Utterance
 
 CHILD = Path(__file__).with_name("espeak_child.py")
 WORDS_A_MINUTE = 175
-# Public language codes that eSpeak NG knows by another name.
-LANGUAGES = {"en": "en-us", "zh": "cmn", "no": "nb", "tl": "en-us", "pt": "pt-br"}
+# What the public API means by a language without a region; eSpeak NG's own choice is another.
+LANGUAGES = {"en": "en-us", "pt": "pt-br"}
 
 
 def voice_name(utterance: Utterance, voice: Voice | None) -> str:
-    """Return the eSpeak NG voice for an utterance: the same voice id, always the same voice."""
+    """Return the eSpeak NG voice for an utterance: the same voice id, always the same voice.
+
+    The process takes the nearest language that eSpeak NG has: of de-AT that is de.
+    """
     language = utterance.language.lower().replace("_", "-")
     if voice:
         variant = voice.variant
@@ -35,8 +38,19 @@ def voice_name(utterance: Utterance, voice: Voice | None) -> str:
 
 
 def spoken_text(text: str) -> str:
-    """Return text without control characters and lone surrogates."""
-    clean = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+    """Return text without control characters, lone surrogates and what only typesetters need.
+
+    Such are soft hyphens and marks of direction: they do not end a word. The joiners inside words
+    of some scripts (and of emoji) stay.
+    """
+    clean = ""
+    for c in text:
+        if c.isprintable() or c in "\n\t\u200c\u200d":
+            clean += c
+        elif c not in "\u00ad\u061c\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff" and not (
+            "\u202a" <= c <= "\u202e" or "\u2066" <= c <= "\u2069"
+        ):
+            clean += " "
     return clean.encode("utf-8", "ignore").decode()
 
 

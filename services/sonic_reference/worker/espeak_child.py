@@ -4,6 +4,9 @@
 The library keeps its state in globals, so parallel streams need processes. Run as a script with the
 standard library only, so that it starts fast and stays small.
 
+A voice is a language as a BCP 47 tag in small letters, and after a plus sign the variant. Where
+eSpeak NG does not have a language's region, the language without it is spoken.
+
 Standard input: one JSON object a line ``{"text", "voice", "rate", "pitch", "pitch_range",
 "marks"}``; an empty line asks for the utterance in progress to end early. Standard output: frames
 of a type byte, a 32-bit big-endian length and the content: ``R`` ready (sample rate, 32 bit), ``A``
@@ -36,6 +39,11 @@ PARAMETER_PITCH = 3
 PARAMETER_RANGE = 4
 POS_CHARACTER = 1
 EE_OK = 0
+# Languages that eSpeak NG knows by another name. It has no Tagalog: that is spoken as English is.
+NAMES = {
+    "zh": "cmn", "zh-hk": "yue", "zh-mo": "yue", "zh-yue": "yue", "no": "nb", "nn": "nb",
+    "tl": "en-us", "fil": "en-us", "iw": "he", "in": "id",
+}  # fmt: skip
 
 
 class Event(ctypes.Structure):
@@ -56,8 +64,17 @@ class Event(ctypes.Structure):
 SynthCallback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event)
 )
-# What the utterance in progress asked for; the library's callback has no place for it.
-wants_marks = False
+
+
+class Utterance:
+    """The utterance in progress; the library's callback has no place for it."""
+
+    wants_marks = False
+    # What came before anything was said; None since then.
+    silence: list[bytes] | None = None
+
+
+current = Utterance()
 
 
 def send(kind: bytes, content: bytes = b"") -> None:
@@ -86,22 +103,52 @@ def marks(events: ctypes._Pointer[Event]) -> list[tuple[str, int | str, int]]:
     return found
 
 
+def says_something(events: ctypes._Pointer[Event]) -> bool:
+    """Return whether a list of events has a word or a phoneme."""
+    index = 0
+    while events[index].type != EVENT_END_OF_LIST:
+        event = events[index]
+        if event.type == EVENT_WORD or (event.type == EVENT_PHONEME and event.string):
+            return True
+        index += 1
+    return False
+
+
 def on_audio(
     samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[Event]
 ) -> int:
-    """Take the next samples from the library; returns 1 to end the utterance."""
+    """Take the next samples from the library; returns 1 to end the utterance.
+
+    Of a text of which nothing can be said the library makes a moment's silence: nothing is sent.
+    """
     if asked_to_stop():
         return 1
-    if wants_marks and (found := marks(events)):
+    if current.wants_marks and (found := marks(events)):
         send(b"M", json.dumps(found).encode())
-    if samples and count > 0:
-        send(b"A", ctypes.string_at(samples, count * 2))
+    audio = ctypes.string_at(samples, count * 2) if samples and count > 0 else b""
+    if current.silence is not None:
+        current.silence.append(audio)
+        if not says_something(events):
+            return 0
+        audio, current.silence = b"".join(current.silence), None
+    if audio:
+        send(b"A", audio)
     return 0
+
+
+def choose_voice(library: ctypes.CDLL, name: str) -> bool:
+    """Choose a voice, or that of the nearest language; returns whether there is one."""
+    language, _plus, variant = name.partition("+")
+    while language:
+        known = NAMES.get(language, language)
+        if library.espeak_SetVoiceByName(f"{known}+{variant}".rstrip("+").encode()) == EE_OK:
+            return True
+        language = language.rpartition("-")[0]
+    return False
 
 
 def main() -> int:
     """Speak what standard input asks for, until it ends."""
-    global wants_marks  # noqa: PLW0603
     library = ctypes.CDLL(LIBRARY)
     rate = library.espeak_Initialize(
         AUDIO_OUTPUT_SYNCHRONOUS, BUFFER_MS, None, PHONEME_EVENTS_IN_IPA
@@ -120,8 +167,8 @@ def main() -> int:
         if not line.strip():
             continue
         job = json.loads(line)
-        wants_marks = job["marks"]
-        if library.espeak_SetVoiceByName(job["voice"].encode()) != EE_OK:
+        current.wants_marks, current.silence = job["marks"], []
+        if not choose_voice(library, job["voice"]):
             send(b"X", f"espeak-ng has no voice {job['voice']}".encode())
             continue
         library.espeak_SetParameter(PARAMETER_RATE, job["rate"], 0)

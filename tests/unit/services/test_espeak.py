@@ -159,6 +159,67 @@ def test_voices_and_texts() -> None:
     assert voice_name(Utterance("", "x"), None) == voice_name(Utterance("", "x"), None)
     assert len({voice_name(Utterance("", str(n)), None) for n in range(50)}) > 4
     assert spoken_text("a\0b\x1b[31m\n") == "a b [31m\n"
+    # What only typesetters see does not end a word; joiners belong to it.
+    assert spoken_text("co\u00ad\u200eop\ufeff") == "coop"
+    assert spoken_text("\u200bhello\u200b").split() == ["hello"]
+    assert spoken_text("س\u200cس स्\u200dथान") == "س\u200cس स्\u200dथान"
+
+
+# Tags as clients write them, those of GET /voices among them, and what eSpeak NG has for them.
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize(
+    ("tag", "same"),
+    [
+        *((locale, language) for language, locale in voices.LOCALES.items()),
+        *(("DE_at", "de"), ("fr-CA", "fr"), ("es-MX", "es"), ("en-IN", "en-GB")),
+        *(("zh-Hant-TW", "zh"), ("zh-HK", "yue"), ("nn-NO", "no"), ("fil-PH", "tl")),
+        *(("sr-Latn-RS", "sr"), ("iw-IL", "he"), ("de-DE-1996-x-ours", "de"), ("th-TH", "th")),
+    ],
+)
+def test_a_language_that_is_not_there_falls_back_to_its_base(tag: str, same: str) -> None:
+    async def body(batcher: Speaking) -> None:
+        async def phonemes(language: str) -> list[str]:
+            utterance = Utterance("Mama 1 2.", "a", language, marks=True)
+            return [
+                mark.text
+                async for block in batcher.speak(utterance)
+                for mark in block.marks
+                if mark.kind == "phoneme"
+            ]
+
+        assert await phonemes(tag) == await phonemes(same) != []
+
+    speak(body)
+
+
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize("tag", ["es-419", "pt-PT", "fr-BE", "en-GB"])
+def test_a_region_that_is_there_is_spoken(tag: str) -> None:
+    async def body(batcher: Speaking) -> None:
+        said = [
+            [
+                mark.text
+                async for block in batcher.speak(
+                    Utterance("Cinco, seis, neuf, nonante 71 71.", "a", language, marks=True)
+                )
+                for mark in block.marks
+                if mark.kind == "phoneme"
+            ]
+            for language in (tag, tag.partition("-")[0])
+        ]
+        assert said[0] != said[1]
+
+    speak(body)
+
+
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize("text", ["...", "…", "\u2060", "\U0001fae5", "", " "])
+def test_of_a_text_without_a_sound_there_is_no_audio(text: str) -> None:
+    async def body(batcher: Speaking) -> None:
+        assert await all_of(batcher, Utterance(text, "a")) == b""
+        assert await all_of(batcher, Utterance(TEXT, "a"))
+
+    speak(body)
 
 
 def test_gpu_devices_are_reported(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +15,15 @@ from hypothesis import strategies as st
 pytest.register_assert_rewrite("tests.fuzz")
 
 from lab.processes import KEY, Stack  # noqa: E402
-from tests.fuzz import CASES, DEADLINE_S, FuzzTests, complaints, fuzz  # noqa: E402
+from tests.fuzz import (  # noqa: E402
+    CASES,
+    DEADLINE_S,
+    MEMORY_LIMIT,
+    FuzzTests,
+    complaints,
+    fuzz,
+    resident_peak,
+)
 from tests.sites import Site  # noqa: E402
 
 
@@ -21,6 +31,19 @@ from tests.sites import Site  # noqa: E402
 def site(quiet_stack: Stack) -> Site:
     """The reference services on loopback."""
     return Site(quiet_stack.url, KEY)
+
+
+@pytest.fixture(scope="module")
+def peak(quiet_stack: Stack) -> Callable[[], int]:
+    """How the most memory is known that the API has taken since these tests began (bytes)."""
+    process = Path(f"/proc/{quiet_stack.processes['api'].pid}")
+    # Linux then counts anew; other tests may have sent far more.
+    (process / "clear_refs").write_text("5", encoding="ascii")
+
+    def most() -> int:
+        return resident_peak((process / "status").read_text(encoding="ascii"))
+
+    return most
 
 
 class TestFuzz(FuzzTests):
@@ -42,5 +65,6 @@ class TestFuzz(FuzzTests):
             assert client.get("/voices", headers={"X-API-Key": site.key}).status_code == 200
 
 
-def test_nothing_was_left_behind(quiet_stack: Stack) -> None:
+def test_nothing_was_left_behind(quiet_stack: Stack, peak: Callable[[], int]) -> None:
     assert complaints(quiet_stack.log("api"), KEY) == []
+    assert peak() < MEMORY_LIMIT

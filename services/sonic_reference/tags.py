@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tags in a transcript: break, spell, speed, volume and emotion, as Sonic-3 has them.
+
+They are those of the public API's page "SSML tags". A tag with a value that makes no sense has no
+effect, and none is ever read aloud; other text between angle brackets is text.
+
+``<break time="1s"/>`` is silence (s or ms, at most MAX_BREAK_S). ``<spell>AB12</spell>`` is said
+character by character. ``<speed ratio="1.5"/>`` (0.6 to 1.5) and ``<volume ratio="0.5"/>`` (0.5 to
+2) hold from there on. ``<emotion value="sad"/>`` and ``[laughter]`` are taken, and change nothing:
+this engine has no emotions.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+# Seconds of silence that one tag makes at most, and without a time.
+MAX_BREAK_S = 10.0
+PLAIN_BREAK_S = 0.5
+
+# No part can be read in two ways, and none is long: the time to find tags grows with the text only.
+_TAG = re.compile(
+    r"<\s*(/\s*)?(break|spell|speed|volume|emotion)\b([^<>]{0,100})>|\[laughter\]", re.IGNORECASE
+)
+_SPELLED = re.compile(r"<\s*spell\b[^<>]{0,100}>.*?<\s*/\s*spell\s*>", re.IGNORECASE | re.DOTALL)
+# The beginning of a tag at the end of a text; its name may be cut off anywhere.
+_BEGUN = re.compile(
+    r"<\s*(?:/\s*)?(?:(?:break|spell|speed|volume|emotion)\b[^<>]{0,100}|([a-z]{0,7}))\Z",
+    re.IGNORECASE,
+)
+_NAMES = ("break", "spell", "speed", "volume", "emotion")
+# Quotation marks of any kind: writing programs make them round.
+_QUOTE = "\"'\u201c\u201d\u2018\u2019"
+_VALUE = re.compile(rf"[a-z]\s*=\s*[{_QUOTE}]?\s*([^{_QUOTE}/\s]+)", re.IGNORECASE)
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(ms|s|)", re.IGNORECASE | re.ASCII)
+_RATIO = re.compile(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How text is said; None is what was asked for outside of it."""
+
+    speed: float | None = None
+    volume: float | None = None
+    spell: bool = False
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Text to be said in one manner."""
+
+    text: str
+    manner: Manner
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nothing, for a time."""
+
+    seconds: float
+
+
+def parse(text: str) -> list[Speech | Silence]:
+    """Return what a transcript with tags asks for; what has no sound is left out."""
+    parts: list[Speech | Silence] = []
+    pending, manner = "", Manner()
+    for piece, silence, after in _pieces(text):
+        pending += piece
+        if silence is None and after == manner:
+            # A tag without effect; the words beside it are two.
+            pending += " "
+            continue
+        if audible(pending):
+            parts.append(_speech(pending, manner))
+        if silence is not None:
+            parts.append(silence)
+        pending, manner = "", after or Manner()
+    return parts
+
+
+def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
+    """Yield the text before each tag, the silence that it is, and the manner of what follows.
+
+    The last text has no manner after it: None.
+    """
+    manner = Manner()
+    at = 0
+    for found in _TAG.finditer(text):
+        silence: Silence | None = None
+        closes, name, rest = found.groups(default="")
+        match name.lower():
+            case "break":
+                silence = _silence(rest)
+            case "spell":
+                manner = replace(manner, spell=not closes)
+            case "speed":
+                manner = replace(manner, speed=None if closes else _ratio(rest, 0.6, 1.5))
+            case "volume":
+                manner = replace(manner, volume=None if closes else _ratio(rest, 0.5, 2.0))
+        yield text[at : found.start()], silence, manner
+        at = found.end()
+    yield text[at:], None, None
+
+
+def _speech(text: str, manner: Manner) -> Speech:
+    if manner.spell:
+        said = [c for c in text if unicodedata.category(c)[0] in "LNS" or c in "@&%#*"]
+        return Speech(", ".join(said), manner)
+    return Speech(text, manner)
+
+
+def _silence(rest: str) -> Silence | None:
+    value = _VALUE.search(rest)
+    if value is None:
+        return Silence(PLAIN_BREAK_S)
+    time = _TIME.fullmatch(value.group(1))
+    if time is None:
+        return None
+    seconds = float(time.group(1)) / (1000 if time.group(2).lower() == "ms" else 1)
+    return Silence(min(seconds, MAX_BREAK_S)) if seconds else None
+
+
+def _ratio(rest: str, low: float, high: float) -> float | None:
+    value = _VALUE.search(rest)
+    if value is None or not _RATIO.fullmatch(value.group(1)):
+        return None
+    return min(max(float(value.group(1)), low), high)
+
+
+def audible(text: str) -> bool:
+    """Return whether there is anything to say in a text without tags, or it is punctuation only."""
+    return any(unicodedata.category(c)[0] in "LNS" for c in text)
+
+
+def says_something(text: str) -> bool:
+    """Return whether a text with tags makes a sound, or at least a silence."""
+    return bool(parse(text))
+
+
+def in_force(text: str) -> str:
+    """Return the tags that go before the text that follows this one, for it to be said alike."""
+    manner = Manner()
+    for _piece, _silence, after in _pieces(text):
+        manner = after or manner
+    tags = "".join(
+        f'<{name} ratio="{value:g}"/>'
+        for name, value in (("speed", manner.speed), ("volume", manner.volume))
+        if value is not None
+    )
+    return tags + ("<spell>" if manner.spell else "")
+
+
+def split(text: str) -> list[tuple[str, bool]]:
+    """Return a text in parts, and of each whether words may be replaced in it.
+
+    That is not so in tags, and in what is spelled.
+    """
+    parts: list[tuple[str, bool]] = []
+    at, spelling = 0, False
+    for found in _TAG.finditer(text):
+        parts += [(text[at : found.start()], not spelling), (found.group(), False)]
+        at = found.end()
+        if (found.group(2) or "").lower() == "spell":
+            spelling = not found.group(1)
+    return [*parts, (text[at:], not spelling)]
+
+
+def begun(text: str) -> int:
+    """Return where, in a growing text, a tag begins that has not ended; the length if none does."""
+    spelling: int | None = None
+    for found in _TAG.finditer(text):
+        if (found.group(2) or "").lower() == "spell":
+            first = found.start() if spelling is None else spelling
+            spelling = None if found.group(1) else first
+    if spelling is not None:
+        return spelling
+    tag = _BEGUN.search(text)
+    if tag and any(name.startswith((tag.group(1) or "").lower()) for name in _NAMES):
+        return tag.start()
+    return len(text)
+
+
+def masked(text: str) -> str:
+    """Return a growing text, as long as it is, in which no sentence ends where none may.
+
+    Spaces stand for whole tags, and letters for what is spelled, and for a tag that may still grow.
+    """
+    end = begun(text)
+    whole = _SPELLED.sub(lambda found: "x" * len(found.group()), text[:end])
+    whole = _TAG.sub(lambda found: " " * len(found.group()), whole)
+    return whole + "x" * (len(text) - end)
