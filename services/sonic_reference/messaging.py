@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.errors import Error as NatsError
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,12 @@ def member_id(host: str) -> str:
     return f"{readable}-{secrets.token_hex(4)}"
 
 
-async def connect(url: str, name: str) -> Client:
-    """Connect, for as long as it takes; several servers are separated by commas."""
+async def connect(url: str, name: str, inbox: str = DEFAULT_INBOX_PREFIX.decode()) -> Client:
+    """Connect, for as long as it takes; several servers are separated by commas.
+
+    ``inbox`` is what the subjects of answers to this client's requests begin with: its user may
+    subscribe to no others.
+    """
     told: list[str] = []
 
     async def failed(error: Exception) -> None:
@@ -51,6 +55,7 @@ async def connect(url: str, name: str) -> Client:
                 await client.connect(
                     servers=url.split(","),
                     name=name,
+                    inbox_prefix=inbox,
                     connect_timeout=2,
                     reconnect_time_wait=1,
                     max_reconnect_attempts=-1,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
+from sonic_reference import protocol
 from sonic_reference.api.library import Library
 from sonic_reference.artifacts.catalogue import DictionaryFile
 from sonic_reference.dictionary import Item, say
@@ -44,7 +45,10 @@ def test_texts_are_said_as_their_aliases(text: str, said: str) -> None:
 
 async def connected(stack: Stack) -> Client:
     client = Client()
-    await client.connect(stack.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
+    await client.connect(
+        stack.bus.url("api"), tls=stack.bus.tls, inbox_prefix=protocol.API_INBOX,
+        max_reconnect_attempts=-1, reconnect_time_wait=1,
+    )  # fmt: skip
     return client
 
 
@@ -136,7 +140,7 @@ def test_a_bus_without_its_store_gets_it_from_the_pods(tmp_path: Path, nats_serv
         with pytest.raises(ApiError) as caught:
             await library.create("lost", [])
         assert caught.value.status == 503
-        shutil.rmtree(tmp_path / "jetstream")
+        shutil.rmtree(tmp_path / "nats/jetstream")
         stack.start_nats()
         await late.start(other)
         await until(lambda: names(late) == ["ours"], "another pod hears of what only one knew")
