@@ -52,10 +52,11 @@ class Bus:
         self.ca_file.write_text(self.secrets["ca"], encoding="utf-8")
         (folder / "tls.crt").write_text(self.secrets["certificate"], encoding="utf-8")
         (folder / "tls.key").write_text(self.secrets["key"], encoding="utf-8")
-        text = configuration(access).replace("/etc/nats-tls/", f"{folder}/")
+        text = configuration(access)
+        for there, here in (("/etc/nats-tls/", f"{folder}/"), ("/data", f"{folder}/jetstream")):
+            text = text.replace(there, here)
         self._config = folder / "nats.conf"
         self._config.write_text(text, encoding="utf-8")
-        self._store = folder / "jetstream"
 
     @property
     def arguments(self) -> list[str]:
@@ -63,7 +64,7 @@ class Bus:
         return [
             *("--config", str(self._config), "-a", "127.0.0.1", "-p", str(self._port)),
             # No monitoring: two servers of one test would want the same port.
-            *("-m", "-1", "-sd", str(self._store)),
+            *("-m", "-1"),
         ]
 
     @property

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 ATTEMPT_S = 10
 # For so long the end of a connection is waited for.
 FAREWELL_S = 2
+# How leaving fails. AttributeError: the server closed a TLS connection, and nats-py writes to it.
+FAILURES = (OSError, NatsError, TimeoutError, AttributeError)
 
 
 def member_id(host: str) -> str:
@@ -81,13 +83,13 @@ async def close(client: Client) -> None:
     try:
         async with asyncio.timeout(FAREWELL_S if client.is_connected else 0):
             await client.drain()
-    except (NatsError, TimeoutError) as error:
+    except FAILURES as error:
         log.warning("nats: left without a farewell: %s", type(error).__name__)
         await _give_up(client)
 
 
 async def _give_up(client: Client) -> None:
     # After a failed TLS handshake it would wait for ever for the end of that connection.
-    with contextlib.suppress(OSError, NatsError, TimeoutError):
+    with contextlib.suppress(*FAILURES):
         async with asyncio.timeout(FAREWELL_S):
             await client.close()

@@ -109,7 +109,7 @@ class Announcement(Message):
     """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called.
 
     Also the payload of "busy", so that the asking pod knows better at once. ``key`` is the worker's
-    public key (sealing.Identity), ``proof`` shows that it has its offering's key, where there is one.
+    public key (sealing.Identity), ``proof`` shows that it has its offering's key, if there is one.
     """
 
     worker: str
