@@ -68,11 +68,13 @@ def test_the_lab_s_processes_have_this_configuration() -> None:
 
 def workers(**variables: Any) -> list[Any]:
     """The objects of two workers, one for each operation."""
-    listed = [
-        {"name": operation, "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1}}
-        for operation in ("tts-worker", "stt-worker")
+    listed: list[dict[str, Any]] = [
+        {
+            "name": f"{operation.lower()}-worker",
+            "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1, "operation": operation},
+        }
+        for operation in ("TTS", "STT")
     ]
-    listed[1]["workerArgs"] |= {"operation": "STT"}
     found = render("workers", "workers.yml.j2", workers_list=listed, **variables)
     return [item for item in found if item["kind"] == "Deployment"]
 

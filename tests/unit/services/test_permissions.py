@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -113,7 +112,7 @@ def bus(tmp_path_factory: pytest.TempPathFactory, nats_server: str) -> Iterator[
 
 
 @asynccontextmanager
-async def connected(bus: Bus, url: str, **more: Any) -> AsyncIterator[tuple[Client, list[str]]]:
+async def connected(bus: Bus, url: str) -> AsyncIterator[tuple[Client, list[str]]]:
     """A client, and what the server says to it. Raises NatsError when it is not let in."""
     said: list[str] = []
 
@@ -121,8 +120,13 @@ async def connected(bus: Bus, url: str, **more: Any) -> AsyncIterator[tuple[Clie
         said.append(str(error))
 
     client = Client()
-    options = {"error_cb": failed, "allow_reconnect": False, "connect_timeout": 10} | more
-    await client.connect(url, tls=bus.tls if url.startswith("tls") else None, **options)
+    await client.connect(
+        url,
+        tls=bus.tls if url.startswith("tls") else None,
+        error_cb=failed,
+        allow_reconnect=False,
+        connect_timeout=10,
+    )
     try:
         yield client, said
     finally:

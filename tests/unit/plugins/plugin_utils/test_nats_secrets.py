@@ -145,8 +145,8 @@ def test_what_the_operator_gives_goes_first_and_comes_back_out() -> None:
     made = complete([])
     authority = Authority(now=NOW)
     server = authority.server(["nats", "*.nats-headless"])
-    own = server | {"ca": authority.certificate, "users": {"api": "a" * 16}}
-    given = complete(stored(made), **own)
+    own: dict[str, Any] = server | {"ca": authority.certificate, "users": {"api": "a" * 16}}
+    given = complete(stored(made), 0, **own)
     assert given["users"] == made["users"] | {"api": "a" * 16}
     assert (given["certificate"], given["key"]) == (server["certificate"], server["key"])
     assert given["ca"] == authority.certificate
