@@ -31,6 +31,9 @@ OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
 # So many offers that nobody answered in time are remembered, so that a late worker can be stopped.
 VOID_OFFERS = 256
+# No worker of ours is further ahead of its credit, nor sends so many events that nobody took yet.
+OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
+OVERRUN_EVENTS = 10_000
 
 
 def lost(message: str) -> ApiError:
@@ -73,6 +76,7 @@ class Stream:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._received = 0
         self._taken = 0
+        self._flooded = False
         self._room = asyncio.Event()
         self.job = job
         self.offering = offering
@@ -98,10 +102,23 @@ class Stream:
                     self._taken = max(self._taken, int(content))
             case "audio":
                 self._received += len(content)
+        if self._overrun():
+            # The worker counts as lost; what it sends from now on is dropped.
+            if not self._flooded:
+                log.warning("worker %s sends more than it may", self.worker)
+                self._events.put_nowait(Event("lost", b""))
+            self._flooded = True
+            return
         # Whatever ends the job ends the wait for room, too.
         self._room.set()
         if kind != "taken":
             self._events.put_nowait(Event(kind, content))
+
+    def _overrun(self) -> bool:
+        """Whether the worker sent more than it may, now or before."""
+        ahead = self._received - self.credited
+        full = ahead > OVERRUN_BYTES or self._events.qsize() > OVERRUN_EVENTS
+        return self._flooded or full
 
     async def answer(self) -> Event:
         """Return what became of the offer: accepted, busy, nobody or silent."""
