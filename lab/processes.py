@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from lab.bus import Bus
 from lab.config import REPOSITORY
 from lab.licences import Vendor
 from lab.waiting import wait
@@ -50,7 +51,7 @@ class Stack:
         self._nats_server = nats_server
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.vendor = Vendor()
-        self._nats_port = free_port()
+        self.bus = Bus(folder / "nats", free_port())
         self._proxy_port = free_port()
         self.api_port = free_port()
         self.api_metrics_port = free_port()
@@ -67,16 +68,9 @@ class Stack:
         """The license proxy's URL."""
         return f"http://127.0.0.1:{self._proxy_port}"
 
-    @property
-    def nats_url(self) -> str:
-        """The NATS server's URL."""
-        return f"nats://127.0.0.1:{self._nats_port}"
-
     def start_nats(self) -> None:
         """Start the NATS server."""
-        store = ["-js", "-sd", str(self._folder / "jetstream")]
-        address = ["-a", "127.0.0.1", "-p", str(self._nats_port)]
-        self._start("nats", [self._nats_server, *address, *store], {})
+        self._start("nats", [self._nats_server, *self.bus.arguments], self.bus.environment)
 
     def start_proxy(self, **more: str) -> None:
         """Start the license proxy, air-gapped with a licence unless more is said."""
@@ -96,6 +90,7 @@ class Stack:
     def start_api(self, name: str = "api", **more: str) -> None:
         """Start an API pod; a second one has a name, and ports, of its own."""
         settings = {
+            **self.bus.settings("api"),
             "LICENSE_PROXY_URL": self.proxy_url,
             "CARTESIA_API_KEY": KEY,
             "SONIC_PORT": str(self.api_port),
@@ -129,8 +124,10 @@ class Stack:
             "SONIC_MODEL": "sonic-reference",
             "SONIC_BATCH_SIZE": "2",
             "SONIC_METRICS_PORT": str(self.worker_ports[name]),
-        }
-        self._service(name, "worker", settings | more)
+        } | more
+        operation = settings.get("SONIC_OPERATION", "TTS").lower()
+        bus = self.bus.settings(operation, settings["SONIC_MODEL"])
+        self._service(name, "worker", {**bus, **settings})
 
     def start_listener(self, name: str = "listener") -> None:
         """Start a worker that listens."""
@@ -201,7 +198,6 @@ class Stack:
         common = {
             "PYTHONPATH": str(SERVICES),
             "SONIC_HOST": "127.0.0.1",
-            "NATS_URL": self.nats_url,
         }
         command = [sys.executable, "-m", f"sonic_reference.{module}"]
         self._start(name, command, common | dict(settings))

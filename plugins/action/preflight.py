@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
@@ -111,15 +112,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
-        found += preflight.nats_problems(values)
-        if all(values.get(name) for name in preflight.NATS_TLS):
-            # The role's default.
-            servers = values.get("nats_replicas", 3 if len({*leaders, *workers}) >= 3 else 1)
-            certificate, key, ca = (values[name] for name in preflight.NATS_TLS)
-            found += certificates.nats_problems(certificate, key, ca, servers)
+        found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
         return found, preflight.gpu_warnings(asked, counts)
+
+    def _nats_servers(self, values: dict[str, Any], leaders: list[str], workers: list[str]) -> int:
+        """How many NATS servers the site has: as the inventory says, or as the role's default."""
+        if "nats_replicas" in values:
+            return int(values["nats_replicas"])
+        default = trust_as_template(_defaults("nats", ("nats_replicas",))["nats_replicas"])
+        known = {"nats_hosts": list(dict.fromkeys([*leaders, *workers]))}
+        return int(Templar(loader=self._loader, variables=known).template(default))
 
     def _ingress(
         self, members: list[str], values: dict[str, Any], variables: dict[str, Any]

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import certificates, nats_secrets
 from .egress import lets_to
 
 
@@ -96,35 +96,48 @@ def scaling_problems(workers: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def nats_problems(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with nats_users and NATS' certificate; passwords are not told.
+def nats_problems(values: Mapping[str, Any], servers: int) -> list[str]:
+    """What is wrong with the passwords and the certificate that an operator gives to NATS.
+
+    Passwords are not shown.
 
     Args:
         values: variables of the role nats by name; what has its default may be missing.
+        servers: how many servers share the certificate.
+
+    Raises:
+        AnsibleError: the controller's Python lacks cryptography.
     """
-    missing = [name for name in NATS_TLS if not values.get(name)]
-    found = []
-    if 0 < len(missing) < len(NATS_TLS):
-        found.append(f"{' and '.join(missing)}: give all of {', '.join(NATS_TLS)}, or none")
+    given = [name for name in NATS_TLS if values.get(name)]
     users = values.get("nats_users") or {}
-    if not users:
-        return found
-    found += [
-        f"nats_users: {name} is nobody's: give passwords of api and worker"
-        for name in sorted(users.keys() - NATS_USERS)
-    ]
-    for name in sorted(NATS_USERS):
-        if not NATS_PASSWORD.fullmatch(str(users.get(name, ""))):
+    found = []
+    if values.get("nats_access") == "open" and (given or users):
+        named = ["nats_users"] * bool(users) + given
+        found.append(
+            f"nats_access is open, which asks for neither password nor TLS, and {', '.join(named)}"
+            " is given: remove it, or set nats_access to strict"
+        )
+    if 0 < len(given) < len(NATS_TLS):
+        missing = [name for name in NATS_TLS if name not in given]
+        found.append(f"{' and '.join(missing)}: give all of {', '.join(NATS_TLS)}, or none")
+    for name, password in sorted(users.items()):
+        if name not in nats_secrets.USERS:
+            found.append(
+                f"nats_users.{name} is no user of NATS: give passwords of"
+                f" {', '.join(nats_secrets.USERS)}, or of some of them"
+            )
+        elif not nats_secrets.PASSWORD.fullmatch(str(password)):
             found.append(
                 f"nats_users.{name} has to be a password of 16 or more letters, digits, - or _, a"
                 " letter first: it becomes part of an address"
             )
+    if len(given) == len(NATS_TLS):
+        certificate, key, ca = (values[name] for name in NATS_TLS)
+        found += certificates.nats_problems(certificate, key, ca, servers)
     return found
 
 
 NATS_TLS = ("nats_certificate", "nats_key", "nats_ca")
-NATS_USERS = frozenset({"api", "worker"})
-NATS_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{15,}")
 
 
 def least_pods(worker: Mapping[str, Any]) -> int:

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.errors import Error as NatsError
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 ATTEMPT_S = 10
 # For so long the end of a connection is waited for.
 FAREWELL_S = 2
+# How leaving fails. AttributeError: the server closed a TLS connection, and nats-py writes to it.
+FAILURES = (OSError, NatsError, TimeoutError, AttributeError)
 
 
 def member_id(host: str) -> str:
@@ -25,8 +27,12 @@ def member_id(host: str) -> str:
     return f"{readable}-{secrets.token_hex(4)}"
 
 
-async def connect(url: str, name: str) -> Client:
-    """Connect, for as long as it takes; several servers are separated by commas."""
+async def connect(url: str, name: str, inbox: str = DEFAULT_INBOX_PREFIX.decode()) -> Client:
+    """Connect, for as long as it takes; several servers are separated by commas.
+
+    ``inbox`` is what the subjects of answers to this client's requests begin with: its user may
+    subscribe to no others.
+    """
     told: list[str] = []
 
     async def failed(error: Exception) -> None:
@@ -51,6 +57,7 @@ async def connect(url: str, name: str) -> Client:
                 await client.connect(
                     servers=url.split(","),
                     name=name,
+                    inbox_prefix=inbox,
                     connect_timeout=2,
                     reconnect_time_wait=1,
                     max_reconnect_attempts=-1,
@@ -76,13 +83,13 @@ async def close(client: Client) -> None:
     try:
         async with asyncio.timeout(FAREWELL_S if client.is_connected else 0):
             await client.drain()
-    except (NatsError, TimeoutError) as error:
+    except FAILURES as error:
         log.warning("nats: left without a farewell: %s", type(error).__name__)
         await _give_up(client)
 
 
 async def _give_up(client: Client) -> None:
     # After a failed TLS handshake it would wait for ever for the end of that connection.
-    with contextlib.suppress(OSError, NatsError, TimeoutError):
+    with contextlib.suppress(*FAILURES):
         async with asyncio.timeout(FAREWELL_S):
             await client.close()

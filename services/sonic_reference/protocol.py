@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PREFIX = "sonic.v1"
+PREFIX = "sonic.v2"
 # Seconds. No stream is silent for longer than two beats, either way, while both sides live.
 BEAT_S = 1.0
 # A worker ends a job whose API pod has been silent for that long.
@@ -28,6 +28,8 @@ REPLIES = f"{PREFIX}.replies"
 CONTROL = f"{PREFIX}.control"
 # The key-value store of the pronunciation dictionaries that clients make.
 DICTIONARIES = "sonic-v1-dictionaries"
+# Where answers to the API pods' own requests come, such as those of the store.
+API_INBOX = "_INBOX_api"
 
 Container = Literal["raw", "wav", "mp3"]
 Encoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
@@ -106,7 +108,8 @@ Job = SpeechJob | TranscriptionJob
 class Announcement(Message):
     """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called.
 
-    Also the payload of "busy", so that the asking pod knows better at once.
+    Also the payload of "busy", so that the asking pod knows better at once. ``key`` is the worker's
+    public key (sealing.Identity), ``proof`` shows that it has its offering's key, if there is one.
     """
 
     worker: str
@@ -115,6 +118,8 @@ class Announcement(Message):
     capacity: int
     load: int
     draining: bool = False
+    key: str = ""
+    proof: str = ""
 
     @property
     def free(self) -> int:
@@ -160,3 +165,17 @@ def token(name: str) -> str:
 def job_subject(operation: str, model: str, worker: str) -> str:
     """Return the subject on which jobs of one offering are offered to one worker."""
     return f"{PREFIX}.jobs.{token(operation)}.{token(model)}.{token(worker)}"
+
+
+def control_subject(operation: str, worker: str, job: str, verb: str) -> str:
+    """Return the subject on which an API pod speaks to the worker of a job.
+
+    A wildcard as worker, job or verb stays one.
+    """
+    names = [name if name == "*" else token(name) for name in (operation, worker, job, verb)]
+    return f"{CONTROL}.{'.'.join(names)}"
+
+
+def worker_subject(operation: str, worker: str) -> str:
+    """Return the subject on which a worker announces itself."""
+    return f"{WORKERS}.{token(operation)}.{token(worker)}"

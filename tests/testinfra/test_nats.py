@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
@@ -23,14 +24,22 @@ pytestmark = pytest.mark.soak
 STACK = "cartesia"
 NATS = "app.kubernetes.io/component=nats"
 NAMES = {"nats-0", "nats-1", "nats-2"}
-# Speaks NATS from inside a pod: says who it is, and prints what the server answers to PING.
+# Speaks NATS from inside a pod: in plain or by TLS, as whom, what it sends, and prints the answer.
 KNOCK = """
-import socket, sys
+import json, socket, ssl, sys
+guarded, who, lines = json.loads(sys.argv[1])
 with socket.create_connection(("nats", 4222), 5) as s:
     s.settimeout(5)
     s.recv(4096)
-    s.sendall(b'CONNECT {"verbose":false%s}\\r\\nPING\\r\\n')
-    print(s.recv(100).decode())
+    if guarded:
+        trust = ssl.create_default_context(cafile="/etc/nats-ca/ca.pem")
+        s = trust.wrap_socket(s, server_hostname="nats")
+    hello = json.dumps({"verbose": False} | who)
+    s.sendall("\\r\\n".join([f"CONNECT {hello}", *lines, "PING", ""]).encode())
+    said = b""
+    while b"PONG" not in said and (more := s.recv(4096)):
+        said += more
+    print(said.decode(errors="replace"))
 """
 
 
@@ -131,17 +140,32 @@ def joined(core: client.CoreV1Api, name: str) -> tuple[set[str], bool]:
     return {route["remote_name"] for route in routes}, needed
 
 
-def knock(core: client.CoreV1Api, who: str) -> str:
-    """What a server answers to somebody in the API's pod, who passes the network policies."""
-    found = core.list_namespaced_pod(STACK, label_selector="app.kubernetes.io/component=api").items
+def knock(
+    core: client.CoreV1Api,
+    user: str = "",
+    password: str = "",
+    *lines: str,
+    tls: bool = True,
+    component: str = "api",
+) -> str:
+    """What a server answers to somebody in a pod that passes the network policies."""
+    who = {"user": user, "pass": password} if user else {}
+    label = f"app.kubernetes.io/component={component}"
+    found = core.list_namespaced_pod(STACK, label_selector=label).items
     pod = next(pod for pod in found if not pod.metadata.deletion_timestamp)
     return str(
         stream.stream(
             core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
-            command=["python3", "-c", KNOCK % who],
+            command=["python3", "-c", KNOCK, json.dumps([tls, who, lines])],
             stdout=True, stderr=True, stdin=False, tty=False,
         )
     )  # fmt: skip
+
+
+def passwords(core: client.CoreV1Api) -> dict[str, str]:
+    """The users' passwords, as the cluster has them."""
+    data = core.read_namespaced_secret("nats-users", STACK).data
+    return {name: base64.b64decode(value).decode() for name, value in data.items()}
 
 
 @contextmanager
@@ -154,30 +178,84 @@ def guarded(**variables: Any) -> Iterator[None]:
         on_lab("stack.yml")
 
 
-def test_nobody_connects_without_password_and_tls(
+def test_nobody_connects_without_password_and_tls(core: client.CoreV1Api) -> None:
+    right = passwords(core)["api"]
+    assert "PONG" in knock(core, "api", right)
+    assert "Authorization Violation" in knock(core)
+    assert "Authorization Violation" in knock(core, "api", "guessed")
+    assert "Authorization Violation" in knock(core, "tts", right)
+    # What it answers in plain, before anything is encrypted.
+    assert "PONG" not in knock(core, "api", right, tls=False)
+    for name in NAMES:
+        assert joined(core, name) == (NAMES - {name}, True)
+
+
+@pytest.mark.parametrize("user", ["tts", "stt"])
+def test_a_worker_hears_and_says_nothing_of_others(core: client.CoreV1Api, user: str) -> None:
+    password = passwords(core)[user]
+    other = {"tts": "stt", "stt": "tts"}[user]
+    for subject in (
+        ">", "sonic.v2.>", "sonic.v2.replies.>", "sonic.v2.workers.>", f"sonic.v2.jobs.{other}.>",
+        f"sonic.v2.control.{other}.>", "_INBOX.>", "_INBOX_api.>", "$JS.API.>", "$SYS.>",
+    ):  # fmt: skip
+        answer = knock(core, user, password, f"SUB {subject} 1", component="worker")
+        assert f'Permissions Violation for Subscription to "{subject}"' in answer
+    for subject in (
+        f"sonic.v2.jobs.{user}.m.w", f"sonic.v2.control.{user}.w.j.cancel", "sonic.v2.rollcall",
+        f"sonic.v2.workers.{other}.w", "$JS.API.STREAM.NAMES", "$KV.sonic-v1-dictionaries.x",
+    ):  # fmt: skip
+        answer = knock(core, user, password, f"PUB {subject} 0", "", component="worker")
+        assert f'Permissions Violation for Publish to "{subject}"' in answer
+
+
+def test_a_second_run_keeps_all_secrets(core: client.CoreV1Api) -> None:
+    def secrets_found() -> dict[str, Any]:
+        names = ("nats-users", "nats-tls", "nats-authority")
+        return {name: core.read_namespaced_secret(name, STACK).data for name in names}
+
+    before = secrets_found()
+    assert "changed=0" in on_lab("stack.yml")
+    assert secrets_found() == before
+
+
+def test_a_password_that_is_taken_away_is_made_again(
     core: client.CoreV1Api, info: dict[str, Any]
 ) -> None:
-    users = {name: f"p{secrets.token_hex(12)}" for name in ("api", "worker")}
+    before = passwords(core)
+    core.patch_namespaced_secret("nats-users", STACK, {"data": {"tts": None}})
+    on_lab("stack.yml")
+    after = passwords(core)
+    assert {name for name in after if after[name] != before[name]} == {"tts"}
+    assert mute(info) == ""
+
+
+def test_operators_own_passwords_and_certificate(
+    core: client.CoreV1Api, info: dict[str, Any]
+) -> None:
+    made = passwords(core)
     authority = Authority()
     server = authority.server(["nats", "*.nats-headless"])
-    right = f',"user":"api","pass":"{users["api"]}"'
-    with guarded(nats_users=users):
+    own = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
+    own["nats_ca"] = authority.certificate
+    users = {"api": f"p{secrets.token_hex(12)}"}
+    with guarded(nats_users=users, **own):
         assert mute(info) == ""
-        assert "Authorization Violation" in knock(core, "")
-        assert "Authorization Violation" in knock(core, ',"user":"api","pass":"guessed"')
-        assert "PONG" in knock(core, right)
-        tls = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
-        tls["nats_ca"] = authority.certificate
-        on_lab("stack.yml", nats_users=users, **tls)
-        assert mute(info) == ""
-        # What it answers in plain, before anything is encrypted.
-        assert "PONG" not in knock(core, right)
+        assert passwords(core) == made | users
+        assert "PONG" in knock(core, "api", users["api"])
         for name in NAMES:
             assert joined(core, name) == (NAMES - {name}, True)
-        assert "changed=0" in on_lab("stack.yml", nats_users=users, **tls)
+        assert "changed=0" in on_lab("stack.yml", nats_users=users, **own)
     assert mute(info) == ""
-    for name in NAMES:
-        assert joined(core, name) == (NAMES - {name}, False)
+
+
+def test_open_and_back(core: client.CoreV1Api, info: dict[str, Any]) -> None:
+    with guarded(nats_access="open"):
+        assert mute(info) == ""
+        assert "PONG" in knock(core, tls=False)
+        for name in NAMES:
+            assert joined(core, name) == (NAMES - {name}, False)
+    assert mute(info) == ""
+    assert "PONG" not in knock(core, tls=False)
 
 
 def test_certificate_of_other_names_is_refused(core: client.CoreV1Api) -> None:

@@ -3,21 +3,36 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import nats_secrets
 
+from lab.bus import configuration
 from tests.unit.rendering import render
 
-USERS = {"api": "a-password-of-the-api", "worker": "a-password-of-workers"}
+SECRETS: dict[str, Any] = {
+    "users": {name: f"a-password-of-{name}-" for name in ("api", "stt", "tts")},
+    "offerings": "0f" * 32,
+    "certificate": "CERTIFICATE",
+    "key": "PRIVATE-KEY",
+    "ca": "AUTHORITY",
+    "authority": {"tls.crt": "AUTHORITY", "tls.key": "PRIVATE-TOO"},
+}
+VERSIONS = {"site_versions": {"nats": "2.15.2"}}
 
 
 def made(**variables: Any) -> dict[str, dict[str, Any]]:
     """The objects by kind; there are two Services."""
-    versions = {"site_versions": {"nats": "2.15.2"}}
-    found = render("nats", "nats.yml.j2", **versions | variables)
-    return {item["kind"]: item for item in found}
+    found = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
+    named = {"ConfigMap": "nats"}
+    return {
+        item["kind"]: item
+        for item in found
+        if item["metadata"]["name"] == named.get(item["kind"], item["metadata"]["name"])
+    }
 
 
 def test_one_server_has_no_routes() -> None:
@@ -45,37 +60,120 @@ def test_servers_follow_the_hosts(hosts: int, servers: int) -> None:
     assert objects["StatefulSet"]["spec"]["replicas"] == servers
 
 
-def test_passwords_are_in_no_manifest_but_the_secret() -> None:
-    objects = made(nats_replicas=1, nats_users=USERS)
-    assert "user: api, password: $PASSWORD_API" in objects["ConfigMap"]["data"]["nats.conf"]
-    for role, template, user in (
-        ("api", "api.yml.j2", "api"),
-        ("workers", "workers.yml.j2", "worker"),
-    ):
-        worker = {"name": "w", "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1}}
-        known = {"workers_list": [worker], f"{role}_nats_password": USERS[user]}
-        deployment = next(
-            item
-            for item in render(role, template, site_versions={"sonic_reference": "1"}, **known)
-            if item["kind"] == "Deployment"
-        )
-        [container] = deployment["spec"]["template"]["spec"]["containers"]
-        env = {item["name"]: item.get("value") for item in container["env"]}
-        assert env["NATS_URL"] == f"nats://{user}:$(NATS_PASSWORD)@nats:4222"
+def test_the_lab_s_processes_have_this_configuration() -> None:
+    for access in ("strict", "users", "open"):
+        objects = made(nats_replicas=1, nats_access=access)
+        assert objects["ConfigMap"]["data"]["nats.conf"] == configuration(access)
+
+
+def workers(**variables: Any) -> list[Any]:
+    """The objects of two workers, one for each operation."""
+    listed: list[dict[str, Any]] = [
+        {
+            "name": f"{operation.lower()}-worker",
+            "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1, "operation": operation},
+        }
+        for operation in ("TTS", "STT")
+    ]
+    found = render("workers", "workers.yml.j2", workers_list=listed, **variables)
+    return [item for item in found if item["kind"] == "Deployment"]
+
+
+def container(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a pod's environment has, and the names in their order."""
+    [found] = deployment["spec"]["template"]["spec"]["containers"]
+    env = {
+        item["name"]: item.get("value") or item["valueFrom"].get("secretKeyRef")
+        for item in found["env"]
+    }
+    return env, list(env)
+
+
+def connecting(**variables: Any) -> list[dict[str, Any]]:
+    """The API's Deployment and the workers' with what the playbook gives them."""
+    users, ca, key = SECRETS["users"], SECRETS["ca"], SECRETS["offerings"]
+    api = {"api_nats_password": users["api"], "api_nats_ca": ca, "api_nats_offerings": key}
+    versions = {"site_versions": {"sonic_reference": "1"}}
+    server = next(
+        item
+        for item in render("api", "api.yml.j2", **versions | api | variables)
+        if item["kind"] == "Deployment"
+    )
+    worker = {"workers_nats_passwords": users, "workers_nats_ca": ca, "workers_nats_offerings": key}
+    return [server, *workers(**worker | variables)]
+
+
+def test_everybody_connects_as_its_own_user_by_tls() -> None:
+    for user, deployment in zip(("api", "tts", "stt"), connecting(), strict=True):
+        env, order = container(deployment)
+        assert env["NATS_URL"] == f"tls://{user}:$(NATS_PASSWORD)@nats:4222"
+        assert env["NATS_PASSWORD"] == {"name": "nats-users", "key": user}
+        assert env["SSL_CERT_FILE"] == "/etc/nats-ca/ca.pem"
         # Kubernetes puts in what is named before.
-        assert list(env).index("NATS_PASSWORD") < list(env).index("NATS_URL")
-        objects[role] = deployment
-    text = json.dumps(objects)
-    assert not any(password in text for password in USERS.values())
+        assert order.index("NATS_PASSWORD") < order.index("NATS_URL")
+
+
+def test_workers_get_the_key_of_their_own_offering_only() -> None:
+    api, *others = (container(item)[0] for item in connecting())
+    assert api["SONIC_OFFERINGS_KEY"] == {"name": "nats-users", "key": "offerings"}
+    listed = [
+        {"workerArgs": {"model": "m"}},
+        {"workerArgs": {"model": "m", "operation": "STT"}},
+        {"workerArgs": {"model": "m"}},
+    ]
+    secrets = render(
+        "workers", "offerings.yml.j2", workers_list=listed, workers_nats_offerings="master"
+    )
+    keys = {item["metadata"]["name"]: item["data"]["key"] for item in secrets if item}
+    assert [env["SONIC_OFFERING_KEY"]["name"] for env in others] == list(keys)
+    for operation, encoded in zip(("tts", "stt"), keys.values(), strict=True):
+        key = base64.b64decode(encoded).decode()
+        assert key == nats_secrets.offering_key("master", operation, "m")
+        assert "SONIC_OFFERINGS_KEY" not in others[0]
+
+
+def test_passwords_are_in_no_manifest_but_the_secrets() -> None:
+    objects = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=3, nats_secrets=SECRETS)
+    text = json.dumps([objects, connecting()])
+    assert not any(password in text for password in SECRETS["users"].values())
+    assert not any(SECRETS[name] in text for name in ("key", "offerings"))
+    found = render("nats", "secrets.yml.j2", nats_secrets=SECRETS)
+    applied = {item["metadata"]["name"]: item["data"] for item in found if item}
+    assert set(applied) == {"nats-users", "nats-authority", "nats-tls"}
+    assert set(applied["nats-users"]) == {"api", "offerings", "stt", "tts"}
+    assert base64.b64decode(applied["nats-tls"]["tls.key"]).decode() == SECRETS["key"]
+
+
+@pytest.mark.parametrize("changed", ["users", "certificate"])
+def test_new_secrets_replace_the_pods_that_use_them(changed: str) -> None:
+    new: dict[str, Any] = {"users": SECRETS["users"] | {"tts": "t" * 20}, "certificate": "RENEWED"}
+
+    def config(secrets: dict[str, Any]) -> str:
+        found = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=1, nats_secrets=secrets)
+        template = next(i for i in found if i["kind"] == "StatefulSet")["spec"]["template"]
+        return str(template["metadata"]["annotations"])
+
+    assert config(SECRETS) == config(dict(SECRETS))
+    assert config(SECRETS) != config(SECRETS | {changed: new[changed]})
+
+
+def notes(deployments: list[dict[str, Any]]) -> list[str]:
+    """The annotations by which pods are replaced."""
+    return [str(one["spec"]["template"]["metadata"].get("annotations")) for one in deployments]
+
+
+def test_a_new_password_replaces_the_pods_of_its_user_only() -> None:
+    new = SECRETS["users"] | {"tts": "t" * 20}
+    before, after = notes(connecting()), notes(connecting(workers_nats_passwords=new))
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+    other = notes(connecting(api_nats_ca="OTHER", workers_nats_ca="OTHER"))
+    assert not set(before) & set(other)
 
 
 def test_servers_join_each_other_by_tls_when_clients_do() -> None:
-    tls = {"nats_certificate": "CERTIFICATE", "nats_key": "KEY", "nats_ca": "AUTHORITY"}
-    versions = {"site_versions": {"nats": "2.15.2"}}
-
     def joined(**variables: Any) -> tuple[bool, str | None]:
         """Whether routes need certificates, and the pods' label by which others are replaced."""
-        found = render("nats", "nats.yml.j2", **versions, **variables)
+        found = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
         named = {(item["kind"], item["metadata"]["name"]): item for item in found}
         config = named["ConfigMap", "nats"]["data"]["nats.conf"].partition("cluster {")[2]
         template = named["StatefulSet", "nats"]["spec"]["template"]
@@ -85,27 +183,24 @@ def test_servers_join_each_other_by_tls_when_clients_do() -> None:
         verified = "verify: true" in config and "ca_file: /etc/nats-ca/ca.pem" in config
         return verified, template["metadata"]["labels"].get("baremetal.sonic/routes")
 
-    assert joined(nats_replicas=3) == (False, None)
-    assert joined(nats_replicas=1, **tls) == (False, None)
-    encrypted, label = joined(nats_replicas=3, **tls)
+    assert joined(nats_replicas=3, nats_access="open") == (False, None)
+    assert joined(nats_replicas=1) == (False, None)
+    encrypted, label = joined(nats_replicas=3)
     assert encrypted
-    renewed = tls | {"nats_certificate": "RENEWED", "nats_key": "NEW"}
-    assert joined(nats_replicas=3, **renewed) == (True, label)
-    assert joined(nats_replicas=3, **tls | {"nats_ca": "OTHER"})[1] != label
+    assert joined(nats_replicas=3, nats_access="users") == (True, label)
+    renewed = SECRETS | {"certificate": "RENEWED", "key": "NEW"}
+    assert joined(nats_replicas=3, nats_secrets=renewed) == (True, label)
+    assert joined(nats_replicas=3, nats_secrets=SECRETS | {"ca": "OTHER"})[1] != label
 
 
-def test_clients_trust_the_sites_authority() -> None:
-    tls = {"nats_certificate": "CERTIFICATE", "nats_key": "KEY", "nats_ca": "AUTHORITY"}
-    found = render("nats", "nats.yml.j2", site_versions={"nats": "2.15.2"}, nats_replicas=1, **tls)
-    assert "KEY" not in json.dumps(found)
-    maps = {item["metadata"]["name"]: item for item in found if item["kind"] == "ConfigMap"}
-    assert "cert_file: /etc/nats-tls/tls.crt" in maps["nats"]["data"]["nats.conf"]
-    assert maps["nats-ca"]["data"] == {"ca.pem": "AUTHORITY"}
-    secrets = render("nats", "secrets.yml.j2", nats_users=USERS, **tls)
-    assert [item["metadata"]["name"] for item in secrets if item] == ["nats-users", "nats-tls"]
-    worker = {"name": "w", "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1}}
-    made = render("workers", "workers.yml.j2", workers_list=[worker], workers_nats_ca="AUTHORITY")
-    spec = made[-1]["spec"]["template"]["spec"]
-    env = {item["name"]: item["value"] for item in spec["containers"][0]["env"]}
-    assert env["NATS_URL"] == "tls://nats:4222"
-    assert env["SSL_CERT_FILE"] == "/etc/nats-ca/ca.pem"
+def test_open_asks_for_nothing() -> None:
+    found = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=3, nats_access="open")
+    text = json.dumps(found)
+    assert "tls {" not in text
+    assert "PASSWORD" not in text
+    assert not [item for item in found if item["metadata"]["name"] == "nats-ca"]
+    for deployment in workers():
+        env, _order = container(deployment)
+        assert env["NATS_URL"] == "nats://nats:4222"
+        assert "SSL_CERT_FILE" not in env
+        assert "SONIC_OFFERING_KEY" not in env

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from sonic_reference import messaging, service
+from sonic_reference import messaging, protocol, service
 from sonic_reference.api.app import Health, Site, create_app
 from sonic_reference.api.authorization import MAX_CONNECTIONS, Authorizer, presentable
 from sonic_reference.api.credentials import Credentials
@@ -58,6 +58,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     grace_s = environment.number("SONIC_AUTHORIZATION_GRACE", 300.0, 0.0, 86400.0)
     shutdown_delay_s = environment.number("SONIC_SHUTDOWN_DELAY", 3.0, 0.0, 300.0)
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
+    offerings_key = environment.text("SONIC_OFFERINGS_KEY", "")
     library_replicas = environment.integer("SONIC_LIBRARY_REPLICAS", 1, 1, 5)
     artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
     artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
@@ -73,6 +74,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         queue_timeout_s=queue_timeout_s,
         queue_limit=queue_limit,
         stream_timeout_s=stream_timeout_s,
+        offerings_key=offerings_key,
     )
     health = Health(dispatcher)
     library = Library(library_replicas)
@@ -107,7 +109,9 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         await private.start()
         await public.start()
         stopping = asyncio.create_task(stop.wait())
-        connecting = asyncio.create_task(messaging.connect(nats_url, f"api {pod}"))
+        connecting = asyncio.create_task(
+            messaging.connect(nats_url, f"api {pod}", protocol.API_INBOX)
+        )
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():
             # Before requests come, which may name what clients and operators have made.

@@ -7,17 +7,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.nuid import NUID
 from pydantic import ValidationError
 
-from sonic_reference import protocol
+from sonic_reference import protocol, sealing
 from sonic_reference.api.line import Line
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.api.roster import Roster
@@ -31,6 +30,11 @@ ACCEPT_TIMEOUT_S = 0.5
 # Between two offers while nothing is heard of the workers.
 OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
+# So many offers that nobody answered in time are remembered, so that a late worker can be stopped.
+VOID_OFFERS = 256
+# No worker of ours is further ahead of its credit, nor sends so many events that nobody took yet.
+OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
+OVERRUN_EVENTS = 10_000
 
 
 def lost(message: str) -> ApiError:
@@ -76,17 +80,27 @@ class Event(NamedTuple):
 
 
 class Stream:
-    """One job that a worker took."""
+    """One job, offered to a worker that has the other end of its session."""
 
-    def __init__(self, dispatcher: Dispatcher, job: str, offering: str) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        job: str,
+        offering: str,
+        offered: str,
+        session: sealing.Session,
+    ) -> None:
         self._dispatcher = dispatcher
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._received = 0
         self._taken = 0
+        self._flooded = False
         self._room = asyncio.Event()
         self.job = job
         # OPERATION/MODEL.
         self.offering = offering
+        self.offered = offered
+        self.session = session
         self.worker = ""
         # Bytes in a second of the audio that is sent to the worker; 0 where none is.
         self.second_bytes = 0
@@ -107,10 +121,23 @@ class Stream:
                     self._taken = max(self._taken, int(content))
             case "audio":
                 self._received += len(content)
+        if self._overrun():
+            # The worker counts as lost; what it sends from now on is dropped.
+            if not self._flooded:
+                log.warning("worker %s sends more than it may", self.worker)
+                self._events.put_nowait(Event("lost", b""))
+            self._flooded = True
+            return
         # Whatever ends the job ends the wait for room, too.
         self._room.set()
         if kind != "taken":
             self._events.put_nowait(Event(kind, content))
+
+    def _overrun(self) -> bool:
+        """Whether the worker sent more than it may, now or before."""
+        ahead = self._received - self.credited
+        full = ahead > OVERRUN_BYTES or self._events.qsize() > OVERRUN_EVENTS
+        return self._flooded or full
 
     async def answer(self) -> Event:
         """Return what became of the offer: accepted, busy, nobody or silent."""
@@ -120,7 +147,7 @@ class Stream:
         except TimeoutError:
             return Event("silent", b"")
         if event.kind == "accepted":
-            self.worker = protocol.Accepted.model_validate_json(event.content).worker
+            self.worker = self.offered
         return event
 
     async def next(self) -> Event | None:
@@ -183,6 +210,7 @@ class Dispatcher:
         queue_timeout_s: float,
         queue_limit: int,
         stream_timeout_s: float,
+        offerings_key: str = "",
     ) -> None:
         self._metrics = metrics
         self._pod = protocol.token(pod)
@@ -190,10 +218,12 @@ class Dispatcher:
         self._queue_limit = queue_limit
         self._stream_timeout_s = stream_timeout_s
         self._client: Client | None = None
+        self._offerings_key = offerings_key
         self._streams: dict[str, Stream] = {}
         self._lines: defaultdict[str, Line] = defaultdict(Line)
+        self._void: OrderedDict[str, Stream] = OrderedDict()
+        self._refused = ""
         self._ticker: asyncio.Task[None] | None = None
-        self._nuid = NUID()
         self.roster = Roster(models)
         for operation, names in models.items():
             for name in names:
@@ -207,7 +237,7 @@ class Dispatcher:
     async def start(self, client: Client) -> None:
         """Use this connection."""
         await client.subscribe(f"{protocol.REPLIES}.{self._pod}.>", cb=self._on_reply)
-        await client.subscribe(f"{protocol.WORKERS}.*", cb=self._on_announcement)
+        await client.subscribe(f"{protocol.WORKERS}.*.*", cb=self._on_announcement)
         await client.publish(protocol.ROLL_CALL)
         await client.flush()
         self._ticker = asyncio.create_task(self._tick())
@@ -323,21 +353,29 @@ class Dispatcher:
         worker = self.roster.freest(job.operation, model)
         if client is None or not client.is_connected or worker is None:
             return None
-        stream = Stream(self, self._nuid.next().decode(), f"{job.operation}/{model}")
+        name = sealing.new_job()
+        try:
+            content = job.model_dump_json().encode()
+            session, payload = sealing.offer(name, content, self.roster.key(worker))
+        except sealing.SealError as error:
+            log.warning("worker %s: %s", worker, error)
+            self.roster.forget(worker)
+            return None
+        stream = Stream(self, name, f"{job.operation}/{model}", worker, session)
         self._streams[stream.job] = stream
         self.roster.reserve(worker)
         taken = False
         try:
             await client.publish(
                 protocol.job_subject(job.operation, model, worker),
-                job.model_dump_json().encode(),
+                payload,
                 reply=f"{protocol.REPLIES}.{self._pod}.{stream.job}",
             )
             answer = await stream.answer()
             taken = answer.kind == "accepted"
             match answer.kind:
                 case "busy":
-                    self._note(answer.content)
+                    self._note(job.operation, worker, answer.content)
                 case "nobody" | "silent":
                     # It counts again when it announces itself.
                     log.warning("request %s: worker %s: %s", job.request_id, worker, answer.kind)
@@ -348,6 +386,9 @@ class Dispatcher:
             if not taken:
                 # A worker that takes it after all is told to stop, see _on_reply.
                 self._streams.pop(stream.job, None)
+                self._void[stream.job] = stream
+                if len(self._void) > VOID_OFFERS:
+                    self._void.popitem(last=False)
         return stream if taken else None
 
     def _show(self, offering: str) -> None:
@@ -365,31 +406,60 @@ class Dispatcher:
         job = parts[4]
         # The server itself answers on the bare subject when nobody listens to an offer.
         event = parts[5] if len(parts) > 5 else "nobody"
-        stream = self._streams.get(job)
-        if stream:
-            stream.put(event, message.data)
+        stream = self._streams.get(job) or self._void.get(job)
+        if stream is None:
+            return
+        content = b""
+        if event != "nobody":
+            try:
+                # Only the worker that the job was sealed for can have sealed this.
+                content = stream.session.open(event, message.data)
+            except sealing.SealError as error:
+                log.warning("job %s: %s refused: %s", job, event, error)
+                return
+        if job in self._streams:
+            stream.put(event, content)
         elif event == "accepted":
-            late = Stream(self, job, "")
-            with contextlib.suppress(ValidationError):
-                late.worker = protocol.Accepted.model_validate_json(message.data).worker
-                await self.control(late, "cancel")
+            del self._void[job]
+            stream.worker = stream.offered
+            await self.control(stream, "cancel")
 
     async def _on_announcement(self, message: Msg) -> None:
-        self._note(message.data)
+        operation, worker = message.subject.split(".")[-2:]
+        self._note(operation, worker, message.data)
 
-    def _note(self, announcement: bytes) -> None:
+    def _note(self, operation: str, worker: str, announcement: bytes) -> None:
+        """Take in what a worker of this operation says of itself, unless it is another's."""
         try:
-            self.roster.note(protocol.Announcement.model_validate_json(announcement))
+            said = protocol.Announcement.model_validate_json(announcement)
         except ValidationError:
-            log.warning("an announcement could not be read")
+            self._refuse("an announcement could not be read")
+            return
+        if (protocol.token(said.operation), protocol.token(said.worker)) != (operation, worker):
+            self._refuse(f"worker {worker} announced itself as another")
+        elif not sealing.owns(said.worker, said.key):
+            self._refuse(f"worker {worker} announced a key that is not its own")
+        elif self._offerings_key and not sealing.proven(
+            said.proof, self._offerings_key, said.operation, said.model, said.worker
+        ):
+            self._refuse(f"worker {worker} lacks the key of {said.operation}/{said.model}")
+        else:
+            self.roster.note(said)
+
+    def _refuse(self, text: str) -> None:
+        # A worker that is refused announces itself again each second.
+        if text != self._refused:
+            log.warning("%s", text)
+        self._refused = text
 
     async def control(self, stream: Stream, verb: str, content: bytes = b"") -> None:
         """Tell a stream's worker something."""
         if self._client is None or self._client.is_closed:
             return
-        subject = f"{protocol.CONTROL}.{protocol.token(stream.worker)}.{stream.job}.{verb}"
+        operation = stream.offering.partition("/")[0]
+        subject = protocol.control_subject(operation, stream.worker, stream.job, verb)
         with contextlib.suppress(NatsError):
-            await self._client.publish(subject, content)
+            await self._client.publish(subject, stream.session.seal(verb, content))
 
     async def _tick(self) -> None:
         """Find workers that fell silent, and show them that this pod lives."""

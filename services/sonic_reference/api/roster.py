@@ -37,6 +37,11 @@ class Roster:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def key(self, worker: str) -> str:
+        """Return a worker's public key, empty when the worker is not known."""
+        known = self._workers.get(worker)
+        return known[1].key if known else ""
+
     def forget(self, worker: str) -> None:
         """Count a worker as gone until it announces itself again."""
         self._workers.pop(worker, None)

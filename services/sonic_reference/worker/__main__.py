@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sonic_reference import messaging, service
+from sonic_reference import messaging, sealing, service
 from sonic_reference.artifacts.follower import Follower
 from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.settings import Environment
@@ -69,6 +69,7 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     continuous = environment.switch("SONIC_USE_CB", True)
     pace = environment.number("SONIC_PACE", 0.0, 0.0, 10.0)
     drain_timeout_s = environment.number("SONIC_DRAIN_TIMEOUT", 600.0, 0.0, 86400.0)
+    offering_key = environment.text("SONIC_OFFERING_KEY", "")
     use_lora = environment.switch("SONIC_USE_LORA", False)
     artifacts_url = environment.optional_url("SONIC_ARTIFACTS_URL", ("http", "https"))
     artifacts_folder = environment.text("SONIC_ARTIFACTS_FOLDER", "/tmp/artifacts")
@@ -102,10 +103,10 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
     )
     await listener.start()
     stopping = asyncio.create_task(stop.wait())
-    worker_id = messaging.member_id(socket.gethostname())
+    identity = sealing.Identity(socket.gethostname())
     loading = asyncio.create_task(load(engine))
     following = asyncio.create_task(follower.start()) if follower else None
-    connecting = asyncio.create_task(messaging.connect(nats_url, f"worker {worker_id}"))
+    connecting = asyncio.create_task(messaging.connect(nats_url, f"worker {identity.name}"))
     try:
         for step in (loading, connecting):
             await asyncio.wait({step, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,12 +119,13 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
         if batcher:
             batcher.start()
         worker = Worker(
-            client, serving, metrics, worker_id=worker_id, model=model, capacity=capacity
-        )
+            client, serving, metrics, identity=identity, model=model, capacity=capacity,
+            offering_key=offering_key,
+        )  # fmt: skip
         await worker.start()
         log.info(
             "worker %s takes %d streams of %s/%s, %d at a time, %s batching",
-            worker_id, capacity, operation, model, batch_size,
+            identity.name, capacity, operation, model, batch_size,
             "continuous" if continuous else "static",
         )  # fmt: skip
         await stopping

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 
-from sonic_reference import protocol
+from sonic_reference import protocol, sealing
 from sonic_reference.errors import ApiError
 from sonic_reference.worker.engine import EngineError
 from sonic_reference.worker.metrics import WorkerMetrics
@@ -30,9 +30,10 @@ class LostError(Exception):
 class Link:
     """A job's two ways: events to the asking API pod, and what that pod sends."""
 
-    def __init__(self, client: Client, reply: str) -> None:
+    def __init__(self, client: Client, reply: str, session: sealing.Session) -> None:
         self._client = client
         self._reply = reply
+        self._session = session
         self._credited = 0
         self._credit = asyncio.Event()
         self.sent = 0
@@ -47,12 +48,12 @@ class Link:
     @property
     def job(self) -> str:
         """The job's name, which the API pod made."""
-        return self._reply.rsplit(".", 1)[1]
+        return self._reply.rpartition(".")[2]
 
     async def tell(self, event: str, payload: BaseModel | bytes = b"") -> None:
         """Send an event. Raises nats.errors.Error."""
         content = payload.model_dump_json().encode() if isinstance(payload, BaseModel) else payload
-        await self._client.publish(f"{self._reply}.{event}", content)
+        await self._client.publish(f"{self._reply}.{event}", self._session.seal(event, content))
         self.last_sent = time.monotonic()
 
     async def audio(self, audio: bytes) -> None:
@@ -65,8 +66,9 @@ class Link:
             await self.tell("audio", piece)
             self.sent += len(piece)
 
-    def hear(self, verb: str, content: bytes) -> None:
-        """Take in what the API pod sent for this job."""
+    def hear(self, verb: str, payload: bytes) -> None:
+        """Take in what the API pod sent for this job. Raises SealError: another one sent it."""
+        content = self._session.open(verb, payload)
         self.last_heard = time.monotonic()
         if verb == "cancel":
             self.end("cancelled")
@@ -104,14 +106,17 @@ class Worker:
         operation: Operation,
         metrics: WorkerMetrics,
         *,
-        worker_id: str,
+        identity: sealing.Identity,
         model: str,
         capacity: int,
+        offering_key: str = "",
     ) -> None:
         self._client = client
         self._operation = operation
         self._metrics = metrics
-        self._id = worker_id
+        self._identity = identity
+        self._id = identity.name
+        self._proof = sealing.proof(offering_key, identity.name) if offering_key else ""
         self._model = model
         self._capacity = capacity
         self._links: dict[str, Link] = {}
@@ -126,7 +131,7 @@ class Worker:
 
     async def start(self) -> None:
         """Take jobs from now on."""
-        control = f"{protocol.CONTROL}.{protocol.token(self._id)}.*.*"
+        control = protocol.control_subject(self._operation.name, self._id, "*", "*")
         jobs = protocol.job_subject(self._operation.name, self._model, self._id)
         await self._client.subscribe(control, cb=self._on_control)
         await self._client.subscribe(jobs, cb=self._on_job)
@@ -163,7 +168,13 @@ class Worker:
     async def _on_job(self, message: Msg) -> None:
         if not message.reply:
             return
-        link = Link(self._client, message.reply)
+        try:
+            session, job = self._identity.open(message.reply.rpartition(".")[2], message.data)
+        except sealing.SealError as error:
+            self._metrics.jobs.labels("refused").inc()
+            log.warning("a job was refused: %s", error)
+            return
+        link = Link(self._client, message.reply, session)
         if self._draining or len(self._links) >= self._capacity:
             # It was on its way when this worker became full.
             self._metrics.jobs.labels("refused").inc()
@@ -171,7 +182,7 @@ class Worker:
             return
         self._links[link.job] = link
         self._metrics.load.set(len(self._links))
-        link.task = asyncio.create_task(self._serve(message.data, link))
+        link.task = asyncio.create_task(self._serve(job, link))
         await link.tell("accepted", protocol.Accepted(worker=self._id))
         await self._announce()
 
@@ -218,7 +229,10 @@ class Worker:
     async def _on_control(self, message: Msg) -> None:
         *_unused, job, verb = message.subject.split(".")
         if link := self._links.get(job):
-            link.hear(verb, message.data)
+            try:
+                link.hear(verb, message.data)
+            except sealing.SealError as error:
+                log.warning("request %s: %s refused: %s", link.request_id, verb, error)
 
     async def _beat_forever(self) -> None:
         while True:
@@ -241,12 +255,14 @@ class Worker:
             capacity=self._capacity,
             load=len(self._links),
             draining=self._draining,
+            key=self._identity.key,
+            proof=self._proof,
         )
 
     async def _announce(self) -> None:
         with contextlib.suppress(NatsError):
             await self._client.publish(
-                f"{protocol.WORKERS}.{protocol.token(self._id)}",
+                protocol.worker_subject(self._operation.name, self._id),
                 self._announcement().model_dump_json().encode(),
             )
 

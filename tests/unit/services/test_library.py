@@ -134,7 +134,10 @@ def test_what_a_dictionary_takes_does_not_depend_on_its_texts() -> None:
 
 async def connected(stack: Stack) -> Client:
     client = Client()
-    await client.connect(stack.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=1)
+    await client.connect(
+        stack.bus.url("api"), tls=stack.bus.tls, inbox_prefix=protocol.API_INBOX,
+        max_reconnect_attempts=-1, reconnect_time_wait=1,
+    )  # fmt: skip
     return client
 
 
@@ -230,7 +233,7 @@ def test_a_bus_without_its_store_gets_it_from_the_pods(tmp_path: Path, nats_serv
         with pytest.raises(ApiError) as caught:
             await library.create("lost", [])
         assert caught.value.status == 503
-        shutil.rmtree(tmp_path / "jetstream")
+        shutil.rmtree(tmp_path / "nats/jetstream")
         stack.start_nats()
         await late.start(other)
         await until(lambda: names(late) == ["ours"], "another pod hears of what only one knew")

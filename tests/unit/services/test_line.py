@@ -13,6 +13,7 @@ from sonic_reference.api.line import Line
 from sonic_reference.api.metrics import ApiMetrics
 from sonic_reference.errors import ApiError
 from sonic_reference.protocol import Announcement, OutputFormat, SpeechJob
+from sonic_reference.sealing import Session
 
 from tests.unit.services.sockets import DEADLINE_S, until
 
@@ -52,7 +53,8 @@ class Site(Dispatcher):
             return None
         self.free -= 1
         self.order.append(job.request_id)
-        return Stream(self, job.request_id, f"tts/{model}")
+        session = Session(bytes(32), bytes(32))
+        return Stream(self, job.request_id, f"tts/{model}", "worker", session)
 
 
 def check(body: Callable[[], Awaitable[None]]) -> None:

@@ -15,10 +15,10 @@ from sonic_reference.settings import Environment, SettingsError
 @pytest.mark.parametrize(
     ("name", "subject"),
     [
-        ("sonic-3", "sonic.v1.jobs.tts.sonic-3.w"),
-        ("sonic-3.5", "sonic.v1.jobs.tts.sonic-3=2E5.w"),
-        ("a b>*", "sonic.v1.jobs.tts.a=20b=3E=2A.w"),
-        ("é", "sonic.v1.jobs.tts.=C3=A9.w"),
+        ("sonic-3", "sonic.v2.jobs.tts.sonic-3.w"),
+        ("sonic-3.5", "sonic.v2.jobs.tts.sonic-3=2E5.w"),
+        ("a b>*", "sonic.v2.jobs.tts.a=20b=3E=2A.w"),
+        ("é", "sonic.v2.jobs.tts.=C3=A9.w"),
     ],
 )
 def test_any_model_name_is_one_token(name: str, subject: str) -> None:

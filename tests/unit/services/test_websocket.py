@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sonic_reference.api.contexts import complete
+from sonic_reference.sentences import complete
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
 
+from tests.unit.plugins.plugin_utils.authority import Authority
+
 
 def test_cloned_hosts() -> None:
     [problem] = preflight.shared_machine_ids({"b": "1", "a": "1", "c": "2", "d": "", "e": ""})
@@ -145,20 +147,34 @@ def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
     ("users", "said"),
     [
         ({}, []),
-        ({"api": "a" * 16, "worker": "b_-4567890123456"}, []),
-        ({"api": "a" * 16}, ["nats_users.worker"]),
-        ({"api": "short", "worker": "1234567890123456"}, ["nats_users.api", "nats_users.worker"]),
-        ({"api": "a" * 16, "worker": "b" * 16, "admin": "c" * 16}, ["nats_users: admin"]),
+        ({"api": "a" * 16, "tts": "b_-4567890123456", "stt": "c" * 16}, []),
+        ({"api": "a" * 16}, []),
+        ({"api": "short", "tts": "1234567890123456"}, ["nats_users.api has", "nats_users.tts has"]),
+        ({"api": "a" * 16, "worker": "b" * 16}, ["nats_users.worker is no user"]),
+        ({"stt": "with space 123456"}, ["nats_users.stt has"]),
     ],
 )
 def test_nats_users(users: dict[str, str], said: list[str]) -> None:
-    problems = preflight.nats_problems({"nats_users": users})
+    problems = preflight.nats_problems({"nats_users": users}, 1)
     assert [line[: len(start)] for line, start in zip(problems, said, strict=True)] == said
     assert "short" not in "".join(problems)
 
 
 def test_nats_certificate_comes_whole() -> None:
-    tls = {"nats_certificate": "c", "nats_key": "k", "nats_ca": "a"}
-    assert preflight.nats_problems(tls) == []
-    [problem] = preflight.nats_problems(tls | {"nats_key": ""})
+    authority = Authority()
+    server = authority.server(["nats"])
+    tls = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
+    tls["nats_ca"] = authority.certificate
+    assert preflight.nats_problems(tls, 1) == []
+    [problem] = preflight.nats_problems(tls | {"nats_key": ""}, 1)
     assert problem.startswith("nats_key: give all of")
+    [problem] = preflight.nats_problems(tls, 3)
+    assert "not for nats-0.nats-headless" in problem
+
+
+def test_open_nats_has_no_use_for_passwords_and_certificates() -> None:
+    given = {"nats_access": "open", "nats_users": {"api": "a" * 16}}
+    [problem] = preflight.nats_problems(given, 1)
+    assert "nats_access is open" in problem
+    assert "nats_users is given" in problem
+    assert preflight.nats_problems({"nats_access": "open"}, 1) == []

@@ -1,33 +1,26 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges NATS' certificate on the controller."""
+"""Validates the variables of the role nats on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: nats_certificate_problems
-short_description: What is wrong with the certificate of a site's NATS servers
+name: nats_problems
+short_description: What is wrong with the passwords and the certificate that an operator gives to NATS
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Judges the certificate before servers show it, and tells everything that is wrong at once. A text that is no certificate, another
-    key, an authority that did not issue it, an expired one, names that are missing, and a use (extended key usage) that is.
+  - Validates them before servers use them, and returns everything that is wrong at once. Passwords of no user or too short ones, a text that
+    is no certificate, another key, an authority that did not issue it, an expired one, missing names, and a missing use (extended key
+    usage).
   - Works on the controller, with the Python library cryptography.
-positional: key, ca, servers
+positional: servers
 options:
   _input:
-    description: The certificate with its chain, PEM text.
-    type: str
-    required: true
-  key:
-    description: Its private key, PEM text.
-    type: str
-    required: true
-  ca:
-    description: Certificates of the authorities that clients and servers trust, PEM text.
-    type: str
+    description: The variables C(nats_access), C(nats_users), C(nats_certificate), C(nats_key) and C(nats_ca) by name.
+    type: dict
     required: true
   servers:
     description: How many servers share the certificate; several show it to each other.
@@ -36,12 +29,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Judge the certificate
+- name: Validate the certificate
   ansible.builtin.assert:
     that: problems | length == 0
     fail_msg: "{{ problems | join('\n') }}"
   vars:
-    problems: "{{ nats_certificate | baremetal.sonic.nats_certificate_problems(nats_key, nats_ca, 3) }}"
+    given: {nats_certificate: "{{ nats_certificate }}", nats_key: "{{ nats_key }}", nats_ca: "{{ nats_ca }}"}
+    problems: "{{ given | baremetal.sonic.nats_problems(3) }}"
 """
 
 RETURN = r"""
@@ -54,7 +48,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
 
 
 class FilterModule:
@@ -62,4 +56,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""
-        return {"nats_certificate_problems": certificates.nats_problems}
+        return {"nats_problems": preflight.nats_problems}
