@@ -357,6 +357,14 @@ def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
     assert "SONIC_OPERATION='video' is neither TTS nor STT" in said
 
 
+def test_a_site_key_that_no_header_can_carry_is_refused_and_not_shown(bare_stack: Stack) -> None:
+    bare_stack.start_api(CARTESIA_API_KEY="sk_sekr\u00e9t")
+    assert bare_stack.ended("api") == 2
+    said = bare_stack.log("api")
+    assert "CARTESIA_API_KEY must be printable ASCII" in said
+    assert "sekr" not in said
+
+
 def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:
     stack.start_worker()
     stack.wait_worker()
