@@ -65,7 +65,8 @@ class Context:
 
     def __init__(self, session: Session, request: ContextRequest) -> None:
         self._session = session
-        self._request = request
+        # How to speak; the text comes by add().
+        self._request = request.model_copy(update={"transcript": ""})
         self._text = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
