@@ -199,9 +199,20 @@ def test_a_request_in_line_gets_the_stream_that_becomes_free(bare_stack: Stack) 
     assert stack.api_metric("api_queue_size") == 0
 
 
-def test_no_worker_means_503_and_shows_in_the_metric(stack: Stack, client: httpx.Client) -> None:
+def test_no_worker_means_503_and_shows_in_the_metric(bare_stack: Stack) -> None:
+    stack = bare_stack
+    stack.start_nats()
+    stack.start_proxy()
+    # Long enough to be seen on a busy machine.
+    stack.start_api(SONIC_QUEUE_TIMEOUT="8")
+    stack.wait_api()
     answers: list[httpx.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(client.post("/tts/bytes", json=body())))
+
+    def ask() -> None:
+        url = f"{stack.url}/tts/bytes"
+        answers.append(httpx.post(url, json=body(), headers=headers(), timeout=60, trust_env=False))
+
+    asking = threading.Thread(target=ask)
     asking.start()
     until(lambda: stack.api_metric("api_unserviceable_requests_size") == 1, "it shows")
     asking.join()
