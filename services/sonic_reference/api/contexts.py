@@ -53,7 +53,8 @@ class Context:
 
     def __init__(self, session: Session, request: ContextRequest) -> None:
         self._session = session
-        self._request = request
+        # How to speak; the text comes by add().
+        self._request = request.model_copy(update={"transcript": ""})
         self._text = ""
         # Tags of what was spoken that hold for what follows.
         self._tags = ""

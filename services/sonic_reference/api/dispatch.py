@@ -35,6 +35,9 @@ VOID_OFFERS = 256
 # No worker of ours is further ahead of its credit, nor sends so many events that nobody took yet.
 OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
 OVERRUN_EVENTS = 10_000
+# A timer that is later than this (seconds) shows that this process stood still. What it did not
+# hear meanwhile says nothing about the workers.
+STALL_S = 0.2
 
 
 def lost(message: str) -> ApiError:
@@ -141,10 +144,13 @@ class Stream:
 
     async def answer(self) -> Event:
         """Return what became of the offer: accepted, busy, nobody or silent."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
                 event = await self._events.get()
         except TimeoutError:
+            if time.monotonic() - began > ACCEPT_TIMEOUT_S + STALL_S:
+                return await self.answer()
             return Event("silent", b"")
         if event.kind == "accepted":
             self.worker = self.offered
@@ -464,13 +470,18 @@ class Dispatcher:
     async def _tick(self) -> None:
         """Find workers that fell silent, and show them that this pod lives."""
         ticks = 0
+        now = time.monotonic()
         while True:
+            before = now
             await asyncio.sleep(TICK_S)
             ticks += 1
             now = time.monotonic()
+            stood_s = now - before - TICK_S
             for stream in list(self._streams.values()):
                 if not stream.worker:
                     continue
+                if stood_s > STALL_S:
+                    stream.last_heard += stood_s
                 if now - stream.last_heard > self._stream_timeout_s:
                     stream.put("lost", b"")
                 elif ticks % round(2 * protocol.BEAT_S / TICK_S) == 0:

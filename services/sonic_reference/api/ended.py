@@ -13,7 +13,7 @@ from sonic_reference.api.schema import ContextRequest
 End = Literal["done", "cancelled", "failed"]
 
 # So many ended contexts of a socket are remembered, for so many seconds.
-MAX_ENDED = 1024
+MAX_ENDED = 256
 MEMORY_S = 60.0
 # Text that continues a context is passed over for so long after its cancel (seconds), and after its
 # failure until so long nothing came for it.

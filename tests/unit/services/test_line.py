@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from sonic_reference.errors import ApiError
 from sonic_reference.protocol import Announcement, OutputFormat, SpeechJob
 from sonic_reference.sealing import Session
 
-from tests.unit.services.sockets import DEADLINE_S, until
+from tests.unit.services.sockets import DEADLINE_S, settle, until
 
 FORMAT = OutputFormat(container="raw", sample_rate=8000)
 
@@ -153,3 +154,45 @@ def test_who_leaves_the_line_makes_way() -> None:
             assert first.first.is_set()
     assert len(line) == 0
     assert line.free(begun=False)
+
+
+def stand_still(seconds: float) -> None:
+    """Keep the event loop from everything else, as heavy work does."""
+    time.sleep(seconds)
+
+
+def test_a_pod_that_stood_still_does_not_take_its_workers_for_lost() -> None:
+    async def body() -> None:
+        site = Site(queue_timeout_s=1)
+        site._stream_timeout_s = 0.5
+        stream = Stream(site, "job", "tts/m")
+        stream.worker = "w"
+        site._streams["job"] = stream
+        ticking = asyncio.create_task(site._tick())
+        await asyncio.sleep(0)
+        stand_still(1.5)
+        # The worker's beats are read after the timers have run.
+        await settle()
+        assert stream._events.empty()
+        # A worker that is silent while this pod listens is lost as before.
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await stream._events.get()).kind == "lost"
+        ticking.cancel()
+
+    check(body)
+
+
+def test_a_pod_that_stood_still_still_hears_an_acceptance() -> None:
+    async def body() -> None:
+        stream = Stream(Site(queue_timeout_s=1), "job", "tts/m")
+        answering = asyncio.create_task(stream.answer())
+        await asyncio.sleep(0)
+        stand_still(1.0)
+        await settle()
+        assert not answering.done()
+        stream.put("accepted", b'{"worker": "w"}')
+        assert (await answering).kind == "accepted"
+        silent = Stream(Site(queue_timeout_s=1), "job", "tts/m")
+        assert (await silent.answer()).kind == "silent"
+
+    check(body)

@@ -56,7 +56,7 @@ class Room:
         socket, workers = Socket(), self.workers
         anything: Any = socket
         dispatcher: Any = workers
-        session = Session(
+        session = self.last = Session(
             anything, dispatcher, Library(1), ApiMetrics(),
             voices=Voices(), version="2026-03-01", sessions=self.sessions, permit=PERMIT,
         )  # fmt: skip
@@ -213,6 +213,24 @@ def test_messages_without_text_are_bounded_too() -> None:
         await serving
 
     check(body, SMALL)
+
+
+def test_a_context_keeps_no_text_that_is_spoken() -> None:
+    async def body(room: Room) -> None:
+        socket, serving = room.opened()
+        for number in range(5):
+            socket.tell(message("x" * 1500 + ". ", context=str(number)))
+            await socket.hear("chunk")
+        await settle()
+        assert len(room.last._contexts) == 5
+        for context in room.last._contexts.values():
+            assert "x" * 1500 not in repr(vars(context))
+            # The space after the sentence.
+            assert context._meter.used == 1
+        socket.leave()
+        await serving
+
+    check(body)
 
 
 def test_a_text_without_a_sentence_is_spoken_in_parts() -> None:

@@ -199,9 +199,20 @@ def test_a_request_in_line_gets_the_stream_that_becomes_free(bare_stack: Stack) 
     assert stack.api_metric("api_queue_size") == 0
 
 
-def test_no_worker_means_503_and_shows_in_the_metric(stack: Stack, client: httpx.Client) -> None:
+def test_no_worker_means_503_and_shows_in_the_metric(bare_stack: Stack) -> None:
+    stack = bare_stack
+    stack.start_nats()
+    stack.start_proxy()
+    # Long enough to be seen on a busy machine.
+    stack.start_api(SONIC_QUEUE_TIMEOUT="8")
+    stack.wait_api()
     answers: list[httpx.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(client.post("/tts/bytes", json=body())))
+
+    def ask() -> None:
+        url = f"{stack.url}/tts/bytes"
+        answers.append(httpx.post(url, json=body(), headers=headers(), timeout=60, trust_env=False))
+
+    asking = threading.Thread(target=ask)
     asking.start()
     until(lambda: stack.api_metric("api_unserviceable_requests_size") == 1, "it shows")
     asking.join()
@@ -355,6 +366,14 @@ def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
     assert "SONIC_MODEL is not set" in said
     assert "SONIC_BATCH_SIZE='many' is not a whole number from 1 to 256" in said
     assert "SONIC_OPERATION='video' is neither TTS nor STT" in said
+
+
+def test_a_site_key_that_no_header_can_carry_is_refused_and_not_shown(bare_stack: Stack) -> None:
+    bare_stack.start_api(CARTESIA_API_KEY="sk_sekr\u00e9t")
+    assert bare_stack.ended("api") == 2
+    said = bare_stack.log("api")
+    assert "CARTESIA_API_KEY must be printable ASCII" in said
+    assert "sekr" not in said
 
 
 def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:
