@@ -88,14 +88,17 @@ class Context:
             self._work.put_nowait(None)
         elif self._text.strip() and self._delay is None:
             loop = asyncio.get_running_loop()
-            self._delay = loop.call_later(
-                delay_ms / 1000, lambda: self._speak(tags.begun(self._text))
-            )
+            self._delay = loop.call_later(delay_ms / 1000, self._waited)
 
     async def cancel(self) -> None:
         """Stop at once; nothing more is said of it."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def _waited(self) -> None:
+        """Send what has waited for long enough, but for a tag that has only begun."""
+        self._delay = None
+        self._speak(tags.begun(self._text))
 
     def _speak(self, size: int) -> None:
         """Send the first so many characters to be spoken."""
