@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sonic_reference.api.contexts import complete
+from sonic_reference.sentences import complete
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
