@@ -17,8 +17,8 @@ from sonic_reference import tags
 _TRIAL = " Xy"
 # A line is a sentence, too.
 _LINE_END = re.compile(r"\n\s*")
-# A figure before a full stop at the end may go on.
-_UNSURE_END = re.compile(r"\d\.\Z")
+# A figure before a full stop at the end may go on, or be the day of a month that follows.
+_UNSURE_END = re.compile(r"\d\.\s*\Z")
 
 
 def complete(text: str, language: str = "en") -> int:

@@ -79,7 +79,8 @@ class Context:
         elif delay_ms == 0:
             self._speak(tags.begun(self._text))
         else:
-            self._speak(complete(self._text, self._request.language or "en"))
+            language = self._request.spoken_language(self._session.voices)
+            self._speak(complete(self._text, language))
         if request.flush:
             self._flushes += 1
             self._work.put_nowait(self._flushes)

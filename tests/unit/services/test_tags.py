@@ -95,7 +95,8 @@ def test_words_are_replaced_outside_of_tags_only() -> None:
         ("Such, e.g. ", ""),
         ("Mr. Smith pays $3.50. ", "Mr. Smith pays $3.50. "),
         ("It costs 3.", ""),
-        ("It costs 3. ", "It costs 3. "),
+        ("It costs 3. ", ""),
+        ("It costs 3. You", "It costs 3. "),
         ("wait... ", "wait... "),
         ("...", ""),
         ("... ", ""),
@@ -276,6 +277,16 @@ def test_an_abbreviation_ends_no_piece_of_a_context(quiet_stack: Stack) -> None:
     assert words == ["Today", "ask", "Dr.", "Smith,", "U.S.", "citizen,", "twice."]
     # Pieces of their own would each have a pause at the end.
     assert spoken_s == pytest.approx(context(quiet_stack, ["".join(texts)])[1], abs=0.2)
+
+
+def test_sentences_of_a_context_are_those_of_its_language(quiet_stack: Stack) -> None:
+    # In English this abbreviation would end a sentence, and each piece has a pause at its end.
+    texts = ["Das heute bzw. ", "Siebzehn Uhr."]
+    for asked in ({"locale": "de-DE"}, {"language": "de"}):
+        spoken_s = context(quiet_stack, texts, **asked)[1]
+        assert spoken_s == pytest.approx(
+            context(quiet_stack, ["".join(texts)], **asked)[1], abs=0.2
+        )
 
 
 def test_a_context_of_punctuation_ends_without_audio(quiet_stack: Stack) -> None:
