@@ -33,8 +33,9 @@ def complete(text: str, language: str = "en") -> int:
     at = 0
     for sentence in segment(re.split(r"[-_]", language.lower())[0], seen[:whole] + _TRIAL):
         at += len(sentence)
-        ends.append(at)
-    if whole + 1 in ends and not _UNSURE_END.search(seen):
-        ends.append(len(seen))
-    end = max((end for end in ends if end <= whole or end == len(seen)), default=0)
+        if at <= whole:
+            ends.append(at)
+        elif at == whole + 1 and not _UNSURE_END.search(seen):
+            ends.append(len(seen))
+    end = max(ends, default=0)
     return end if tags.says_something(text[:end]) else 0
