@@ -17,8 +17,8 @@ from sonic_reference import tags
 _TRIAL = " Xy"
 # A line is a sentence, too.
 _LINE_END = re.compile(r"\n\s*")
-# A figure before a full stop at the end may go on.
-_UNSURE_END = re.compile(r"\d\.\Z")
+# A figure before a full stop at the end may go on, or be the day of a month that follows.
+_UNSURE_END = re.compile(r"\d\.\s*\Z")
 
 
 def complete(text: str, language: str = "en") -> int:
@@ -33,8 +33,9 @@ def complete(text: str, language: str = "en") -> int:
     at = 0
     for sentence in segment(re.split(r"[-_]", language.lower())[0], seen[:whole] + _TRIAL):
         at += len(sentence)
-        ends.append(at)
-    if whole + 1 in ends and not _UNSURE_END.search(seen):
-        ends.append(len(seen))
-    end = max((end for end in ends if end <= whole or end == len(seen)), default=0)
+        if at <= whole:
+            ends.append(at)
+        elif at == whole + 1 and not _UNSURE_END.search(seen):
+            ends.append(len(seen))
+    end = max(ends, default=0)
     return end if tags.says_something(text[:end]) else 0

@@ -99,7 +99,8 @@ class Context:
         elif delay_ms == 0:
             self._speak(tags.begun(self._text))
         else:
-            self._speak(complete(self._text, self._request.language or "en"))
+            language = self._request.spoken_language(self._session.voices)
+            self._speak(complete(self._text, language))
         if request.flush:
             self._flushes += 1
             self._meter.take(MESSAGE_BYTES)
@@ -110,9 +111,7 @@ class Context:
             self._work.put_nowait(None)
         elif self._text.strip() and self._delay is None:
             loop = asyncio.get_running_loop()
-            self._delay = loop.call_later(
-                delay_ms / 1000, lambda: self._speak(tags.begun(self._text))
-            )
+            self._delay = loop.call_later(delay_ms / 1000, self._waited)
 
     async def cancel(self) -> None:
         """Stop at once; nothing more is said of it."""
@@ -143,6 +142,11 @@ class Context:
         if not self.task.cancelled() and (error := self.task.exception()):
             log.info("request %s: a context broke off: %s", self._session.request_id, type(error))
         self._session.forget(self._request.context_id, self)
+
+    def _waited(self) -> None:
+        """Send what has waited for long enough, but for a tag that has only begun."""
+        self._delay = None
+        self._speak(tags.begun(self._text))
 
     def _speak(self, size: int) -> None:
         """Send the first so many characters to be spoken."""

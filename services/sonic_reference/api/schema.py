@@ -119,18 +119,22 @@ class SpeechFields(Fields):
             raise ValueError("language and locale cannot both be set")
         return self
 
+    def spoken_language(self, voices: Voices) -> str:
+        """Return the BCP 47 tag of what is spoken: what was asked for, or the voice's own."""
+        voice = voices.find(self.voice.id)
+        return self.language or self.locale or (voice.language if voice else "en")
+
     def job(self, request_id: str, voices: Voices, transcript: str | None = None) -> SpeechJob:
         """Return what a worker is asked to do: to speak this text, or the request's own."""
         config = self.generation_config or GenerationConfig()
         wanted = self.output_format
         emotion = config.emotion
-        voice = voices.find(self.voice.id)
         return SpeechJob(
             request_id=request_id,
             model_id=self.model_id,
             transcript=self.transcript if transcript is None else transcript,
             voice_id=self.voice.id,
-            language=self.language or self.locale or (voice.language if voice else "en"),
+            language=self.spoken_language(voices),
             output_format=OutputFormat(
                 container=wanted.container,
                 encoding=wanted.encoding or "pcm_s16le",

@@ -108,6 +108,10 @@ def test_a_language_that_this_engine_does_not_understand_is_refused(client: http
     files = {"file": ("recording", wav(0))}
     answer = client.post("/stt", params={"model": "ink-whisper", "language": "multi"}, files=files)
     assert answer.status_code == 400
+    assert answer.json()["message"].startswith("language: ")
+    files = {"file": ("recording", wav(0))}
+    answer = client.post("/stt", params={"model": "ink-whisper", "language": "de"}, files=files)
+    assert answer.status_code == 400
     assert "understands English only" in answer.json()["message"]
     files = {"file": ("recording", wav(0))}
     answer = client.post("/stt", params={"model": "ink-whisper", "language": "en-AU"}, files=files)

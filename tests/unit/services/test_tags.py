@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import base64
 import json
 import time
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sonic_reference import tags
 from sonic_reference.sentences import complete
 from sonic_reference.tags import Manner, Silence, Speech, parse
+from websockets.sync.client import connect
 
 from lab.processes import KEY, Stack
 
@@ -93,7 +95,8 @@ def test_words_are_replaced_outside_of_tags_only() -> None:
         ("Such, e.g. ", ""),
         ("Mr. Smith pays $3.50. ", "Mr. Smith pays $3.50. "),
         ("It costs 3.", ""),
-        ("It costs 3. ", "It costs 3. "),
+        ("It costs 3. ", ""),
+        ("It costs 3. You", "It costs 3. "),
         ("wait... ", "wait... "),
         ("...", ""),
         ("... ", ""),
@@ -225,3 +228,66 @@ def test_a_character_that_has_no_name_is_no_audio(quiet_stack: Stack, container:
     form = {"container": container, "encoding": "pcm_s16le", "sample_rate": 24000}
     answer = post(quiet_stack, "/tts/bytes", transcript="\U0001fae5", output_format=form)
     assert (answer.status_code, answer.json()["title"]) == (400, "Nothing to say")
+
+
+def context(stack: Stack, texts: list[str], **fields: object) -> tuple[list[str], float]:
+    """The words that are spoken of a context's texts, and how long (s) its audio is."""
+    wanted = {
+        "context_id": "one",
+        "model_id": "sonic-3",
+        "voice": {"mode": "id", "id": "a"},
+        "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000},
+        "add_timestamps": True,
+    } | fields
+    url = stack.url.replace("http", "ws") + "/tts/websocket"
+    words: list[str] = []
+    size = 0
+    with connect(url, additional_headers={"X-API-Key": KEY}, proxy=None) as socket:
+        for number, text in enumerate(texts, start=1):
+            more = number < len(texts)
+            socket.send(json.dumps(wanted | {"transcript": text, "continue": more}))
+        while True:
+            event = json.loads(socket.recv(timeout=60))
+            assert event["type"] != "error", event
+            if event["type"] == "done":
+                return words, size / 48000
+            words += event.get("word_timestamps", {}).get("words", [])
+            size += len(base64.b64decode(event.get("data", "")))
+
+
+@pytest.mark.parametrize("delay_ms", [0, 3000])
+def test_tags_that_come_in_pieces_are_heard(quiet_stack: Stack, delay_ms: int) -> None:
+    texts = ["... ", "Please wait. <bre", 'ak time="2', 's"/> Code <spell>A', "B</spell>.", "..."]
+    words, spoken_s = context(quiet_stack, texts, max_buffer_delay_ms=delay_ms)
+    assert [word for word in words if word != "..."] == ["Please", "wait.", "Code", "A", "B"]
+    assert 3 < spoken_s < 7
+
+
+def test_a_manner_holds_for_the_rest_of_a_context(quiet_stack: Stack) -> None:
+    texts = ["I have one thing to say to you. ", "And then there is another one, too. "]
+    words, plain_s = context(quiet_stack, texts)
+    fast, fast_s = context(quiet_stack, ['<speed ratio="1.5"/>' + texts[0], texts[1]])
+    assert words == fast
+    assert fast_s < 0.8 * plain_s
+
+
+def test_an_abbreviation_ends_no_piece_of_a_context(quiet_stack: Stack) -> None:
+    texts = ["Today ask Dr. ", "Smith, U.S. ", "citizen, twice."]
+    words, spoken_s = context(quiet_stack, texts)
+    assert words == ["Today", "ask", "Dr.", "Smith,", "U.S.", "citizen,", "twice."]
+    # Pieces of their own would each have a pause at the end.
+    assert spoken_s == pytest.approx(context(quiet_stack, ["".join(texts)])[1], abs=0.2)
+
+
+def test_sentences_of_a_context_are_those_of_its_language(quiet_stack: Stack) -> None:
+    # In English this abbreviation would end a sentence, and each piece has a pause at its end.
+    texts = ["Das heute bzw. ", "Siebzehn Uhr."]
+    for asked in ({"locale": "de-DE"}, {"language": "de"}):
+        spoken_s = context(quiet_stack, texts, **asked)[1]
+        assert spoken_s == pytest.approx(
+            context(quiet_stack, ["".join(texts)], **asked)[1], abs=0.2
+        )
+
+
+def test_a_context_of_punctuation_ends_without_audio(quiet_stack: Stack) -> None:
+    assert context(quiet_stack, ["...", " ?!"]) == ([], 0)
