@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import functools
 import json
+import socket
 import ssl
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,18 @@ import jinja2
 import yaml
 
 from lab.config import REPOSITORY
+from lab.waiting import wait
 from plugins.plugin_utils import nats_secrets
 
 ROLE = REPOSITORY / "roles" / "nats"
 # By this name clients ask for the server, so that they can check its certificate.
 HOST = "localhost"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @functools.cache
@@ -91,3 +101,38 @@ class Bus:
     def tls(self) -> ssl.SSLContext:
         """What a client of a test trusts."""
         return ssl.create_default_context(cafile=str(self.ca_file))
+
+
+@contextmanager
+def running(program: str, folder: Path, access: str = "strict") -> Iterator[RunningBus]:
+    """Run a server of its own while the caller does something. Raises TimeoutError: no start."""
+    bus = RunningBus(folder, program, access)
+    try:
+        bus.start()
+        yield bus
+    finally:
+        bus.stop()
+
+
+class RunningBus(Bus):
+    """A server as a process; ``program`` is its binary."""
+
+    def __init__(self, folder: Path, program: str, access: str) -> None:
+        super().__init__(folder, free_port(), access)
+        self._program = program
+        self._log = folder / "nats.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready. Raises TimeoutError."""
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [self._program, *self.arguments], env=self.environment, stdout=log, stderr=log
+            )
+        wait("NATS is ready", lambda: b"Server is ready" in self._log.read_bytes(), 60, pause=0.02)
+
+    def stop(self) -> None:
+        """End it; one that has ended is no error."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait()

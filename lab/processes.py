@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from lab.bus import Bus
+from lab.bus import free_port as free_port
 from lab.config import REPOSITORY
 from lab.licences import Vendor
 from lab.waiting import wait
@@ -30,12 +30,6 @@ DEADLINE_S = 60.0
 def find_nats_server() -> str | None:
     """Return the NATS server's binary from NATS_SERVER or the search path."""
     return os.environ.get("NATS_SERVER") or shutil.which("nats-server")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
@@ -125,8 +119,8 @@ class Stack:
             "SONIC_BATCH_SIZE": "2",
             "SONIC_METRICS_PORT": str(self.worker_ports[name]),
         } | more
-        operation = settings.get("SONIC_OPERATION", "TTS").lower()
-        bus = self.bus.settings(operation, settings["SONIC_MODEL"])
+        user = "stt" if settings.get("SONIC_OPERATION") == "STT" else "tts"
+        bus = self.bus.settings(user, settings["SONIC_MODEL"])
         self._service(name, "worker", {**bus, **settings})
 
     def start_listener(self, name: str = "listener") -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.playbooks import ROOT, ansible
+from tests.unit.plugins.plugin_utils.authority import Authority
 
 ROLES = yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text())["preflight_roles"]
 # What host_check would say of hosts that are in order; no host is spoken to here.
@@ -212,3 +213,22 @@ def test_license_is_judged(tmp_path: Path) -> None:
     [persistence, key] = problems
     assert "license_proxy_persistence: air-gapped mode keeps its audit log" in persistence
     assert "license_proxy_public_key is empty" in key
+
+
+def test_nats_is_judged_with_the_servers_that_the_site_has(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    authority = Authority()
+    server = authority.server(["nats"])
+    given: dict[str, Any] = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
+    given |= {"nats_ca": authority.certificate, "nats_users": {"worker": "w" * 16}}
+    options = tmp_path / "nats.json"
+    options.write_text(json.dumps(given), encoding="utf-8")
+    status, [users, names] = judge(tmp_path, hosts, "-e", f"@{options}")
+    assert status != 0
+    assert "nats_users.worker is no user of NATS" in users
+    assert "not for nats-0.nats-headless, nats-1.nats-headless, nats-2.nats-headless" in names
+    options.write_text(json.dumps(given | {"nats_replicas": 1, "nats_users": {}}), encoding="utf-8")
+    assert judge(tmp_path, hosts, "-e", f"@{options}") == (0, [])
+    status, [problem] = judge(tmp_path, hosts, "-e", "nats_access=lax")
+    assert status != 0
+    assert "nats_access must be one of: strict, users, open" in problem

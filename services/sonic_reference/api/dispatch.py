@@ -166,7 +166,10 @@ class Stream:
                 self.consumed += len(event.content)
             case "end":
                 self.ended = True
-                sent = protocol.Finished.model_validate_json(event.content).sent
+                try:
+                    sent = protocol.Finished.model_validate_json(event.content).sent
+                except ValidationError:
+                    raise WorkerLostError("the end cannot be read") from None
                 if sent != self._received:
                     raise WorkerLostError(f"{self._received} of {sent} bytes arrived")
                 return None

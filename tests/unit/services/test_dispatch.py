@@ -69,3 +69,13 @@ def test_a_worker_that_keeps_its_window_is_heard_to_the_end() -> None:
         return size
 
     assert asyncio.run(run()) == 64 * protocol.CHUNK_BYTES
+
+
+@pytest.mark.parametrize("end", [b"", b"EVIL", b"[]", b'{"sent": "many"}', b'{"sent": 1}'])
+def test_an_end_that_cannot_be_read_or_does_not_fit_is_a_lost_worker(end: bytes) -> None:
+    async def run() -> int:
+        one = stream()
+        one.put("end", end)
+        return await taken(one)
+
+    assert asyncio.run(run()) == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sonic_reference import messaging
 
+from lab.bus import running
 from lab.echo import certificate
 from lab.processes import free_port
 
@@ -80,3 +81,23 @@ def test_server_that_begins_to_ask_for_tls_holds_nobody_back(
             await messaging.close(client)
 
     asyncio.run(run())
+
+
+def test_server_that_ended_its_tls_connection_holds_nobody_back(
+    tmp_path: Path, nats_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that still has something to say leaves all the same, and raises nothing."""
+    with running(nats_server, tmp_path) as bus:
+        monkeypatch.setenv("SSL_CERT_FILE", str(bus.ca_file))
+
+        async def run() -> None:
+            client = await messaging.connect(bus.url("tts"), "test")
+            bus.stop()
+            async with asyncio.timeout(20):
+                while client.is_connected:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await client.publish("sonic.v2.workers.tts.w", b"still here")
+            async with asyncio.timeout(10):
+                await messaging.close(client)
+
+        asyncio.run(run())

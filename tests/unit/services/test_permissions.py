@@ -8,9 +8,8 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,8 +20,8 @@ from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 from sonic_reference import protocol, sealing
 
-from lab.bus import Bus
-from lab.processes import KEY, Stack, free_port, until
+from lab.bus import Bus, running
+from lab.processes import KEY, Stack
 
 STORE = "KV_sonic-v1-dictionaries"
 # By user: what it may do, and what others may, or nobody.
@@ -86,23 +85,6 @@ def cells(user: str) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
             if subject not in own:
                 refused.add((action, subject))
     return tried, refused
-
-
-@contextmanager
-def running(program: str, folder: Path, access: str = "strict") -> Iterator[Bus]:
-    """A server with the role's configuration."""
-    port = free_port()
-    bus = Bus(folder, port, access)
-    with (folder / "nats.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, *bus.arguments], env=bus.environment, stdout=log, stderr=log
-        )
-    try:
-        until(lambda: "Server is ready" in (folder / "nats.log").read_text(), "NATS is ready")
-        yield bus
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
