@@ -143,7 +143,10 @@ def objects(content: bytes, sha256: str, namespace: str) -> list[dict[str, Any]]
     """The objects of a manifest with the right sum. Raises ReleaseError."""
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and digest != sha256.lower():
-        raise ReleaseError(f"its sha256 is {digest}, not {sha256}: it is not the file you expect")
+        raise ReleaseError(
+            f"its sha256 is {digest}, not {sha256}: it is not the file that was pinned. After a"
+            " change of version or address give the sum that upstream publishes"
+        )
     try:
         return in_namespace(yaml.load_all(content, loader()), namespace)
     except yaml.YAMLError as error:
