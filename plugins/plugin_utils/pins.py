@@ -57,10 +57,11 @@ def _manifest_problem(values: Mapping[str, Any], address: str, digest: str) -> l
         return []
     given = str(values[digest])
     if not given and str(values.get(address, "https://")).startswith(("http://", "https://")):
-        return [
+        problem = (
             f"{digest} is empty: give the manifest's SHA-256, as 'sha256sum' prints it for the file"
             f" that you looked at, or set {address} to the path of a file on the site's leader"
-        ]
+        )
+        return [problem]
     if given and not re.fullmatch(r"[0-9a-fA-F]{64}", given):
         return [f"{digest} is no SHA-256: give 64 hexadecimal digits, as 'sha256sum' prints them"]
     return []
