@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_node
-short_description: Initialize a control plane, make a join token, or join a node, with kubeadm
+short_description: Initialize a control plane, make or remove a join token, or join a node, with kubeadm
 description:
   - Brings a host to the wanted state and says what state it is in.
   - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
@@ -21,12 +21,14 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(initialized) runs C(kubeadm init) where it has not been completed.
+      - V(initialized) runs C(kubeadm init) where it has not been completed, and removes the join token that it makes, as well as this
+        module's tokens that an interrupted join left. An administrator's tokens stay.
       - V(token) makes a short-lived bootstrap token, on a control plane. It always makes a new one, so ask for it only when a host must join.
+      - V(revoked) removes the token of O(secret), on a control plane.
       - V(joined) runs C(kubeadm join) where the host is not a node yet.
       - V(queried) only tells whether the host is a node.
     type: str
-    choices: [initialized, token, joined, queried]
+    choices: [initialized, token, revoked, joined, queried]
     required: true
   config:
     description:
@@ -39,7 +41,7 @@ options:
     description: Address and port of the API, for O(state=joined).
     type: str
   secret:
-    description: The RV(secret) that O(state=token) returned, for O(state=joined).
+    description: The RV(secret) that O(state=token) returned, for O(state=joined) and O(state=revoked).
     type: dict
   ignore_preflight_errors:
     description: Checks of kubeadm that may fail.
@@ -73,6 +75,12 @@ EXAMPLES = r"""
     state: joined
     endpoint: 192.0.2.11:6443
     secret: "{{ kubeadm_token.secret }}"
+
+- name: Remove the token
+  baremetal.sonic.kubeadm_node:
+    state: revoked
+    secret: "{{ kubeadm_token.secret }}"
+  delegate_to: cp1
 """
 
 RETURN = r"""
@@ -173,11 +181,28 @@ class Node:
         if self.initialized():
             if not self.module.check_mode and not kubeadm.INITIALIZED.exists():
                 kubeadm.INITIALIZED.touch(mode=0o600)
-            return {"changed": False, "joined": True}
+            return {"changed": self.clean_tokens(), "joined": True}
         if not self.module.check_mode:
-            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in self.options["config"]))
+            documents = kubeadm.with_own_token(
+                self.options["config"], self.options["token_minutes"]
+            )
+            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in documents))
             kubeadm.INITIALIZED.touch(mode=0o600)
+            self.clean_tokens()
         return {"changed": True, "joined": not self.module.check_mode}
+
+    def clean_tokens(self) -> bool:
+        """Remove join tokens that nobody needs any more; whether there were some."""
+        try:
+            names = kubeadm.left_tokens(self.module.run_command)
+            if names and not self.module.check_mode:
+                kubeadm.delete_tokens(self.module.run_command, names)
+        except RuntimeError as error:
+            self.module.fail_json(
+                msg=f"join tokens of kubeadm init could not be removed: {error}. Run this again,"
+                " or see 'kubeadm token list' on the host"
+            )
+        return bool(names)
 
     def token(self) -> dict[str, Any]:
         """Make a token."""
@@ -188,6 +213,21 @@ class Node:
         except RuntimeError as error:
             self.module.fail_json(msg=f"no join token could be made: {error}")
         return {"changed": True, "joined": kubeadm.joined(), "secret": secret}
+
+    def revoke(self) -> dict[str, Any]:
+        """Remove a token."""
+        token = self.options["secret"].get("token", "")
+        # Check mode's state=token returns none.
+        if self.module.check_mode or not token:
+            return {"changed": bool(token), "joined": kubeadm.joined()}
+        try:
+            changed = kubeadm.delete_tokens(self.module.run_command, [kubeadm.token_secret(token)])
+        except RuntimeError as error:
+            self.module.fail_json(
+                msg=f"the join token could not be removed: {error}. It ends by itself; remove it"
+                " now with 'kubeadm token delete' on the control plane"
+            )
+        return {"changed": changed, "joined": kubeadm.joined()}
 
     def join(self) -> dict[str, Any]:
         """Bring the host to O(state=joined)."""
@@ -219,7 +259,7 @@ def main() -> None:
         argument_spec={
             "state": {
                 "type": "str",
-                "choices": ["initialized", "token", "joined", "queried"],
+                "choices": ["initialized", "token", "revoked", "joined", "queried"],
                 "required": True,
             },
             "config": {"type": "list", "elements": "dict", "default": []},
@@ -229,14 +269,22 @@ def main() -> None:
             "token_minutes": {"type": "int", "default": 15, "no_log": False},
             "api_timeout": {"type": "int", "default": 120},
         },
-        required_if=[("state", "joined", ["endpoint", "secret"])],
+        required_if=[
+            ("state", "joined", ["endpoint", "secret"]),
+            ("state", "revoked", ["secret"]),
+        ],
         supports_check_mode=True,
     )
     if module.params["state"] == "initialized" and not module.params["config"]:
         # required_if takes the empty list, which is the default, for a value.
         module.fail_json(msg="state is initialized but config is missing or empty")
     node = Node(module)
-    actions = {"initialized": node.initialize, "token": node.token, "joined": node.join}
+    actions = {
+        "initialized": node.initialize,
+        "token": node.token,
+        "revoked": node.revoke,
+        "joined": node.join,
+    }
     state = module.params["state"]
     if state == "queried":
         module.exit_json(changed=False, joined=kubeadm.joined())

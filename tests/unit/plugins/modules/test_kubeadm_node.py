@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 import tempfile
@@ -20,6 +21,13 @@ SECRET = {"token": "abcdef.0123456789abcdef", "ca_cert_hash": "sha256:" + "0f" *
 INIT = [{"kind": "InitConfiguration"}, {"kind": "ClusterConfiguration", "clusterName": "a: b"}]
 JOIN: dict[str, Any] = {"state": "joined", "endpoint": "192.0.2.11:6443", "secret": SECRET}
 OBJECTS = "\n".join(kubeadm.LAST_OBJECTS)
+
+
+def token_secret(name: str, description: str | None) -> dict[str, Any]:
+    """A join token's Secret, as the API has it."""
+    encoded = base64.b64encode((description or "").encode()).decode()
+    data = {"token-secret": "c2VjcmV0"} | ({"description": encoded} if description else {})
+    return {"metadata": {"name": f"bootstrap-token-{name}"}, "data": data}
 
 
 class Host:
@@ -49,6 +57,23 @@ class Host:
         )
         self.modules.program("kubeadm", f"{keep}\n{script}")
 
+    def kubectl(self, *tokens: dict[str, Any], objects: str = f"echo '{OBJECTS}'") -> None:
+        """A kubectl of a cluster with these join tokens."""
+        secrets = self.run.parent / "secrets.json"
+        secrets.write_text(json.dumps({"items": tokens}), encoding="utf-8")
+        self.modules.program(
+            "kubectl",
+            f'case "$*" in *"get secrets"*) cat {secrets};;'
+            ' *"delete secrets"*) for word; do case $word in bootstrap-token-*)'
+            f' if grep -q "$word" {secrets}; then echo "secret/$word"; fi;; esac; done;;'
+            f" *) {objects};; esac",
+        )
+
+    @property
+    def joins(self) -> list[str]:
+        """The commands so far but for those that look after join tokens."""
+        return [line for line in self.modules.ran if " secrets " not in line]
+
     def call(self, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module; no file with a secret may be left by it."""
         result = self.modules.call(kubeadm_node.main, check=check, **options)
@@ -69,7 +94,7 @@ def host(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
         lambda prefix, suffix, **_dir: in_run(prefix=prefix, suffix=suffix),
     )
     made.kubeadm()
-    modules.program("kubectl", f"echo '{OBJECTS}'")
+    made.kubectl()
     return made
 
 
@@ -77,7 +102,8 @@ def test_initialize_once(host: Host, modules: Modules) -> None:
     host.kubeadm(f"touch {host.etc}/admin.conf")
     assert host.call(state="initialized", config=INIT) == {"changed": True, "joined": True}
     documents = [json.loads(text) for text in host.given.read_text().split("\n---\n")]
-    assert documents == INIT
+    assert documents[1:] == INIT[1:]
+    assert documents[0]["kind"] == "InitConfiguration"
     assert Path(f"{host.given}.mode").read_text() == "600\n"
     assert host.call(state="initialized", config=INIT) == {"changed": False, "joined": True}
     assert len([line for line in modules.ran if line.startswith("kubeadm")]) == 1
@@ -99,11 +125,11 @@ def test_check_mode_makes_no_token(host: Host, modules: Modules) -> None:
 
 def test_interrupted_init_is_finished_with_what_it_left(host: Host, modules: Modules) -> None:
     host.leave("pki/ca.crt", "admin.conf", "config.yaml")
-    modules.program("kubectl", "echo 'connection refused' >&2; exit 1")
+    host.kubectl(objects="echo 'connection refused' >&2; exit 1")
     assert host.call(
         state="initialized", config=INIT, ignore_preflight_errors=["Swap"], api_timeout=600
     )["changed"]
-    kubectl, init = modules.ran
+    kubectl, init, _tokens = modules.ran
     assert kubectl.startswith("kubectl get")
     ignored = init.split("--ignore-preflight-errors=")[1].split()[0].split(",")
     assert {"Swap", "Port-6443", "FileAvailable--etc-kubernetes-pki-ca.crt"} <= set(ignored)
@@ -112,7 +138,7 @@ def test_interrupted_init_is_finished_with_what_it_left(host: Host, modules: Mod
 
 def test_init_interrupted_before_its_last_phase_is_run_again(host: Host, modules: Modules) -> None:
     host.leave("pki/ca.crt", "admin.conf")
-    modules.program("kubectl", f"echo {kubeadm.LAST_OBJECTS[0]}")
+    host.kubectl(objects=f"echo {kubeadm.LAST_OBJECTS[0]}")
     assert host.call(state="initialized", config=INIT)["changed"]
     assert modules.ran[1].startswith("kubeadm init")
 
@@ -147,9 +173,9 @@ def test_complete_control_plane_that_starts_is_waited_for(host: Host, modules: M
     host.leave("admin.conf")
     kubeadm.INITIALIZED.touch()
     flag = host.run.parent / "asked"
-    modules.program("kubectl", f"test -e {flag} || {{ touch {flag}; exit 1; }}; echo '{OBJECTS}'")
+    host.kubectl(objects=f"test -e {flag} || {{ touch {flag}; exit 1; }}; echo '{OBJECTS}'")
     assert not host.call(state="initialized", config=INIT)["changed"]
-    assert len(modules.ran) == 2
+    assert len(host.joins) == 2
 
 
 def test_complete_control_plane_whose_kubeconfig_is_gone(host: Host, modules: Modules) -> None:
@@ -246,3 +272,74 @@ def test_token_that_cannot_be_made(host: Host, script: str, said: str) -> None:
 )
 def test_missing_options_are_named(host: Host, state: str, missing: str) -> None:
     assert missing in host.call(state=state)["msg"]
+
+
+def test_init_makes_no_token_that_lives_a_day(host: Host, modules: Modules) -> None:
+    """kubeadm makes one in any case: a short one with our mark, which is removed in the same call."""
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    host.kubectl(token_secret("aaaaaa", kubeadm.OWN_TOKEN), token_secret("bbbbbb", "of a person"))
+    for config in (INIT, [{"kind": "InitConfiguration", "bootstrapTokens": []}], INIT[1:]):
+        kubeadm.INITIALIZED.unlink(missing_ok=True)
+        kubeadm.ADMIN.unlink(missing_ok=True)
+        host.call(state="initialized", config=config)
+        [init] = [
+            item
+            for item in map(json.loads, host.given.read_text().split("\n---\n"))
+            if item["kind"] == "InitConfiguration"
+        ]
+        assert init["bootstrapTokens"] == [{"description": kubeadm.OWN_TOKEN, "ttl": "15m0s"}]
+        delete = modules.ran[-1]
+        assert delete.startswith("kubectl delete secrets bootstrap-token-aaaaaa --")
+
+
+def test_a_token_left_by_an_interrupted_run_is_removed_by_the_next(
+    host: Host, modules: Modules
+) -> None:
+    host.leave("admin.conf")
+    host.kubectl(
+        token_secret("aaaaaa", kubeadm.OWN_TOKEN),
+        token_secret("bbbbbb", "of a person"),
+        token_secret("cccccc", None),
+    )
+    assert host.call(check=True, state="initialized", config=INIT)["changed"]
+    assert not [line for line in modules.ran if "delete" in line]
+    assert host.call(state="initialized", config=INIT)["changed"]
+    [delete] = [line for line in modules.ran if "delete" in line]
+    assert "bootstrap-token-aaaaaa" in delete
+    assert "bbbbbb" not in delete
+    assert "cccccc" not in delete
+    host.kubectl(token_secret("bbbbbb", "of a person"))
+    assert not host.call(state="initialized", config=INIT)["changed"]
+
+
+def test_tokens_that_cannot_be_looked_at_are_no_success(host: Host, modules: Modules) -> None:
+    host.leave("admin.conf")
+    modules.program(
+        "kubectl",
+        f'case "$*" in *secrets*) echo "Error: timed out" >&2; exit 1;; *) echo "{OBJECTS}";; esac',
+    )
+    result = host.call(state="initialized", config=INIT)
+    assert "could not be removed: Error: timed out" in result["msg"]
+
+
+def test_a_joins_token_is_removed_after_it(host: Host, modules: Modules) -> None:
+    host.kubectl(token_secret("abcdef", kubeadm.OWN_TOKEN))
+    revoke: dict[str, Any] = {"state": "revoked", "secret": SECRET}
+    assert host.call(check=True, **revoke)["changed"]
+    assert modules.ran == []
+    assert host.call(**revoke) == {"changed": True, "joined": False}
+    assert "bootstrap-token-abcdef" in modules.ran[0]
+    assert SECRET["token"] not in modules.ran[0]
+    host.kubectl()
+    assert not host.call(**revoke)["changed"]
+    # What check mode's token returns.
+    assert not host.call(state="revoked", secret={})["changed"]
+    modules.program("kubectl", "echo 'Error: forbidden' >&2; exit 1")
+    assert "could not be removed: Error: forbidden" in host.call(**revoke)["msg"]
+
+
+def test_a_token_is_made_with_our_mark(host: Host, modules: Modules) -> None:
+    words = f"--token {SECRET['token']} --discovery-token-ca-cert-hash {SECRET['ca_cert_hash']}"
+    host.kubeadm(f"echo 'kubeadm join 192.0.2.11:6443 {words} '")
+    host.call(state="token")
+    assert f"--description={kubeadm.OWN_TOKEN}" in modules.ran[0]
