@@ -12,6 +12,7 @@ short_description: Initialize a control plane, make or remove a join token, or j
 description:
   - Brings a host to the wanted state and says what state it is in.
   - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
+  - kubeadm reads its configuration only at C(kubeadm init). What O(config) has otherwise later is not applied, and is named in a warning.
   - A control plane that was complete once is never initialized again; when its API does not answer, that is an error that says where to look.
 version_added: "0.1.0"
 author:
@@ -43,6 +44,11 @@ options:
   secret:
     description: The RV(secret) that O(state=token) returned, for O(state=joined) and O(state=revoked).
     type: dict
+  encryption_config:
+    description:
+      - Where O(state=initialized) makes an EncryptionConfiguration with a key of its own, before it runs C(kubeadm init), if no file is there.
+      - Only root can read it, and it is never replaced. The documents of O(config) have to name it to the API server.
+    type: path
   ignore_preflight_errors:
     description: Checks of kubeadm that may fail.
     type: list
@@ -88,6 +94,12 @@ joined:
   description: Whether the host is a node (after this call; in check mode, before it).
   returned: always
   type: bool
+not_applied:
+  description: Fields of O(config), or arguments of the control plane's programs, that the cluster was initialized without.
+  returned: when O(state=initialized), and there are some
+  type: list
+  elements: str
+  sample: ["kube-apiserver --audit-policy-file"]
 secret:
   description: A bootstrap token and the hash of the cluster's certificate authority.
   returned: when O(state=token)
@@ -109,7 +121,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm
+from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
 
 
 class Node:
@@ -178,18 +190,47 @@ class Node:
 
     def initialize(self) -> dict[str, Any]:
         """Bring the host to O(state=initialized)."""
+        documents = self.options["config"]
         if self.initialized():
             if not self.module.check_mode and not kubeadm.INITIALIZED.exists():
                 kubeadm.INITIALIZED.touch(mode=0o600)
-            return {"changed": self.clean_tokens(), "joined": True}
+            left = self.not_applied(documents)
+            result = {"changed": self.clean_tokens(), "joined": True}
+            return result | ({"not_applied": left} if left else {})
         if not self.module.check_mode:
-            documents = kubeadm.with_own_token(
-                self.options["config"], self.options["token_minutes"]
-            )
-            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in documents))
+            if self.options["encryption_config"]:
+                kubeadm_settings.make_encryption_file(Path(self.options["encryption_config"]))
+            given = kubeadm.with_own_token(documents, self.options["token_minutes"])
+            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in given))
             kubeadm.INITIALIZED.touch(mode=0o600)
+            kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(documents), encoding="utf-8")
             self.clean_tokens()
         return {"changed": True, "joined": not self.module.check_mode}
+
+    def not_applied(self, documents: list[dict[str, Any]]) -> list[str]:
+        """Settings that this cluster was initialized without; a warning names them."""
+        note = ""
+        if kubeadm.INITIALIZED.exists():
+            note = kubeadm.INITIALIZED.read_text(encoding="utf-8")
+        left = kubeadm_settings.differences(note, documents)
+        if not note.strip():
+            # Initialized by others, or before notes were kept: the programs' arguments tell.
+            code, out, error = self.module.run_command(
+                ["kubectl", "get", "pods", f"--kubeconfig={kubeadm.ADMIN}"]
+                + ["--namespace=kube-system", "--selector=tier=control-plane"]
+                + ["--output=json", "--request-timeout=30s"]
+            )
+            if code:
+                reason = kubeadm.last_line(error or out)
+                self.module.fail_json(msg=f"the control plane's pods cannot be listed: {reason}")
+            left = kubeadm_settings.lacking_arguments(documents, json.loads(out)["items"])
+        if left:
+            self.module.warn(
+                f"kubeadm reads its configuration only when it initializes a cluster, and this one"
+                f" was initialized without: {', '.join(left)}. That is not applied;"
+                " docs/security.md, 'Settings of a cluster that is there', says how to"
+            )
+        return left
 
     def clean_tokens(self) -> bool:
         """Remove join tokens that nobody needs any more; whether there were some."""
@@ -265,6 +306,7 @@ def main() -> None:
             "config": {"type": "list", "elements": "dict", "default": []},
             "endpoint": {"type": "str"},
             "secret": {"type": "dict", "no_log": True},
+            "encryption_config": {"type": "path"},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "token_minutes": {"type": "int", "default": 15, "no_log": False},
             "api_timeout": {"type": "int", "default": 120},

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
 from ansible_collections.baremetal.sonic.plugins.modules import kubeadm_node
 
 from tests.unit.plugins.modules.running import Modules
@@ -38,6 +39,8 @@ class Host:
         self.kubelet = folder / "kubelet"
         self.run = folder / "run"
         self.given = folder / "given.yaml"
+        self.pods = folder / "pods.json"
+        self.pods.write_text('{"items": []}', encoding="utf-8")
         for path in (self.etc, self.kubelet, self.run):
             path.mkdir()
         self.modules = modules
@@ -66,13 +69,17 @@ class Host:
             f'case "$*" in *"get secrets"*) cat {secrets};;'
             ' *"delete secrets"*) for word; do case $word in bootstrap-token-*)'
             f' if grep -q "$word" {secrets}; then echo "secret/$word"; fi;; esac; done;;'
-            f" *) {objects};; esac",
+            f' *"get pods"*) cat {self.pods};; *) {objects};; esac',
         )
 
     @property
     def joins(self) -> list[str]:
-        """The commands so far but for those that look after join tokens."""
-        return [line for line in self.modules.ran if " secrets " not in line]
+        """The commands so far but for those that look after join tokens and settings."""
+        return [
+            line
+            for line in self.modules.ran
+            if not line.startswith(("kubectl get secrets", "kubectl get pods"))
+        ]
 
     def call(self, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module; no file with a secret may be left by it."""
@@ -275,7 +282,7 @@ def test_missing_options_are_named(host: Host, state: str, missing: str) -> None
 
 
 def test_init_makes_no_token_that_lives_a_day(host: Host, modules: Modules) -> None:
-    """kubeadm makes one in any case: a short one with our mark, which is removed in the same call."""
+    """kubeadm makes one in any case: a short one with our mark, removed in the same call."""
     host.kubeadm(f"touch {host.etc}/admin.conf")
     host.kubectl(token_secret("aaaaaa", kubeadm.OWN_TOKEN), token_secret("bbbbbb", "of a person"))
     for config in (INIT, [{"kind": "InitConfiguration", "bootstrapTokens": []}], INIT[1:]):
@@ -318,6 +325,7 @@ def test_tokens_that_cannot_be_looked_at_are_no_success(host: Host, modules: Mod
         "kubectl",
         f'case "$*" in *secrets*) echo "Error: timed out" >&2; exit 1;; *) echo "{OBJECTS}";; esac',
     )
+    kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(INIT))
     result = host.call(state="initialized", config=INIT)
     assert "could not be removed: Error: timed out" in result["msg"]
 
@@ -343,3 +351,72 @@ def test_a_token_is_made_with_our_mark(host: Host, modules: Modules) -> None:
     host.kubeadm(f"echo 'kubeadm join 192.0.2.11:6443 {words} '")
     host.call(state="token")
     assert f"--description={kubeadm.OWN_TOKEN}" in modules.ran[0]
+
+
+AUDITED: list[dict[str, Any]] = [
+    {
+        "kind": "ClusterConfiguration",
+        "apiServer": {"extraArgs": [{"name": "audit-log-maxage", "value": "30"}]},
+        "scheduler": {"extraArgs": [{"name": "bind-address", "value": "0.0.0.0"}]},
+    }
+]
+
+
+def test_the_key_for_secrets_is_made_once_and_before_init(
+    host: Host, modules: Modules, tmp_path: Path
+) -> None:
+    path = tmp_path / "kubernetes/own/encryption.json"
+    options: dict[str, Any] = {
+        "state": "initialized",
+        "config": INIT,
+        "encryption_config": str(path),
+    }
+    assert host.call(check=True, **options)["changed"]
+    assert not path.exists()
+    host.kubeadm(f"test -s {path} || exit 1; echo 'error: interrupted' >&2; exit 1")
+    result = host.call(**options)
+    assert "error: interrupted" in result["msg"]
+    key = json.loads(path.read_text())["resources"][0]["providers"][0]["secretbox"]["keys"][0]
+    assert len(base64.b64decode(key["secret"])) == 32
+    assert key["secret"] not in json.dumps(result) + modules.printed
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    assert host.call(**options)["changed"]
+    assert key["secret"] in path.read_text()
+
+
+def test_settings_that_came_after_init_are_named(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once they were ignored without a word."""
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warnings.append(warning))
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    host.call(state="initialized", config=AUDITED)
+    assert "not_applied" not in host.call(state="initialized", config=AUDITED)
+    changed = [AUDITED[0] | {"apiServer": {"extraArgs": []}, "networking": {"podSubnet": "10/8"}}]
+    result = host.call(state="initialized", config=changed)
+    assert result["not_applied"] == [
+        "ClusterConfiguration.apiServer.extraArgs",
+        "ClusterConfiguration.networking",
+    ]
+    [warning] = warnings
+    assert "only when it initializes a cluster" in warning
+    assert "ClusterConfiguration.networking" in warning
+    assert "docs/security.md" in warning
+    assert not result["changed"]
+
+
+def test_settings_of_a_cluster_of_others_are_compared_with_its_programs(host: Host) -> None:
+    host.leave("admin.conf")
+    containers = [
+        {"name": "kube-apiserver", "command": ["kube-apiserver", "--audit-log-maxage=7"]},
+        {"name": "kube-scheduler", "command": ["kube-scheduler", "--bind-address=0.0.0.0"]},
+    ]
+    pods = [{"spec": {"containers": [container]}} for container in containers]
+    host.pods.write_text(json.dumps({"items": pods}))
+    result = host.call(state="initialized", config=AUDITED)
+    assert result["not_applied"] == ["kube-apiserver --audit-log-maxage"]
+    containers[0]["command"][1] = "--audit-log-maxage=30"
+    host.pods.write_text(json.dumps({"items": pods}))
+    assert "not_applied" not in host.call(state="initialized", config=AUDITED)
