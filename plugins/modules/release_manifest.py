@@ -122,6 +122,8 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
     ChangeError,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
     changed as with_changes,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (

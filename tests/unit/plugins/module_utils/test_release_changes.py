@@ -50,7 +50,7 @@ def test_rules_and_subjects_are_replaced_not_added_to() -> None:
         [],
     )
     assert (role["rules"], binding["subjects"]) == (narrow, own)
-    assert [WIDE, BINDING] == before
+    assert before == [WIDE, BINDING]
 
 
 def test_containers_and_their_environment_are_merged_by_name() -> None:
@@ -79,7 +79,7 @@ def test_null_takes_away() -> None:
 )
 def test_a_patch_that_fits_nothing_is_refused(patch: dict[str, Any]) -> None:
     """Upstream renamed the role that is cut: it would be applied as it is."""
-    with pytest.raises(ChangeError, match="it has no .*, which is to be changed"):
+    with pytest.raises(ChangeError, match="which is to be changed"):
         changed([WIDE, PODS], [patch], [])
 
 
