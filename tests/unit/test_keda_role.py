@@ -70,7 +70,9 @@ def upstream() -> list[Object]:
         }
         for name, container in PROGRAMS.items()
     ]
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keda"}}
     return [
+        namespace,
         rbac("ClusterRole", "keda-operator", rules=everything),
         rbac("Role", "keda-operator", "keda", rules=secrets),
         rbac("ClusterRole", "keda-external-metrics-reader", rules=external),
@@ -92,6 +94,7 @@ def upstream() -> list[Object]:
 
 
 def applied(**variables: Any) -> list[Object]:
+    variables = {"site_versions": {"keda": "2.21.0"}} | variables
     patches = [item for item in render("keda", "patches.yml.j2", **variables) if item]
     additions = [item for item in render("keda", "additions.yml.j2", **variables) if item]
     return changed(upstream(), patches, additions)
@@ -199,6 +202,26 @@ def test_programs_watch_the_same_namespaces_and_read_no_secrets_there() -> None:
         (namespace, name)
         for namespace in ("cartesia", "tools")
         for name in ("keda-operator", "keda-admission")
+    }
+
+
+def test_its_namespace_is_restricted() -> None:
+    [namespace] = [item for item in applied() if item["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def test_images_are_pulled_by_the_sites_digests() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    image = "ghcr.io/kedacore/keda:2.21.0"
+    found = {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]["containers"][0]["image"]
+        for item in applied(site_image_digests={image: digest})
+        if item["kind"] == "Deployment"
+    }
+    assert found == {
+        "keda-operator": f"{image}@{digest}",
+        "keda-metrics-apiserver": "i",
+        "keda-admission": "i",
     }
 
 
