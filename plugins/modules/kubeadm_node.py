@@ -228,7 +228,7 @@ class Node:
             self.module.warn(
                 f"kubeadm reads its configuration only when it initializes a cluster, and this one"
                 f" was initialized without: {', '.join(left)}. That is not applied;"
-                " docs/security.md, 'Settings of a cluster that is there', says how to"
+                " docs/cluster.md, 'Settings of a cluster that is there', says how to"
             )
         return left
 

@@ -4,8 +4,8 @@
 
 An inventory may give an image by its name alone, as the vendor's examples do: registry and tag then
 come from stack_image_registry and stack_release_tag. The roles' own manifests need it in full, the
-vendor's chart completes names itself. A digest (NAME@sha256:...) stands for itself in both. Digests of
-images that are named by tag come from site_image_digests.
+vendor's chart completes names itself. A digest (NAME@sha256:...) stands for itself in both.
+Digests of images that are named by tag come from site_image_digests.
 """
 
 from __future__ import annotations

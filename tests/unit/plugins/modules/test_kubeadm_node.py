@@ -403,7 +403,7 @@ def test_settings_that_came_after_init_are_named(
     [warning] = warnings
     assert "only when it initializes a cluster" in warning
     assert "ClusterConfiguration.networking" in warning
-    assert "docs/security.md" in warning
+    assert "docs/cluster.md" in warning
     assert not result["changed"]
 
 
