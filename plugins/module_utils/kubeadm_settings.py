@@ -85,7 +85,7 @@ def differences(note: str, documents: Documents) -> list[str]:
     if not note.strip():
         return []
     before = {document["kind"]: document for document in json.loads(note)}
-    found = []
+    found: list[str] = []
     for document in documents:
         now = _lasting(document)
         found += _changed(now["kind"], before.get(now["kind"], {}), now)

@@ -20,7 +20,7 @@ class ChangeError(Exception):
 
 def changed(
     items: Sequence[Object], patches: Sequence[Object], additions: Sequence[Object]
-) -> list[Object]:
+) -> list[dict[str, Any]]:
     """The manifest's objects, patched, then the additions.
 
     Args:
@@ -32,7 +32,7 @@ def changed(
         ChangeError: a patch fits none of the manifest's objects, so what it was to take away would
             stay; or the manifest has one of the additions itself.
     """
-    found = {_identity(item): item for item in items}
+    found = {_identity(item): dict(item) for item in items}
     for patch in patches:
         key = _identity(patch)
         if key not in found:
@@ -41,7 +41,7 @@ def changed(
     for item in additions:
         if (key := _identity(item)) in found:
             raise ChangeError(f"it has {_named(key)} itself, which is to be added")
-        found[key] = item
+        found[key] = dict(item)
     return list(found.values())
 
 

@@ -409,7 +409,7 @@ def test_settings_that_came_after_init_are_named(
 
 def test_settings_of_a_cluster_of_others_are_compared_with_its_programs(host: Host) -> None:
     host.leave("admin.conf")
-    containers = [
+    containers: list[dict[str, Any]] = [
         {"name": "kube-apiserver", "command": ["kube-apiserver", "--audit-log-maxage=7"]},
         {"name": "kube-scheduler", "command": ["kube-scheduler", "--bind-address=0.0.0.0"]},
     ]
