@@ -53,6 +53,7 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
             str(path)
             for path in (
                 ROOT / "roles/site/defaults/main.yml",
+                ROOT / "roles/site/vars/main.yml",
                 ROLE / "defaults/main.yml",
                 *sorted((ROLE / "vars/main").glob("*.yml")),
             )

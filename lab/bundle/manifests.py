@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,14 +40,38 @@ def step(manifests: dict[str, Any], sources: Step, kubectl: Step, cache: Path) -
 
 
 def kustomize(kubectl: Path, source: Path, images: dict[str, str]) -> str:
-    """A folder's objects with these tags of its images; they are the objects' version, too."""
+    """What upstream's release publishes, to the byte: its folder, built with these tags.
+
+    As the target "release" of KEDA's Makefile does it: the tag takes the place of "main" in the
+    images, and in the label of the version that a transformer gives to every object. The role's
+    pinned sum therefore holds for this file, too.
+
+    Args:
+        kubectl: the program that has kustomize in it.
+        source: the folder that is built; its neighbours belong to it.
+        images: tags by the images' names, all the same.
+    """
+    [version] = set(images.values())
     with tempfile.TemporaryDirectory() as folder:
-        # kustomize takes no absolute paths, and follows links: name the folder as it does.
-        overlay = Path(folder).resolve()
-        wanted = {
-            "resources": [os.path.relpath(source.resolve(), overlay)],
-            "images": [{"name": name, "newTag": tag} for name, tag in images.items()],
-            "labels": [{"pairs": {"app.kubernetes.io/version": tag}} for tag in {*images.values()}],
-        }
-        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(wanted), encoding="utf-8")
-        return run([kubectl, "kustomize", overlay])
+        copied = Path(folder) / source.parent.name
+        shutil.copytree(source.parent, copied, copy_function=shutil.copyfile)
+        for path in copied.rglob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            if path.name == "kustomization.yaml" or "kind: LabelTransformer" in text:
+                wanted = _released(yaml.safe_load(text) or {}, images, version)
+                path.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+        return run([kubectl, "kustomize", copied / source.name])
+
+
+def _released(document: dict[str, Any], images: dict[str, str], version: str) -> dict[str, Any]:
+    """A kustomization or a label transformer with the release's tags."""
+    if document.get("kind") == "LabelTransformer":
+        labels = document["labels"] | {"app.kubernetes.io/version": version}
+        return document | {"labels": labels}
+    if "images" not in document:
+        return document
+    tagged = [
+        item | {"newTag": images.get(item["name"], item.get("newTag"))}
+        for item in document["images"]
+    ]
+    return document | {"images": tagged}

@@ -19,6 +19,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     egress,
     images,
     licensing,
+    pins,
     preflight,
 )
 
@@ -102,7 +103,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if host in members
         }
         found += egress.variable_problems(values, doors) + images.problems(values)
-        found += preflight.artifact_problems(values)
+        found += preflight.artifact_problems(values) + pins.problems(values)
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,11 @@ INITIALIZED = ETC / ".baremetal-sonic-initialized"
 
 # What `kubeadm init` creates last (phase addon), so their presence means it was complete.
 LAST_OBJECTS = ("configmap/kubeadm-config", "daemonset.apps/kube-proxy", "deployment.apps/coredns")
+
+# A Secret with a token by which a host may join, as kubeadm and the control plane know it.
+TOKEN_TYPE = "bootstrap.kubernetes.io/token"
+# Marks the tokens that are made here, for they alone may be removed.
+OWN_TOKEN = "For one join, by baremetal.sonic; removed after it."
 
 # Preflight checks that only say that an earlier, interrupted run left something behind.
 RESUME = (
@@ -116,7 +122,7 @@ def token(run: Runner, minutes: int) -> dict[str, Any]:
     """
     code, out, error = run(
         ["kubeadm", "token", "create", f"--ttl={minutes}m", f"--kubeconfig={ADMIN}"]
-        + ["--print-join-command"]
+        + [f"--description={OWN_TOKEN}", "--print-join-command"]
     )
     if code:
         raise RuntimeError(failure(error or out))
@@ -130,6 +136,74 @@ def token(run: Runner, minutes: int) -> dict[str, Any]:
     except KeyError as missing:
         # Not with the output: a token may be in it.
         raise RuntimeError(f"kubeadm's join command has no {missing.args[0]}") from None
+
+
+def with_own_token(documents: list[dict[str, Any]], minutes: int) -> list[dict[str, Any]]:
+    """Documents for `kubeadm init` that name the join token which it makes in any case.
+
+    Without one, and with an empty list too, it makes a token that lives a day and has no mark.
+    kubeadm fills in the token itself.
+    """
+    wanted = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "bootstrapTokens": [{"description": OWN_TOKEN, "ttl": f"{minutes}m0s"}],
+    }
+    if not any(document.get("kind") == "InitConfiguration" for document in documents):
+        return [wanted, *documents]
+    return [
+        wanted | {k: v for k, v in document.items() if k != "bootstrapTokens" or v}
+        if document.get("kind") == "InitConfiguration"
+        else document
+        for document in documents
+    ]
+
+
+def left_tokens(run: Runner) -> list[str]:
+    """Names of the Secrets of this module's own join tokens: of init, and of interrupted joins.
+
+    An administrator's tokens are not among them.
+
+    Raises:
+        RuntimeError: the API cannot be asked.
+    """
+    code, out, error = run(
+        ["kubectl", "get", "secrets", f"--kubeconfig={ADMIN}", "--namespace=kube-system"]
+        + [f"--field-selector=type={TOKEN_TYPE}", "--output=json", "--request-timeout=30s"]
+    )
+    if code:
+        raise RuntimeError(last_line(error or out))
+    return [
+        item["metadata"]["name"]
+        for item in json.loads(out)["items"]
+        if _described(item) == OWN_TOKEN
+    ]
+
+
+def _described(secret: dict[str, Any]) -> str:
+    encoded = (secret.get("data") or {}).get("description", "")
+    return base64.b64decode(encoded).decode(errors="replace")
+
+
+def delete_tokens(run: Runner, names: list[str]) -> bool:
+    """Delete the Secrets of join tokens; whether one was there.
+
+    Raises:
+        RuntimeError: the API refused.
+    """
+    code, out, error = run(
+        ["kubectl", "delete", "secrets", *names, f"--kubeconfig={ADMIN}"]
+        + ["--namespace=kube-system", "--ignore-not-found", "--output=name"]
+        + ["--request-timeout=30s"]
+    )
+    if code:
+        raise RuntimeError(last_line(error or out))
+    return bool(out.strip())
+
+
+def token_secret(token: str) -> str:
+    """The name of a token's Secret; its part before the dot is no secret."""
+    return f"bootstrap-token-{token.partition('.')[0]}"
 
 
 def join_configuration(base: dict[str, Any], endpoint: str, secret: dict[str, Any]) -> str:

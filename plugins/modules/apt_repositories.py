@@ -45,6 +45,13 @@ options:
         description: The signing key, ASCII-armoured.
         type: str
         required: true
+      fingerprints:
+        description:
+          - Fingerprints that the key's primary keys may have, 40 (or 64) hexadecimal digits each; spaces in them do not matter.
+          - A key with any other fingerprint is refused before anything is written. Empty to take the key as it is.
+        type: list
+        elements: str
+        default: []
   max_age_hours:
     description: How old apt's index may grow before it is refreshed. A refresh for age alone is not reported as a change.
     type: int
@@ -59,6 +66,16 @@ EXAMPLES = r"""
         uris: http://artifacts.example.com/apt
         suites: ./
         key: "{{ lookup('ansible.builtin.file', 'site-key.asc') }}"
+
+- name: Use a repository whose key comes from the network
+  baremetal.sonic.apt_repositories:
+    repositories:
+      - name: containerd
+        uris: https://download.docker.com/linux/debian
+        suites: bookworm
+        components: stable
+        key: "{{ lookup('ansible.builtin.url', 'https://download.docker.com/linux/debian/gpg', split_lines=false) }}"
+        fingerprints: [9DC858229FC7DD38854AE2D88D81803C0EBFCD88]
 """
 
 RETURN = r"""
@@ -80,6 +97,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import openpgp
 
 SOURCES = Path("/etc/apt/sources.list.d")
 STAMP = Path("/var/lib/apt/baremetal-sonic-refreshed")
@@ -112,6 +130,34 @@ def problems(repositories: list[dict[str, Any]]) -> list[str]:
     return found
 
 
+def foreign_keys(repositories: list[dict[str, Any]]) -> list[str]:
+    """Keys whose fingerprints are not the pinned ones; both are named."""
+    found = []
+    for repository in repositories:
+        pinned = [openpgp.normalized(item) for item in repository["fingerprints"]]
+        if not pinned:
+            continue
+        name = repository["name"]
+        found += [
+            f"{name}: {item!r} is no fingerprint: give all 40 hexadecimal digits that"
+            " gpg --show-keys prints"
+            for item in pinned
+            if not openpgp.FINGERPRINT.fullmatch(item)
+        ]
+        try:
+            there = openpgp.fingerprints(repository["key"])
+        except ValueError as error:
+            found.append(f"{name}: the signing key cannot be read: {error}")
+            continue
+        found += [
+            f"{name}: the signing key has the fingerprint {item}, pinned is {', '.join(pinned)}:"
+            " do not trust it before the vendor confirms the new fingerprint"
+            for item in there
+            if item not in pinned
+        ]
+    return found
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -126,6 +172,7 @@ def main() -> None:
                     "suites": {"type": "str", "required": True},
                     "components": {"type": "str", "default": ""},
                     "key": {"type": "str", "required": True, "no_log": False},
+                    "fingerprints": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "max_age_hours": {"type": "int", "default": 24},
@@ -133,6 +180,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wrong = problems(module.params["repositories"])
+    wrong += foreign_keys(module.params["repositories"])
     if wrong:
         module.fail_json(msg=f"site_package_repositories: {'; '.join(wrong)}")
     changed_paths = []

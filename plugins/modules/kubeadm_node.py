@@ -8,10 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_node
-short_description: Initialize a control plane, make a join token, or join a node, with kubeadm
+short_description: Initialize a control plane, make or remove a join token, or join a node, with kubeadm
 description:
   - Brings a host to the wanted state and says what state it is in.
   - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
+  - kubeadm reads its configuration only at C(kubeadm init). What O(config) has otherwise later is not applied, and is named in a warning.
   - A control plane that was complete once is never initialized again; when its API does not answer, that is an error that says where to look.
 version_added: "0.1.0"
 author:
@@ -21,12 +22,14 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(initialized) runs C(kubeadm init) where it has not been completed.
+      - V(initialized) runs C(kubeadm init) where it has not been completed, and removes the join token that it makes, as well as this
+        module's tokens that an interrupted join left. An administrator's tokens stay.
       - V(token) makes a short-lived bootstrap token, on a control plane. It always makes a new one, so ask for it only when a host must join.
+      - V(revoked) removes the token of O(secret), on a control plane.
       - V(joined) runs C(kubeadm join) where the host is not a node yet.
       - V(queried) only tells whether the host is a node.
     type: str
-    choices: [initialized, token, joined, queried]
+    choices: [initialized, token, revoked, joined, queried]
     required: true
   config:
     description:
@@ -39,8 +42,13 @@ options:
     description: Address and port of the API, for O(state=joined).
     type: str
   secret:
-    description: The RV(secret) that O(state=token) returned, for O(state=joined).
+    description: The RV(secret) that O(state=token) returned, for O(state=joined) and O(state=revoked).
     type: dict
+  encryption_config:
+    description:
+      - Where O(state=initialized) makes an EncryptionConfiguration with a key of its own, before it runs C(kubeadm init), if no file is there.
+      - Only root can read it, and it is never replaced. The documents of O(config) have to name it to the API server.
+    type: path
   ignore_preflight_errors:
     description: Checks of kubeadm that may fail.
     type: list
@@ -73,6 +81,12 @@ EXAMPLES = r"""
     state: joined
     endpoint: 192.0.2.11:6443
     secret: "{{ kubeadm_token.secret }}"
+
+- name: Remove the token
+  baremetal.sonic.kubeadm_node:
+    state: revoked
+    secret: "{{ kubeadm_token.secret }}"
+  delegate_to: cp1
 """
 
 RETURN = r"""
@@ -80,6 +94,12 @@ joined:
   description: Whether the host is a node (after this call; in check mode, before it).
   returned: always
   type: bool
+not_applied:
+  description: Fields of O(config), or arguments of the control plane's programs, that the cluster was initialized without.
+  returned: when O(state=initialized), and there are some
+  type: list
+  elements: str
+  sample: ["kube-apiserver --audit-policy-file"]
 secret:
   description: A bootstrap token and the hash of the cluster's certificate authority.
   returned: when O(state=token)
@@ -101,7 +121,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm
+from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
 
 
 class Node:
@@ -170,14 +190,60 @@ class Node:
 
     def initialize(self) -> dict[str, Any]:
         """Bring the host to O(state=initialized)."""
+        documents = self.options["config"]
         if self.initialized():
             if not self.module.check_mode and not kubeadm.INITIALIZED.exists():
                 kubeadm.INITIALIZED.touch(mode=0o600)
-            return {"changed": False, "joined": True}
+            left = self.not_applied(documents)
+            result = {"changed": self.clean_tokens(), "joined": True}
+            return result | ({"not_applied": left} if left else {})
         if not self.module.check_mode:
-            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in self.options["config"]))
+            if self.options["encryption_config"]:
+                kubeadm_settings.make_encryption_file(Path(self.options["encryption_config"]))
+            given = kubeadm.with_own_token(documents, self.options["token_minutes"])
+            self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in given))
             kubeadm.INITIALIZED.touch(mode=0o600)
+            kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(documents), encoding="utf-8")
+            self.clean_tokens()
         return {"changed": True, "joined": not self.module.check_mode}
+
+    def not_applied(self, documents: list[dict[str, Any]]) -> list[str]:
+        """Settings that this cluster was initialized without; a warning names them."""
+        note = ""
+        if kubeadm.INITIALIZED.exists():
+            note = kubeadm.INITIALIZED.read_text(encoding="utf-8")
+        left = kubeadm_settings.differences(note, documents)
+        if not note.strip():
+            # Initialized by others, or before notes were kept: the programs' arguments tell.
+            code, out, error = self.module.run_command(
+                ["kubectl", "get", "pods", f"--kubeconfig={kubeadm.ADMIN}"]
+                + ["--namespace=kube-system", "--selector=tier=control-plane"]
+                + ["--output=json", "--request-timeout=30s"]
+            )
+            if code:
+                reason = kubeadm.last_line(error or out)
+                self.module.fail_json(msg=f"the control plane's pods cannot be listed: {reason}")
+            left = kubeadm_settings.lacking_arguments(documents, json.loads(out)["items"])
+        if left:
+            self.module.warn(
+                f"kubeadm reads its configuration only when it initializes a cluster, and this one"
+                f" was initialized without: {', '.join(left)}. That is not applied;"
+                " docs/cluster.md, 'Settings of a cluster that is there', says how to"
+            )
+        return left
+
+    def clean_tokens(self) -> bool:
+        """Remove join tokens that nobody needs any more; whether there were some."""
+        try:
+            names = kubeadm.left_tokens(self.module.run_command)
+            if names and not self.module.check_mode:
+                kubeadm.delete_tokens(self.module.run_command, names)
+        except RuntimeError as error:
+            self.module.fail_json(
+                msg=f"join tokens of kubeadm init could not be removed: {error}. Run this again,"
+                " or see 'kubeadm token list' on the host"
+            )
+        return bool(names)
 
     def token(self) -> dict[str, Any]:
         """Make a token."""
@@ -188,6 +254,21 @@ class Node:
         except RuntimeError as error:
             self.module.fail_json(msg=f"no join token could be made: {error}")
         return {"changed": True, "joined": kubeadm.joined(), "secret": secret}
+
+    def revoke(self) -> dict[str, Any]:
+        """Remove a token."""
+        token = self.options["secret"].get("token", "")
+        # Check mode's state=token returns none.
+        if self.module.check_mode or not token:
+            return {"changed": bool(token), "joined": kubeadm.joined()}
+        try:
+            changed = kubeadm.delete_tokens(self.module.run_command, [kubeadm.token_secret(token)])
+        except RuntimeError as error:
+            self.module.fail_json(
+                msg=f"the join token could not be removed: {error}. It ends by itself; remove it"
+                " now with 'kubeadm token delete' on the control plane"
+            )
+        return {"changed": changed, "joined": kubeadm.joined()}
 
     def join(self) -> dict[str, Any]:
         """Bring the host to O(state=joined)."""
@@ -219,24 +300,33 @@ def main() -> None:
         argument_spec={
             "state": {
                 "type": "str",
-                "choices": ["initialized", "token", "joined", "queried"],
+                "choices": ["initialized", "token", "revoked", "joined", "queried"],
                 "required": True,
             },
             "config": {"type": "list", "elements": "dict", "default": []},
             "endpoint": {"type": "str"},
             "secret": {"type": "dict", "no_log": True},
+            "encryption_config": {"type": "path"},
             "ignore_preflight_errors": {"type": "list", "elements": "str", "default": []},
             "token_minutes": {"type": "int", "default": 15, "no_log": False},
             "api_timeout": {"type": "int", "default": 120},
         },
-        required_if=[("state", "joined", ["endpoint", "secret"])],
+        required_if=[
+            ("state", "joined", ["endpoint", "secret"]),
+            ("state", "revoked", ["secret"]),
+        ],
         supports_check_mode=True,
     )
     if module.params["state"] == "initialized" and not module.params["config"]:
         # required_if takes the empty list, which is the default, for a value.
         module.fail_json(msg="state is initialized but config is missing or empty")
     node = Node(module)
-    actions = {"initialized": node.initialize, "token": node.token, "joined": node.join}
+    actions = {
+        "initialized": node.initialize,
+        "token": node.token,
+        "revoked": node.revoke,
+        "joined": node.join,
+    }
     state = module.params["state"]
     if state == "queried":
         module.exit_json(changed=False, joined=kubeadm.joined())

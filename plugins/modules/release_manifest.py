@@ -49,6 +49,20 @@ options:
     description: Digest that the manifest must have, in hexadecimal.
     type: str
     default: ""
+  patches:
+    description:
+      - Parts of the manifest's objects to have otherwise. Each names kind, name and, where it has one, O(namespace) of the object.
+      - Mappings are merged, null takes a key away, lists are replaced, but for those that Kubernetes itself merges by name (containers,
+        env, webhooks).
+      - A patch for an object that the manifest does not have is refused, so that nothing stays that a patch was to take away.
+    type: list
+    elements: dict
+    default: []
+  additions:
+    description: Whole objects to apply with those of the manifest, which must not have them.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -58,6 +72,11 @@ EXAMPLES = r"""
     name: prometheus-operator
     namespace: monitoring
     src: https://github.com/prometheus-operator/prometheus-operator/releases/download/v0.93.0/bundle.yaml
+    sha256: a3061ceebd87de793d1ba9bed10cb763be9ce748adb53b5c5ef4c7c65ee38376
+    patches:
+      - kind: ServiceAccount
+        metadata: {name: prometheus-operator, namespace: monitoring}
+        automountServiceAccountToken: false
 """
 
 RETURN = r"""
@@ -82,6 +101,7 @@ workloads:
 """
 
 import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -99,6 +119,12 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
     established,
     fingerprint,
     in_namespace,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
+    ChangeError,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
+    changed as with_changes,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
     WAIT_OPTIONS,
@@ -143,7 +169,10 @@ def objects(content: bytes, sha256: str, namespace: str) -> list[dict[str, Any]]
     """The objects of a manifest with the right sum. Raises ReleaseError."""
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and digest != sha256.lower():
-        raise ReleaseError(f"its sha256 is {digest}, not {sha256}: it is not the file you expect")
+        raise ReleaseError(
+            f"its sha256 is {digest}, not {sha256}: it is not the file that was pinned. After a"
+            " change of version or address give the sum that upstream publishes"
+        )
     try:
         return in_namespace(yaml.load_all(content, loader()), namespace)
     except yaml.YAMLError as error:
@@ -173,6 +202,8 @@ def main() -> None:
             "namespace": {"type": "str", "required": True},
             "src": {"type": "str", "required": True},
             "sha256": {"type": "str", "default": ""},
+            "patches": {"type": "list", "elements": "dict", "default": []},
+            "additions": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -184,12 +215,14 @@ def main() -> None:
     try:
         content = read(src) if local else b""
         known = hashlib.sha256(content).hexdigest() if local else src
-        wanted = fingerprint(known, params["sha256"], namespace)
+        changes = json.dumps([params["patches"], params["additions"]], sort_keys=True)
+        wanted = fingerprint(known, params["sha256"], namespace, changes)
         if release.current(wanted):
             finish_applied(module, client, changed=False, objects=[])
         items = objects(content or read(src), params["sha256"], namespace)
+        items = with_changes(items, params["patches"], params["additions"])
         changed = release.apply(items, wanted, module.check_mode, waiter(client, params["timeout"]))
-    except ReleaseError as error:
+    except (ReleaseError, ChangeError) as error:
         module.fail_json(msg=f"the manifest {src} cannot be used: {error}")
         raise
     except KubeError as error:

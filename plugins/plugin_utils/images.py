@@ -5,6 +5,7 @@
 An inventory may give an image by its name alone, as the vendor's examples do: registry and tag then
 come from stack_image_registry and stack_release_tag. The roles' own manifests need it in full, the
 vendor's chart completes names itself. A digest (NAME@sha256:...) stands for itself in both.
+Digests of images that are named by tag come from site_image_digests.
 """
 
 from __future__ import annotations
@@ -30,6 +31,35 @@ def full_image(image: str, registry: str, tag: str) -> str:
     if "@" not in image and ":" not in image:
         image = f"{image}:{tag}"
     return f"{registry}/{image}"
+
+
+def pinned_image(image: str, digests: Mapping[str, str]) -> str:
+    """An image with its digest, where there is one for it; the tag stays, for people to read.
+
+    Args:
+        image: the image in full.
+        digests: digests (sha256:...) by images in full, tags included: another tag has another
+            digest, and a table that was not renewed must not bring back what it replaced.
+    """
+    digest = digests.get(image)
+    return f"{image}@{digest}" if digest else image
+
+
+def digest_problems(digests: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the variable site_image_digests."""
+    found = []
+    for image, digest in digests.items():
+        if "@" in image or "/" not in image or not _REFERENCE.fullmatch(image):
+            found.append(
+                f"site_image_digests: {image} is no image in full: give REGISTRY/NAME:TAG as the"
+                " role's variable has it"
+            )
+        if not re.fullmatch("sha256:[0-9a-f]{64}", str(digest)):
+            found.append(
+                f"site_image_digests: {image}: {digest} is no digest: give sha256: and 64"
+                " hexadecimal digits"
+            )
+    return found
 
 
 def short_image(image: str, registry: str, tag: str) -> str:
@@ -73,6 +103,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         image = str(worker["workerArgs"]["image"])
         if told := _told(image, registry, tag, source):
             found.append(f"worker {worker['name']}: image {image} {told}")
+    found += digest_problems(values.get("site_image_digests") or {})
     return found + account_problems(values.get("stack_service_account") or "")
 
 

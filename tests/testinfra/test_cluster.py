@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -100,6 +102,111 @@ def test_stack_runs_as_non_root_in_fact(core: client.CoreV1Api) -> None:
     status = run_in(core, STACK, pod.metadata.name, "cat /proc/1/status")
     users = next(line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
     assert "0" not in users
+
+
+def test_no_join_token_is_left(core: client.CoreV1Api) -> None:
+    """Whoever reads one can join a host of their own."""
+    left = core.list_namespaced_secret(
+        "kube-system", field_selector="type=bootstrap.kubernetes.io/token"
+    ).items
+    assert [secret.metadata.name for secret in left] == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "level"),
+    # The monitoring's exporters and the ingress take ports of their hosts.
+    [(STACK, "restricted"), ("keda", "restricted"), ("monitoring", "privileged")],
+)
+def test_namespaces_enforce_pod_security(
+    core: client.CoreV1Api, namespace: str, level: str
+) -> None:
+    labels = core.read_namespace(namespace).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == level
+
+
+def test_a_pod_that_could_become_root_is_refused(core: client.CoreV1Api) -> None:
+    pod = {
+        "metadata": {"generateName": "loose-"},
+        "spec": {"containers": [{"name": "loose", "image": "registry.k8s.io/pause:3.10.2"}]},
+    }
+    with pytest.raises(ApiException, match="violates PodSecurity"):
+        core.create_namespaced_pod(STACK, pod, dry_run="All")
+
+
+def allowed(api: client.ApiClient, account: str, verb: str, **resource: str) -> bool:
+    """Whether a service account (NAMESPACE:NAME) may do something."""
+    review = client.AuthorizationV1Api(api).create_subject_access_review(
+        {
+            "spec": {
+                "user": f"system:serviceaccount:{account}",
+                "resourceAttributes": {"verb": verb} | resource,
+            }
+        }
+    )
+    found: bool = review.status.allowed
+    return found
+
+
+@pytest.mark.parametrize("name", ["keda-operator", "keda-metrics-apiserver", "keda-admission"])
+def test_keda_reads_no_secrets_of_others(api: client.ApiClient, name: str) -> None:
+    account = f"keda:{name}"
+    for namespace in (STACK, "kube-system", "monitoring", "default"):
+        for verb in ("get", "list", "watch"):
+            assert not allowed(api, account, verb, resource="secrets", namespace=namespace)
+    assert not allowed(api, account, "get", resource="nodes", subresource="proxy")
+    assert not allowed(api, account, "get", resource="pods", namespace=STACK)
+    scales = {"group": "apps", "resource": "deployments", "subresource": "scale"}
+    may = allowed(api, account, "update", namespace=STACK, **scales)
+    assert may == (name == "keda-operator")
+    assert not allowed(api, account, "update", namespace="monitoring", **scales)
+
+
+def on_leader(machines: Callable[[str], Any], command: str) -> str:
+    """What a command prints on the lab's control plane. Fails when the command does."""
+    said: str = machines("cp1").check_output(command)
+    return said
+
+
+def test_secrets_are_encrypted_in_etcd(
+    core: client.CoreV1Api, machines: Callable[[str], Any]
+) -> None:
+    name, text = "encryption-test", "a-text-to-look-for"
+    core.create_namespaced_secret(
+        "default", {"metadata": {"name": name}, "stringData": {"a": text}}
+    )
+    try:
+        stored = on_leader(
+            machines,
+            "crictl exec $(crictl ps --name '^etcd$' --quiet) etcdctl"
+            " --cacert=/etc/kubernetes/pki/etcd/ca.crt --cert=/etc/kubernetes/pki/etcd/server.crt"
+            " --key=/etc/kubernetes/pki/etcd/server.key"
+            f" get --print-value-only /registry/secrets/default/{name} | base64 --wrap=0",
+        )
+        value = base64.b64decode(stored)
+        assert value.startswith(b"k8s:enc:secretbox:v1:key1:")
+        assert text.encode() not in value
+        key = "stat -c '%a %U' /etc/kubernetes/baremetal-sonic/encryption.json"
+        assert on_leader(machines, key).split() == ["600", "root"]
+    finally:
+        core.delete_namespaced_secret(name, "default")
+
+
+def test_who_reads_a_secret_is_noted_and_never_what_is_in_it(
+    core: client.CoreV1Api, machines: Callable[[str], Any]
+) -> None:
+    name, text = "audit-test", "another-text-to-look-for"
+    core.create_namespaced_secret(
+        "default", {"metadata": {"name": name}, "stringData": {"a": text}}
+    )
+    core.delete_namespaced_secret(name, "default")
+    log = "/var/log/kubernetes/audit/audit.log"
+    noted = on_leader(machines, f'grep --fixed-strings \'"name":"{name}"\' {log}')
+    events = [json.loads(line) for line in noted.splitlines()]
+    assert {event["verb"] for event in events} >= {"create", "delete"}
+    assert {event["level"] for event in events} == {"Metadata"}
+    assert all(event["user"]["username"] for event in events)
+    assert on_leader(machines, f"grep --count --fixed-strings {text} {log} || true").strip() == "0"
+    assert on_leader(machines, f"stat -c %a {log}").strip() == "600"
 
 
 def test_worker_asks_for_one_gpu_and_gets_it(core: client.CoreV1Api) -> None:

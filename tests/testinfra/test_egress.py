@@ -114,7 +114,11 @@ def listener(name: str, labels: dict[str, str], image: str, ports: list[int]) ->
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    user = {"runAsNonRoot": True, "runAsUser": 10001}
+    user = {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     return {
         "metadata": {"name": name, "labels": labels | {"egress-test": "listener"}},
         "spec": {

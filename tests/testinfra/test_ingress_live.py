@@ -266,8 +266,22 @@ def reached(core: client.CoreV1Api, namespace: str, address: str, seconds: int) 
         core.create_namespace({"metadata": {"name": namespace}})
     name = "ingress-test-caller"
     command = ["python3", "-c", CALL, address, str(seconds)]
-    container = {"name": "caller", "image": image, "command": command}
-    spec = {"containers": [container], "restartPolicy": "Never"}
+    # As the stack's own namespace asks of every pod.
+    container = {
+        "name": "caller",
+        "image": image,
+        "command": command,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    user = {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    spec = {"containers": [container], "restartPolicy": "Never", "securityContext": user}
     try:
         core.create_namespaced_pod(namespace, {"metadata": {"name": name}, "spec": spec})
         wait(

@@ -48,7 +48,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
     play = {
         "hosts": "cp1",
         "gather_facts": False,
-        "vars_files": [str(ROOT / "roles/site/defaults/main.yml")],
+        "vars_files": [str(ROOT / f"roles/site/{part}/main.yml") for part in ("defaults", "vars")],
         "vars": {
             "ingress_hosts": HOSTS,
             "ingress_certificates": [authority.server(HOSTS[:1]), authority.server(HOSTS[1:])],

@@ -119,10 +119,14 @@ def test_a_folder_of_a_host_ties_the_pod_to_it(rendered: dict[str, Objects]) -> 
         spec = deployment(rendered[name])["template"]["spec"]
         assert spec["nodeSelector"] == {"kubernetes.io/hostname": host}
         assert spec["tolerations"][0]["key"] == "node-role.kubernetes.io/control-plane"
-        [own] = spec["initContainers"]
-        assert own["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+        # No container of root's: the role makes the folder for the pod's user.
+        assert "initContainers" not in spec
         assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        assert volume(rendered[name], "state")["hostPath"]["type"] == "DirectoryOrCreate"
+        [made] = [item for item in rendered[name] if item["kind"] == "PersistentVolume"]
+        terms = made["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+        assert terms[0]["matchExpressions"][0]["values"] == [host]
+        claim = volume(rendered[name], "state")["persistentVolumeClaim"]["claimName"]
+        assert made["spec"]["claimRef"]["name"] == claim
 
 
 def test_a_claim_is_made_and_used(rendered: dict[str, Objects]) -> None:

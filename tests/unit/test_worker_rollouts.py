@@ -64,7 +64,7 @@ def test_models_are_kept_where_the_site_says() -> None:
 
     assert volumes() == (None, None)
     path, mount = volumes(workers_cache_path="/data/models")
-    assert path["hostPath"] == {"path": "/data/models", "type": "Directory"}
+    assert path["persistentVolumeClaim"]["claimName"].startswith("worker-models-")
     assert mount == "/var/cache/models"
     claim, _mount = volumes(workers_cache_class="fast")
     assert claim["persistentVolumeClaim"] == {"claimName": "worker-models"}

@@ -114,18 +114,34 @@ def test_manifests_are_served_by_their_names(
     assert manifests.step({"tool": spec}, other, source(), tmp_path).key != step.key
 
 
-def test_manifest_made_by_kustomize_has_the_tags_of_the_table(
+def test_manifest_made_by_kustomize_is_upstreams_release(
     tmp_path: Path, programs: Programs
 ) -> None:
     # It prints what it is to make its output of.
-    programs.put("kubectl", 'cat "$2/kustomization.yaml"')
-    folder = tmp_path / "config"
-    folder.mkdir()
-    text = manifests.kustomize(Path("kubectl"), folder, {"example.com/tool": "1.2"})
-    made = yaml.safe_load(text)
-    assert made["images"] == [{"name": "example.com/tool", "newTag": "1.2"}]
-    assert made["labels"] == [{"pairs": {"app.kubernetes.io/version": "1.2"}}]
-    assert not Path(made["resources"][0]).is_absolute()
+    programs.put("kubectl", 'cd "$2/.." && for f in */*.yaml; do echo "--- # $f"; cat "$f"; done')
+    for name, text in {
+        "default/kustomization.yaml": "resources: [../manager]\ntransformers: [labels.yaml]",
+        "default/labels.yaml": (
+            "kind: LabelTransformer\nlabels: {app.kubernetes.io/version: main, part: tool}"
+        ),
+        "manager/kustomization.yaml": (
+            "images: [{name: example.com/tool, newName: example.com/tool, newTag: main},"
+            " {name: example.com/other, newTag: main}]"
+        ),
+        "manager/manager.yaml": "kind: Deployment\nversion: main",
+    }.items():
+        path = tmp_path / "config" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    text = manifests.kustomize(
+        Path("kubectl"), tmp_path / "config/default", {"example.com/tool": "1.2"}
+    )
+    default, labels, manager, deployment = yaml.safe_load_all(text)
+    assert default == {"resources": ["../manager"], "transformers": ["labels.yaml"]}
+    assert labels["labels"] == {"app.kubernetes.io/version": "1.2", "part": "tool"}
+    assert [item["newTag"] for item in manager["images"]] == ["1.2", "main"]
+    assert deployment == {"kind": "Deployment", "version": "main"}
+    assert "newTag: main" in (tmp_path / "config/manager/kustomization.yaml").read_text()
 
 
 def test_package_that_dpkg_reads(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_what_is_no_manifest_is_told(content: bytes, said: str) -> None:
 
 
 def test_wrong_sum_is_told() -> None:
-    with pytest.raises(ReleaseError, match="not the file you expect"):
+    with pytest.raises(ReleaseError, match="not the file that was pinned"):
         objects(MANIFEST, "00", "tools")
 
 

@@ -109,3 +109,51 @@ def test_names_that_apt_would_pass_over_or_that_meet(apt: Modules, tmp_path: Pat
     assert "'my site' is no name" in result["msg"]
     assert list((tmp_path / "sources").iterdir()) == []
     assert apt.ran == []
+
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+# As gpg printed them.
+PINNED = "27E2 1565 4B45 AA33 5CF4  3162 EA20 3887 E637 7761"
+OTHER = "9947A3419AC0A1355B9578F5EDDEA7F3C9914F5E"
+
+
+def keyed(name: str, *fingerprints: str) -> dict[str, Any]:
+    key = (FIXTURES / f"{name}.asc").read_text(encoding="utf-8")
+    return SITE | {"key": key, "fingerprints": list(fingerprints)}
+
+
+def test_a_key_with_the_pinned_fingerprint_is_taken(apt: Modules) -> None:
+    assert call(apt, keyed("site-key", PINNED))["changed"]
+    assert not call(apt, keyed("site-key", PINNED.lower().replace(" ", "")))["changed"]
+    assert call(apt, keyed("two-keys", PINNED, OTHER))["changed"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_key_with_another_fingerprint_is_refused(
+    apt: Modules, tmp_path: Path, check: bool
+) -> None:
+    """Also one that comes beside the pinned key: apt would trust both."""
+    for name in ("other-key", "two-keys"):
+        result = call(apt, SITE | {"name": "first"}, keyed(name, PINNED), check=check)
+        assert result["failed"]
+        assert f"site: the signing key has the fingerprint {OTHER}" in result["msg"]
+        assert f"pinned is {PINNED.replace(' ', '')}" in result["msg"]
+    assert list((tmp_path / "sources").iterdir()) == []
+    assert apt.ran == []
+
+
+@pytest.mark.parametrize(
+    ("repository", "said"),
+    [
+        (
+            SITE | {"key": "<html>", "fingerprints": [PINNED]},
+            "site: the signing key cannot be read",
+        ),
+        (keyed("site-key", "E6377761"), "'E6377761' is no fingerprint"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    apt: Modules, repository: dict[str, Any], said: str
+) -> None:
+    assert said in call(apt, repository)["msg"]
+    assert apt.ran == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
 from ansible_collections.baremetal.sonic.plugins.modules import kubeadm_node
 
 from tests.unit.plugins.modules.running import Modules
@@ -22,6 +24,13 @@ JOIN: dict[str, Any] = {"state": "joined", "endpoint": "192.0.2.11:6443", "secre
 OBJECTS = "\n".join(kubeadm.LAST_OBJECTS)
 
 
+def token_secret(name: str, description: str | None) -> dict[str, Any]:
+    """A join token's Secret, as the API has it."""
+    encoded = base64.b64encode((description or "").encode()).decode()
+    data = {"token-secret": "c2VjcmV0"} | ({"description": encoded} if description else {})
+    return {"metadata": {"name": f"bootstrap-token-{name}"}, "data": data}
+
+
 class Host:
     """The folders that kubeadm and the kubelet keep."""
 
@@ -30,6 +39,8 @@ class Host:
         self.kubelet = folder / "kubelet"
         self.run = folder / "run"
         self.given = folder / "given.yaml"
+        self.pods = folder / "pods.json"
+        self.pods.write_text('{"items": []}', encoding="utf-8")
         for path in (self.etc, self.kubelet, self.run):
             path.mkdir()
         self.modules = modules
@@ -48,6 +59,27 @@ class Host:
             f' {self.given}.mode; cp "$f" {self.given};; esac; done'
         )
         self.modules.program("kubeadm", f"{keep}\n{script}")
+
+    def kubectl(self, *tokens: dict[str, Any], objects: str = f"echo '{OBJECTS}'") -> None:
+        """A kubectl of a cluster with these join tokens."""
+        secrets = self.run.parent / "secrets.json"
+        secrets.write_text(json.dumps({"items": tokens}), encoding="utf-8")
+        self.modules.program(
+            "kubectl",
+            f'case "$*" in *"get secrets"*) cat {secrets};;'
+            ' *"delete secrets"*) for word; do case $word in bootstrap-token-*)'
+            f' if grep -q "$word" {secrets}; then echo "secret/$word"; fi;; esac; done;;'
+            f' *"get pods"*) cat {self.pods};; *) {objects};; esac',
+        )
+
+    @property
+    def joins(self) -> list[str]:
+        """The commands so far but for those that look after join tokens and settings."""
+        return [
+            line
+            for line in self.modules.ran
+            if not line.startswith(("kubectl get secrets", "kubectl get pods"))
+        ]
 
     def call(self, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module; no file with a secret may be left by it."""
@@ -69,7 +101,7 @@ def host(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
         lambda prefix, suffix, **_dir: in_run(prefix=prefix, suffix=suffix),
     )
     made.kubeadm()
-    modules.program("kubectl", f"echo '{OBJECTS}'")
+    made.kubectl()
     return made
 
 
@@ -77,7 +109,8 @@ def test_initialize_once(host: Host, modules: Modules) -> None:
     host.kubeadm(f"touch {host.etc}/admin.conf")
     assert host.call(state="initialized", config=INIT) == {"changed": True, "joined": True}
     documents = [json.loads(text) for text in host.given.read_text().split("\n---\n")]
-    assert documents == INIT
+    assert documents[1:] == INIT[1:]
+    assert documents[0]["kind"] == "InitConfiguration"
     assert Path(f"{host.given}.mode").read_text() == "600\n"
     assert host.call(state="initialized", config=INIT) == {"changed": False, "joined": True}
     assert len([line for line in modules.ran if line.startswith("kubeadm")]) == 1
@@ -99,11 +132,11 @@ def test_check_mode_makes_no_token(host: Host, modules: Modules) -> None:
 
 def test_interrupted_init_is_finished_with_what_it_left(host: Host, modules: Modules) -> None:
     host.leave("pki/ca.crt", "admin.conf", "config.yaml")
-    modules.program("kubectl", "echo 'connection refused' >&2; exit 1")
+    host.kubectl(objects="echo 'connection refused' >&2; exit 1")
     assert host.call(
         state="initialized", config=INIT, ignore_preflight_errors=["Swap"], api_timeout=600
     )["changed"]
-    kubectl, init = modules.ran
+    kubectl, init, _tokens = modules.ran
     assert kubectl.startswith("kubectl get")
     ignored = init.split("--ignore-preflight-errors=")[1].split()[0].split(",")
     assert {"Swap", "Port-6443", "FileAvailable--etc-kubernetes-pki-ca.crt"} <= set(ignored)
@@ -112,7 +145,7 @@ def test_interrupted_init_is_finished_with_what_it_left(host: Host, modules: Mod
 
 def test_init_interrupted_before_its_last_phase_is_run_again(host: Host, modules: Modules) -> None:
     host.leave("pki/ca.crt", "admin.conf")
-    modules.program("kubectl", f"echo {kubeadm.LAST_OBJECTS[0]}")
+    host.kubectl(objects=f"echo {kubeadm.LAST_OBJECTS[0]}")
     assert host.call(state="initialized", config=INIT)["changed"]
     assert modules.ran[1].startswith("kubeadm init")
 
@@ -147,9 +180,9 @@ def test_complete_control_plane_that_starts_is_waited_for(host: Host, modules: M
     host.leave("admin.conf")
     kubeadm.INITIALIZED.touch()
     flag = host.run.parent / "asked"
-    modules.program("kubectl", f"test -e {flag} || {{ touch {flag}; exit 1; }}; echo '{OBJECTS}'")
+    host.kubectl(objects=f"test -e {flag} || {{ touch {flag}; exit 1; }}; echo '{OBJECTS}'")
     assert not host.call(state="initialized", config=INIT)["changed"]
-    assert len(modules.ran) == 2
+    assert len(host.joins) == 2
 
 
 def test_complete_control_plane_whose_kubeconfig_is_gone(host: Host, modules: Modules) -> None:
@@ -246,3 +279,144 @@ def test_token_that_cannot_be_made(host: Host, script: str, said: str) -> None:
 )
 def test_missing_options_are_named(host: Host, state: str, missing: str) -> None:
     assert missing in host.call(state=state)["msg"]
+
+
+def test_init_makes_no_token_that_lives_a_day(host: Host, modules: Modules) -> None:
+    """kubeadm makes one in any case: a short one with our mark, removed in the same call."""
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    host.kubectl(token_secret("aaaaaa", kubeadm.OWN_TOKEN), token_secret("bbbbbb", "of a person"))
+    for config in (INIT, [{"kind": "InitConfiguration", "bootstrapTokens": []}], INIT[1:]):
+        kubeadm.INITIALIZED.unlink(missing_ok=True)
+        kubeadm.ADMIN.unlink(missing_ok=True)
+        host.call(state="initialized", config=config)
+        [init] = [
+            item
+            for item in map(json.loads, host.given.read_text().split("\n---\n"))
+            if item["kind"] == "InitConfiguration"
+        ]
+        assert init["bootstrapTokens"] == [{"description": kubeadm.OWN_TOKEN, "ttl": "15m0s"}]
+        delete = modules.ran[-1]
+        assert delete.startswith("kubectl delete secrets bootstrap-token-aaaaaa --")
+
+
+def test_a_token_left_by_an_interrupted_run_is_removed_by_the_next(
+    host: Host, modules: Modules
+) -> None:
+    host.leave("admin.conf")
+    host.kubectl(
+        token_secret("aaaaaa", kubeadm.OWN_TOKEN),
+        token_secret("bbbbbb", "of a person"),
+        token_secret("cccccc", None),
+    )
+    assert host.call(check=True, state="initialized", config=INIT)["changed"]
+    assert not [line for line in modules.ran if "delete" in line]
+    assert host.call(state="initialized", config=INIT)["changed"]
+    [delete] = [line for line in modules.ran if "delete" in line]
+    assert "bootstrap-token-aaaaaa" in delete
+    assert "bbbbbb" not in delete
+    assert "cccccc" not in delete
+    host.kubectl(token_secret("bbbbbb", "of a person"))
+    assert not host.call(state="initialized", config=INIT)["changed"]
+
+
+def test_tokens_that_cannot_be_looked_at_are_no_success(host: Host, modules: Modules) -> None:
+    host.leave("admin.conf")
+    modules.program(
+        "kubectl",
+        f'case "$*" in *secrets*) echo "Error: timed out" >&2; exit 1;; *) echo "{OBJECTS}";; esac',
+    )
+    kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(INIT))
+    result = host.call(state="initialized", config=INIT)
+    assert "could not be removed: Error: timed out" in result["msg"]
+
+
+def test_a_joins_token_is_removed_after_it(host: Host, modules: Modules) -> None:
+    host.kubectl(token_secret("abcdef", kubeadm.OWN_TOKEN))
+    revoke: dict[str, Any] = {"state": "revoked", "secret": SECRET}
+    assert host.call(check=True, **revoke)["changed"]
+    assert modules.ran == []
+    assert host.call(**revoke) == {"changed": True, "joined": False}
+    assert "bootstrap-token-abcdef" in modules.ran[0]
+    assert SECRET["token"] not in modules.ran[0]
+    host.kubectl()
+    assert not host.call(**revoke)["changed"]
+    # What check mode's token returns.
+    assert not host.call(state="revoked", secret={})["changed"]
+    modules.program("kubectl", "echo 'Error: forbidden' >&2; exit 1")
+    assert "could not be removed: Error: forbidden" in host.call(**revoke)["msg"]
+
+
+def test_a_token_is_made_with_our_mark(host: Host, modules: Modules) -> None:
+    words = f"--token {SECRET['token']} --discovery-token-ca-cert-hash {SECRET['ca_cert_hash']}"
+    host.kubeadm(f"echo 'kubeadm join 192.0.2.11:6443 {words} '")
+    host.call(state="token")
+    assert f"--description={kubeadm.OWN_TOKEN}" in modules.ran[0]
+
+
+AUDITED: list[dict[str, Any]] = [
+    {
+        "kind": "ClusterConfiguration",
+        "apiServer": {"extraArgs": [{"name": "audit-log-maxage", "value": "30"}]},
+        "scheduler": {"extraArgs": [{"name": "bind-address", "value": "0.0.0.0"}]},
+    }
+]
+
+
+def test_the_key_for_secrets_is_made_once_and_before_init(
+    host: Host, modules: Modules, tmp_path: Path
+) -> None:
+    path = tmp_path / "kubernetes/own/encryption.json"
+    options: dict[str, Any] = {
+        "state": "initialized",
+        "config": INIT,
+        "encryption_config": str(path),
+    }
+    assert host.call(check=True, **options)["changed"]
+    assert not path.exists()
+    host.kubeadm(f"test -s {path} || exit 1; echo 'error: interrupted' >&2; exit 1")
+    result = host.call(**options)
+    assert "error: interrupted" in result["msg"]
+    key = json.loads(path.read_text())["resources"][0]["providers"][0]["secretbox"]["keys"][0]
+    assert len(base64.b64decode(key["secret"])) == 32
+    assert key["secret"] not in json.dumps(result) + modules.printed
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    assert host.call(**options)["changed"]
+    assert key["secret"] in path.read_text()
+
+
+def test_settings_that_came_after_init_are_named(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once they were ignored without a word."""
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warnings.append(warning))
+    host.kubeadm(f"touch {host.etc}/admin.conf")
+    host.call(state="initialized", config=AUDITED)
+    assert "not_applied" not in host.call(state="initialized", config=AUDITED)
+    changed = [AUDITED[0] | {"apiServer": {"extraArgs": []}, "networking": {"podSubnet": "10/8"}}]
+    result = host.call(state="initialized", config=changed)
+    assert result["not_applied"] == [
+        "ClusterConfiguration.apiServer.extraArgs",
+        "ClusterConfiguration.networking",
+    ]
+    [warning] = warnings
+    assert "only when it initializes a cluster" in warning
+    assert "ClusterConfiguration.networking" in warning
+    assert "docs/cluster.md" in warning
+    assert not result["changed"]
+
+
+def test_settings_of_a_cluster_of_others_are_compared_with_its_programs(host: Host) -> None:
+    host.leave("admin.conf")
+    containers: list[dict[str, Any]] = [
+        {"name": "kube-apiserver", "command": ["kube-apiserver", "--audit-log-maxage=7"]},
+        {"name": "kube-scheduler", "command": ["kube-scheduler", "--bind-address=0.0.0.0"]},
+    ]
+    pods = [{"spec": {"containers": [container]}} for container in containers]
+    host.pods.write_text(json.dumps({"items": pods}))
+    result = host.call(state="initialized", config=AUDITED)
+    assert result["not_applied"] == ["kube-apiserver --audit-log-maxage"]
+    containers[0]["command"][1] = "--audit-log-maxage=30"
+    host.pods.write_text(json.dumps({"items": pods}))
+    assert "not_applied" not in host.call(state="initialized", config=AUDITED)

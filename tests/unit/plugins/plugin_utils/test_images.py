@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import images
+
+from tests.unit.rendering import ROOT
 
 REGISTRY, TAG = "registry.example.com:5000/speech", "sonic-1"
 DIGEST = f"sha256:{'0a' * 32}"
@@ -86,3 +89,51 @@ def test_good_account() -> None:
     assert images.account_problems("") == []
     account = {"client_email": "a@b", "private_key": "k"}
     assert images.account_problems(json.dumps(account)) == []
+
+
+NATS = "docker.io/library/nats:2.15.2"
+
+
+def test_an_image_gets_the_digest_of_its_tag() -> None:
+    assert images.pinned_image(NATS, {NATS: DIGEST}) == f"{NATS}@{DIGEST}"
+    assert images.pinned_image(NATS, {}) == NATS
+
+
+@pytest.mark.parametrize(
+    "image",
+    # A table that was not renewed must not bring back what another version replaced.
+    ["docker.io/library/nats:2.16.0", f"docker.io/library/nats@{DIGEST}", f"{NATS}@{DIGEST}"],
+)
+def test_another_tag_gets_no_digest(image: str) -> None:
+    assert images.pinned_image(image, {NATS: DIGEST}) == image
+
+
+@pytest.mark.parametrize(
+    ("digests", "said"),
+    [
+        ({NATS: DIGEST}, None),
+        ({NATS: "0a" * 32}, "is no digest"),
+        ({NATS: "sha256:latest"}, "is no digest"),
+        ({"nats": DIGEST}, "nats is no image in full"),
+        ({f"{NATS}@{DIGEST}": DIGEST}, "is no image in full"),
+    ],
+)
+def test_digests(digests: dict[str, str], said: str | None) -> None:
+    found = images.problems({"site_image_digests": digests})
+    assert len(found) == (1 if said else 0)
+    assert said is None or said in found[0]
+
+
+def test_every_template_that_names_an_image_looks_for_its_digest() -> None:
+    """But for the vendor's chart, which makes its names itself."""
+    named = []
+    for path in sorted((ROOT / "roles").glob("*/templates/*.j2")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if re.match(r"\s*-? ?(image|reference): \{\{", line) and "chart" not in path.parts:
+                named.append(
+                    "pinned_image(site_image_digests)" in " ".join(lines[number : number + 2])
+                )
+            assert not re.match(r"\s*image: [a-z\"']", line), f"{path}: {line}"
+    assert len(named) >= 17
+    assert all(named)
