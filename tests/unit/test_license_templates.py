@@ -82,7 +82,7 @@ def test_connected_is_the_default(rendered: dict[str, Objects]) -> None:
         "SONIC_LICENSE_CHECK_INTERVAL": "300",
     }
     assert deployment(objects)["strategy"]["type"] == "RollingUpdate"
-    assert volume(objects, "state")["emptyDir"] == {}
+    assert volume(objects, "state")["emptyDir"] == {"sizeLimit": "1Gi"}
     assert find(objects, "Secret", "license-proxy")["data"] == {}
     assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
 
