@@ -24,6 +24,7 @@ def render(role: str, template: str, **variables: Any) -> list[Any]:
     # A template that takes in another one of the role names it without a folder.
     values: dict[str, Any] = {"ansible_search_path": [str(folder)]}
     values |= {"site_namespace": "cartesia", "site_name": "rack1"}
+    values["site_nodes"] = ["cp1", "gpu1"]
     for name in ("defaults/main.yml", "vars/main.yml"):
         if (folder / name).is_file():
             loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import pytest
 
 from tests.monitoring import INVENTORY, render
 from tests.playbooks import ROOT, offline
+from tests.unit import rendering
 from tests.unit.plugins.plugin_utils.authority import Authority
 
 
@@ -150,3 +151,40 @@ def test_prometheus_has_limits_too(tmp_path: Path) -> None:
     [spec] = [item["spec"] for item in render(tmp_path)["objects"] if item["kind"] == "Prometheus"]
     assert spec["resources"]["limits"]["memory"]
     assert spec["storage"]["emptyDir"]["sizeLimit"]
+
+
+@pytest.mark.parametrize(("hosts", "count"), [(["h1"], 1), (["h1", "h2"], 2), (list("abcde"), 2)])
+def test_two_api_pods_where_there_are_two_hosts(hosts: list[str], count: int) -> None:
+    made = rendering.render(
+        "api", "api.yml.j2", site_nodes=hosts, site_versions={"sonic_reference": "1"}
+    )
+    [deployment] = [item["spec"] for item in made if item["kind"] == "Deployment"]
+    assert deployment["replicas"] == count
+    [budget] = [item["spec"] for item in made if item["kind"] == "PodDisruptionBudget"]
+    # One of one may be moved, one of two has to stay.
+    assert budget["maxUnavailable"] == 1
+
+
+def test_pods_that_stand_in_for_each_other_are_on_different_hosts(
+    objects: dict[str, list[dict[str, Any]]],
+) -> None:
+    found = dict(pods(objects))
+    for name in ("Deployment cartesia-api", "Deployment egress-gateway"):
+        [spread] = found[name]["topologySpreadConstraints"]
+        assert spread["whenUnsatisfiable"] == "DoNotSchedule"
+        # Otherwise a host that is down or cordoned would keep the second pod waiting.
+        assert spread["nodeTaintsPolicy"] == "Honor"
+        assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+
+
+def test_a_host_that_is_gone_is_not_waited_for(objects: dict[str, list[dict[str, Any]]]) -> None:
+    found = dict(pods(objects))
+    for name in ("cartesia-api", "egress-gateway", "artifact-sync"):
+        waits = {
+            item["key"]: item["tolerationSeconds"]
+            for item in found[f"Deployment {name}"]["tolerations"]
+            if item["effect"] == "NoExecute"
+        }
+        assert waits == {
+            "node.kubernetes.io/unreachable": 30, "node.kubernetes.io/not-ready": 30
+        }, name  # fmt: skip
