@@ -197,12 +197,28 @@ def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, p
     )
 
 
+def peer_problems(variable: str, peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with a list of NetworkPolicyPeers."""
+    found = []
+    for number, peer in enumerate(peers):
+        where = f"{variable}[{number}]"
+        if not peer:
+            found.append(
+                f"{where} is empty, which would mean everybody: give a namespaceSelector, a"
+                " podSelector or an ipBlock, or leave it out"
+            )
+        elif "ipBlock" in peer and _network((peer["ipBlock"] or {}).get("cidr")) is None:
+            cidr = (peer["ipBlock"] or {}).get("cidr")
+            found.append(f"{where}: {cidr} is not an IPv4 network, as 192.0.2.0/28")
+    return found
+
+
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variables of the role egress, as far as the inventory gives them.
 
     Args:
         values: variables by name; what has its default is missing.
-        hosts: address of each ingress and control-plane host.
+        hosts: address of each host of the site.
     """
     found = allowlist_problems(values.get("egress_allowlist") or [])
     profile = values.get("egress_profile", "strict")
@@ -225,20 +241,21 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
             f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
             " the cluster's own first ten addresses"
         )
-    for number, peer in enumerate(values.get("egress_ingress_peers") or []):
-        if not peer:
-            found.append(f"egress_ingress_peers[{number}] is empty, which would mean everybody")
-        block = peer.get("ipBlock") if isinstance(peer, Mapping) else None
-        if block and _network(block.get("cidr")) is None:
+    for variable in ("egress_ingress_peers", "egress_prometheus_peers"):
+        found += peer_problems(variable, values.get(variable) or [])
+    for number, rule in enumerate(values.get("egress_prometheus_targets") or []):
+        where = f"egress_prometheus_targets[{number}]"
+        if not rule.get("to"):
             found.append(
-                f"egress_ingress_peers[{number}]: {block.get('cidr')} is not an IPv4 network"
+                f"{where} has no to, which would mean everything: name what may be reached"
             )
+        found += peer_problems(f"{where}.to", rule.get("to") or [])
     for cidr in values.get("egress_host_networks") or []:
         if _network(cidr) is None:
             found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":
         found += [
-            f"{host}: egress_profile strict lets this host in by its address, and {address} is"
+            f"{host}: egress_profile strict knows this host by its address, and {address} is"
             " none: set kubeadm_node_ip, the host's address in the cluster"
             for host, address in hosts.items()
             if _address(address) is None

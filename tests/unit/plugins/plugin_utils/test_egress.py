@@ -372,6 +372,10 @@ def test_defaults_are_right() -> None:
         ({"egress_gateway_offset": 70000}, "egress_gateway_offset 70000"),
         ({"egress_host_networks": ["cp1"]}, "egress_host_networks: cp1"),
         ({"egress_ingress_peers": [{}]}, "everybody"),
+        ({"egress_prometheus_peers": [{}]}, "egress_prometheus_peers[0] is empty"),
+        ({"egress_prometheus_peers": [{"ipBlock": {"cidr": "grafana"}}]}, "grafana"),
+        ({"egress_prometheus_targets": [{"ports": [{"port": 9093}]}]}, "everything"),
+        ({"egress_prometheus_targets": [{"to": [{}]}]}, "egress_prometheus_targets[0].to[0]"),
         ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
     ],
 )
