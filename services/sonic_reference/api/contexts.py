@@ -250,6 +250,7 @@ class Session:
                 message = f"This socket has {MAX_CONTEXTS} contexts already"
                 raise ApiError(429, "concurrency_limited", "Too many concurrent requests", message)
             self.dispatcher.roster.resolve("tts", wanted.model_id)
+            await self.library.hear(wanted.pronunciation_dict_id)
             self.library.apply(wanted.pronunciation_dict_id, "")
             known = self._contexts[wanted.context_id] = Context(self, wanted)
             self._sessions.work += 1
