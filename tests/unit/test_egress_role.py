@@ -58,7 +58,7 @@ def test_all_hosts_are_closed_to_guarded_pods(tmp_path: Path) -> None:
 
 
 def test_prometheus_reads_every_host_by_its_address_in_the_cluster(tmp_path: Path) -> None:
-    # A name is how the host is reached by SSH; the kubelet has an address.
+    # The kubelet has an address of its own; certificates are looked at under that of SSH.
     made = policies(
         tmp_path,
         kubeadm_node_ip="{{ '10.7.0.1' if inventory_hostname == 'gpu2' else ansible_host }}",
@@ -69,7 +69,13 @@ def test_prometheus_reads_every_host_by_its_address_in_the_cluster(tmp_path: Pat
         if {"protocol": "TCP", "port": 10250} in rule["ports"]
         for peer in rule["to"]
     }
-    assert found == {"192.0.2.11/32", "192.0.2.21/32", "10.7.0.1/32"}
+    assert found == {"192.0.2.11/32", "192.0.2.21/32", "10.7.0.1/32", "192.0.2.22/32"}
+
+
+def test_a_host_that_is_reached_by_a_name_has_its_kubelets_address(tmp_path: Path) -> None:
+    made = policies(tmp_path, ansible_host="host.example.com", kubeadm_node_ip="10.7.0.1")
+    [rule] = made["monitoring", "strict-kube-state-metrics"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "10.7.0.1/32"}}]
 
 
 def test_namespaces_are_the_sites(tmp_path: Path) -> None:
