@@ -126,7 +126,9 @@ def _by_peer(
             "podSelector": {},
             "policyTypes": ["Ingress", "Egress"],
         }
-    for namespace in platform.guarded:
+    # Policies add up: this one would open what the others deny.
+    denied = {namespace for namespace, name in specs if name == "default-deny"}
+    for namespace in sorted({*platform.guarded} - denied):
         specs[namespace, "no-hosts"] = {
             "podSelector": {},
             "policyTypes": ["Egress"],

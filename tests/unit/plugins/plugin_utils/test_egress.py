@@ -444,3 +444,11 @@ def test_guarded_pods_do_not_reach_hosts_by_their_address_among_the_pods() -> No
         assert not allowed(policies, SOURCES["neighbour"], bridge, ("TCP", port))
         assert not allowed(policies, CONTROLLER, bridge, ("TCP", port))
     assert allowed(policies, CONTROLLER, component("api"), ("TCP", 5000))
+
+
+def test_guarding_opens_nothing_that_is_denied() -> None:
+    """Policies add up, and this one allows all but the hosts."""
+    everywhere = replace(PLATFORM, guarded=[STACK, MONITORING, KEDA, "default"])
+    assert plan("strict", platform=everywhere) == plan(
+        "strict", platform=replace(PLATFORM, guarded=["default"])
+    )
