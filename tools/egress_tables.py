@@ -35,8 +35,14 @@ Nothing has to be let in for this table. Clients need port 443 of the ingress ho
 only redirects there.
 """
 PROFILES = {
-    "strict": "Profile strict",
-    "vendor": "Profile vendor",
+    "strict": ("stack", "monitoring", "keda", ""),
+    "vendor": ("stack",),
+}
+PLACES = {
+    "stack": "Pods of the stack",
+    "monitoring": "Pods of monitoring",
+    "keda": "Pods of KEDA",
+    "": "Hosts and other pods",
 }
 
 
@@ -45,16 +51,24 @@ def line(parts: Iterable[str]) -> str:
     return "| " + " | ".join(parts) + " |\n"
 
 
-def matrix_table(matrix: Mapping[str, Any], profile: str) -> str:
+def matrix_table(matrix: Mapping[str, Any], profile: str, sources: Sequence[str]) -> str:
     """Return the table of a profile: a row for each destination, a column for each source."""
     allowed = cells(matrix, profile)
-    sources = list(matrix["sources"])
     text = line(["To", *sources]) + line(["---"] * (len(sources) + 1))
     marks = {True: "yes", False: "-", None: ""}
     for name, destination in matrix["destinations"].items():
         found = [marks[allowed.get((source, name))] for source in sources]
         text += line([destination["what"], *found])
     return text
+
+
+def groups(matrix: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the sources by where they are: a table with all of them would be too wide."""
+    found: dict[str, list[str]] = {}
+    for name, source in matrix["sources"].items():
+        place = source.get("namespace", "stack" if {"component", "inside"} & {*source} else "")
+        found.setdefault("" if source.get("guarded") else place, []).append(name)
+    return found
 
 
 def firewall_table(allowlist: Sequence[Mapping[str, Any]]) -> str:
@@ -81,7 +95,13 @@ def page() -> str:
     text = HEAD + line(["Source", "What it is"]) + line(["---"] * 2)
     for name, source in matrix["sources"].items():
         text += line([name, source["what"]])
-    for profile, title in PROFILES.items():
-        text += f"\n## {title}\n\n" + matrix_table(matrix, profile)
-    text += "\nAn empty cell is no connection of the stack's. Profile off: everything is allowed.\n"
+    grouped = groups(matrix)
+    for profile, places in PROFILES.items():
+        text += f"\n## Profile {profile}\n"
+        for place in places:
+            text += f"\n### {PLACES[place]}\n\n" + matrix_table(matrix, profile, grouped[place])
+    text += (
+        "\nAn empty cell is no connection that policies are about. The profile vendor says nothing"
+        " of pods outside the stack. Profile off: everything is allowed.\n"
+    )
     return text + FIREWALL + firewall_table(defaults["egress_allowlist"]) + ABOUT_FIREWALL

@@ -99,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         doors = {
             host: variables["hostvars"][host].get("kubeadm_node_ip")
             or variables["hostvars"][host].get("ansible_host", host)
-            for host in dict.fromkeys([*groups.get("ingress", []), *leaders])
+            for host in dict.fromkeys([*groups.get("ingress", []), *leaders, *workers])
             if host in members
         }
         found += egress.variable_problems(values, doors) + images.problems(values)

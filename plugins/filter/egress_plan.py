@@ -27,20 +27,42 @@ options:
     type: str
     choices: [connected, airgapped]
     required: true
-  namespace:
-    description: Namespace of the stack.
-    type: str
+  namespaces:
+    description: Names of the namespaces V(stack), V(monitoring) and V(keda).
+    type: dict
+    required: true
+  policed:
+    description: Which of the latter two are the site's own, so that policies say all about them.
+    type: list
+    elements: str
+    required: true
+  guarded:
+    description: Names of other namespaces whose pods reach no port of a host and no metadata address.
+    type: list
+    elements: str
+    required: true
+  readers:
+    description: NetworkPolicyPeers that may read Prometheus, beside KEDA and the API server.
+    type: list
+    elements: dict
+    required: true
+  targets:
+    description: Rules (to, ports) for what Prometheus may reach, beside what is monitored.
+    type: list
+    elements: dict
     required: true
   selectors:
     description: Label selector of each component.
     type: dict
     required: true
   peers:
-    description: Lists of NetworkPolicyPeers by the names V(dns), V(ingress) and V(prometheus).
+    description: Lists of NetworkPolicyPeers by the names V(dns), V(ingress), V(ingress-pods), V(entry) and V(dcgm-exporter).
     type: dict
     required: true
   hosts:
-    description: Addresses and networks of hosts by the names V(ingress) and V(control-plane), which join the peers of the same name.
+    description: >-
+      Addresses and networks of hosts by the names V(ingress), V(entry), V(control-plane) and V(node), which join the peers of the same
+      name.
     type: dict
     required: true
   allowlist:
@@ -64,8 +86,9 @@ EXAMPLES = r"""
     msg: "{{ egress_plan.policies | map(attribute='metadata.name') }}"
   vars:
     egress_plan: >-
-      {{ egress_matrix | baremetal.sonic.egress_plan(profile='strict', mode='airgapped', namespace='cartesia', selectors=egress_labels,
-         peers=egress_peers, hosts=egress_hosts, allowlist=[], ranges=egress_ranges, offset=20) }}
+      {{ egress_matrix | baremetal.sonic.egress_plan(profile='strict', mode='airgapped', namespaces=egress_namespaces, policed=[],
+         guarded=['default'], readers=[], targets=[], selectors=egress_labels, peers=egress_peers, hosts=egress_hosts, allowlist=[],
+         ranges=egress_ranges, offset=20) }}
 """
 
 RETURN = r"""
@@ -79,6 +102,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.egress_policies import Platform
 
 
 def egress_plan(
@@ -86,7 +110,11 @@ def egress_plan(
     *,
     profile: str,
     mode: str,
-    namespace: str,
+    namespaces: Mapping[str, str],
+    policed: Sequence[str],
+    guarded: Sequence[str],
+    readers: Sequence[Mapping[str, Any]],
+    targets: Sequence[Mapping[str, Any]],
     selectors: Mapping[str, Any],
     peers: Mapping[str, Any],
     hosts: Mapping[str, Sequence[str]],
@@ -102,7 +130,7 @@ def egress_plan(
         matrix,
         profile,
         mode,
-        namespace,
+        Platform(namespaces, policed, guarded, list(map(dict, readers)), list(map(dict, targets))),
         selectors,
         everybody,
         allowlist,

@@ -13,12 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Object = dict[str, Any]
-Matrix = Mapping[str, Any]
+from .egress_policies import METADATA, PRIVATE, Matrix, Object, Platform, network_policies
 
-# RFC 1918, and the address at which clouds serve metadata and credentials to whoever asks.
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-METADATA = "169.254.169.254/32"
 # What is no address of the internet (RFC 6890): this host, carrier NAT, loopback, link-local,
 # benchmarking, multicast and reserved, beside RFC 1918.
 NOT_PUBLIC = (
@@ -26,14 +22,8 @@ NOT_PUBLIC = (
     "224.0.0.0/3",
 )  # fmt: skip
 
-LABELS = {
-    "app.kubernetes.io/name": "egress",
-    "app.kubernetes.io/part-of": "cartesia",
-    "app.kubernetes.io/managed-by": "baremetal.sonic",
-}
 # The gateway listens on this port for the allowlist's first name, on the next for the second...
 FIRST_PORT = 8443
-DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 HOST_NAME = re.compile(
     r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])",
     re.IGNORECASE,
@@ -43,12 +33,14 @@ HOST_NAME = re.compile(
 def cells(matrix: Matrix, profile: str) -> dict[tuple[str, str], bool]:
     """For each source and destination of the matrix: whether the profile allows it.
 
-    Who is outside the stack's namespace has cells for the components in it only.
+    Who is outside all namespaces with policies has cells for the components in them only.
     """
     rows = matrix["profiles"][profile].get("rows", {})
     sources, destinations = matrix["sources"], matrix["destinations"]
     return {
-        (source, name): source not in rows or name in rows[source]
+        (source, name): (source not in rows or name in rows[source])
+        # What is closed by another role's policy, whatever the profile.
+        and destination.get("only", facts.get("namespace")) == facts.get("namespace")
         for source, facts in sources.items()
         for name, destination in destinations.items()
         if "component" in facts
@@ -86,73 +78,11 @@ def listeners(
     ]
 
 
-def network_policies(
-    matrix: Matrix,
-    profile: str,
-    namespace: str,
-    peers: Mapping[str, Sequence[Object]],
-    listening: Sequence[Object],
-) -> list[Object]:
-    """The NetworkPolicies of a profile.
-
-    Args:
-        matrix: roles/egress/vars/main/matrix.yml.
-        profile: one of its profiles.
-        namespace: the stack's namespace.
-        peers: NetworkPolicyPeers of each source, and of what destinations name in `to`. Those of a
-            component must be a podSelector each.
-        listening: what `listeners` returned; empty where there is no gateway.
-    """
-    rows: Mapping[str, Sequence[str]] = matrix["profiles"][profile].get("rows", {})
-    specs: dict[str, Object] = {}
-    if not rows:
-        return []
-    components = [
-        name
-        for name, source in matrix["sources"].items()
-        if source.get("component") and (name != "egress-gateway" or listening)
-    ]
-    if matrix["profiles"][profile]["by"] == "peer":
-        for name in components:
-            specs[name] = {
-                "podSelector": peers[name][0]["podSelector"],
-                "policyTypes": ["Ingress", "Egress"],
-                "ingress": _incoming(matrix, rows, name, peers, listening),
-                "egress": _outgoing(matrix, rows[name], name, peers, listening),
-            }
-        # The last: what is allowed is said before everything else is denied.
-        specs["default-deny"] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    else:
-        shared = set.intersection(*(set(rows[name]) for name in components))
-        specs["external-egress"] = {
-            "podSelector": {},
-            "policyTypes": ["Egress"],
-            "egress": _networks({matrix["destinations"][name]["network"] for name in shared}),
-        }
-        for name in components:
-            if more := [item for item in rows[name] if item not in shared]:
-                specs[name] = {
-                    "podSelector": peers[name][0]["podSelector"],
-                    "policyTypes": ["Egress"],
-                    "egress": _outgoing(matrix, more, name, peers, listening),
-                }
-    names = {f"{profile}-{name}": spec for name, spec in specs.items()}
-    return [
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": name, "namespace": namespace, "labels": LABELS},
-            "spec": spec,
-        }
-        for name, spec in names.items()
-    ]
-
-
 def plan(
     matrix: Matrix,
     profile: str,
     mode: str,
-    namespace: str,
+    platform: Platform,
     selectors: Mapping[str, Object],
     peers: Mapping[str, Sequence[Object]],
     allowlist: Sequence[Mapping[str, Any]],
@@ -165,9 +95,10 @@ def plan(
         matrix: roles/egress/vars/main/matrix.yml.
         profile: off, vendor or strict.
         mode: connected or airgapped.
-        namespace: the stack's namespace.
+        platform: the namespaces.
         selectors: label selector of each component.
-        peers: NetworkPolicyPeers of dns, ingress, control-plane and prometheus.
+        peers: NetworkPolicyPeers of what the matrix names that is no component: dns, ingress,
+            control-plane, node, entry, ingress-pods and dcgm-exporter.
         allowlist: the variable egress_allowlist.
         ranges: networks of `pods` and `services`.
         offset: place of the gateway's first Service in the latter.
@@ -179,9 +110,12 @@ def plan(
     # Whatever the profile: changing it must not need new pods with other aliases.
     connected = mode == "connected"
     listening = listeners(allowlist, ranges["services"], offset) if connected else []
-    everybody = {name: [{"podSelector": selector}] for name, selector in selectors.items()}
-    everybody |= {name: list(items) for name, items in peers.items()}
+    everybody = {name: list(items) for name, items in peers.items()}
+    for name, selector in selectors.items():
+        home = {"kubernetes.io/metadata.name": platform.home(matrix["sources"][name])}
+        everybody[name] = [{"podSelector": selector, "namespaceSelector": {"matchLabels": home}}]
     everybody["public"] = public_peers(list(ranges.values()))
+    everybody["pods"] = [{"ipBlock": {"cidr": ranges["pods"]}}]
     aliases: dict[str, list[Object]] = {name: [] for name in selectors}
     for item in listening:
         for name in item["used_by"]:
@@ -189,86 +123,10 @@ def plan(
                 alias = {"ip": item["address"], "hostnames": [item["name"]]}
                 aliases[name].append(alias)
     return {
-        "policies": network_policies(matrix, profile, namespace, everybody, listening),
+        "policies": network_policies(matrix, profile, platform, everybody, listening),
         "listeners": listening,
         "aliases": aliases,
     }
-
-
-def _outgoing(
-    matrix: Matrix,
-    row: Iterable[str],
-    source: str,
-    peers: Mapping[str, Sequence[Object]],
-    listening: Sequence[Object],
-) -> list[Object]:
-    rules: list[Object] = []
-    for name in row:
-        destination = matrix["destinations"][name]
-        if destination["to"] == "public":
-            rules += _upstreams(peers["public"], listening)
-        elif ports := _ports(destination, source, listening):
-            rules.append({"to": list(peers[destination["to"]]), "ports": ports})
-    # A rule without peers would allow all of them.
-    return [rule for rule in rules if rule["to"]]
-
-
-def _incoming(
-    matrix: Matrix,
-    rows: Mapping[str, Sequence[str]],
-    target: str,
-    peers: Mapping[str, Sequence[Object]],
-    listening: Sequence[Object],
-) -> list[Object]:
-    rules: list[Object] = []
-    for source, row in rows.items():
-        if source == "egress-gateway" and not listening:
-            continue
-        for name in row:
-            destination = matrix["destinations"][name]
-            if destination.get("to") == target:
-                ports = _ports(destination, source, listening)
-                rules += [{"from": list(peers[source]), "ports": ports}] if ports else []
-    return [rule for rule in rules if rule["from"]]
-
-
-def _ports(
-    destination: Mapping[str, Any], source: str, listening: Sequence[Object]
-) -> list[Object]:
-    if destination["ports"] != "allowlist":
-        return list(destination["ports"])
-    return [
-        {"protocol": "TCP", "port": item["listen"]}
-        for item in listening
-        if source in item["used_by"]
-    ]
-
-
-def _upstreams(public: Sequence[Object], listening: Sequence[Object]) -> list[Object]:
-    """The gateway's way out: addresses that were given, and the internet for names."""
-    rules = []
-    fixed = {(item["upstream"], item["port"]) for item in listening if _is_address(item)}
-    for address, port in sorted(fixed):
-        block = {"ipBlock": {"cidr": f"{address}/32"}}
-        rules.append({"to": [block], "ports": [{"protocol": "TCP", "port": port}]})
-    if ports := sorted({item["port"] for item in listening if not _is_address(item)}):
-        named = [{"protocol": "TCP", "port": port} for port in ports]
-        rules.append({"to": list(public), "ports": named})
-    return rules
-
-
-def _is_address(item: Mapping[str, Any]) -> bool:
-    return bool(item["upstream"] != item["name"])
-
-
-def _networks(networks: set[str]) -> list[Object]:
-    """Egress rules for parts of the world, whoever is there."""
-    rules: dict[str, Object] = {
-        "dns": {"ports": DNS_PORTS},
-        "private": {"to": [{"ipBlock": {"cidr": cidr}} for cidr in PRIVATE]},
-        "metadata": {"to": [{"ipBlock": {"cidr": METADATA}}]},
-    }
-    return [rule for name, rule in rules.items() if name in networks]
 
 
 def public_peers(cidrs: Sequence[str]) -> list[Object]:
@@ -339,12 +197,28 @@ def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, p
     )
 
 
+def peer_problems(variable: str, peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with a list of NetworkPolicyPeers."""
+    found = []
+    for number, peer in enumerate(peers):
+        where = f"{variable}[{number}]"
+        if not peer:
+            found.append(
+                f"{where} is empty, which would mean everybody: give a namespaceSelector, a"
+                " podSelector or an ipBlock, or leave it out"
+            )
+        elif "ipBlock" in peer and _network((peer["ipBlock"] or {}).get("cidr")) is None:
+            cidr = (peer["ipBlock"] or {}).get("cidr")
+            found.append(f"{where}: {cidr} is not an IPv4 network, as 192.0.2.0/28")
+    return found
+
+
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variables of the role egress, as far as the inventory gives them.
 
     Args:
         values: variables by name; what has its default is missing.
-        hosts: address of each ingress and control-plane host.
+        hosts: address of each host of the site.
     """
     found = allowlist_problems(values.get("egress_allowlist") or [])
     profile = values.get("egress_profile", "strict")
@@ -367,20 +241,21 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
             f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
             " the cluster's own first ten addresses"
         )
-    for number, peer in enumerate(values.get("egress_ingress_peers") or []):
-        if not peer:
-            found.append(f"egress_ingress_peers[{number}] is empty, which would mean everybody")
-        block = peer.get("ipBlock") if isinstance(peer, Mapping) else None
-        if block and _network(block.get("cidr")) is None:
+    for variable in ("egress_ingress_peers", "egress_prometheus_peers"):
+        found += peer_problems(variable, values.get(variable) or [])
+    for number, rule in enumerate(values.get("egress_prometheus_targets") or []):
+        where = f"egress_prometheus_targets[{number}]"
+        if not rule.get("to"):
             found.append(
-                f"egress_ingress_peers[{number}]: {block.get('cidr')} is not an IPv4 network"
+                f"{where} has no to, which would mean everything: name what may be reached"
             )
+        found += peer_problems(f"{where}.to", rule.get("to") or [])
     for cidr in values.get("egress_host_networks") or []:
         if _network(cidr) is None:
             found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":
         found += [
-            f"{host}: egress_profile strict lets this host in by its address, and {address} is"
+            f"{host}: egress_profile strict knows this host by its address, and {address} is"
             " none: set kubeadm_node_ip, the host's address in the cluster"
             for host, address in hosts.items()
             if _address(address) is None

@@ -12,50 +12,62 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 
-from lab.config import LICENSE_HOST, STORAGE_HOST, for_anybody
+from lab.config import LICENSE_HOST, STORAGE_HOST
 from lab.waiting import wait
 from plugins.module_utils.speech import SpeechError
 from plugins.plugin_utils.egress import cells
+from plugins.plugin_utils.egress_policies import ports_of
 from tests.playbooks import on_lab
+from tests.testinfra.egress_pods import (
+    ALLOWLIST,
+    GUARDED,
+    LICENSE,
+    MATRIX,
+    NAMES,
+    OUTSIDE,
+    STACK,
+    STORAGE,
+    SYSTEM,
+    clear,
+    components,
+    fill,
+    home,
+    place_of,
+    pods,
+    real,
+)
 from tests.testinfra.probing import DENIED, GREETING, OPEN, WORLD, Place, Prober, Target, World
 from tests.testinfra.speaking import speech
 
-ROOT = Path(__file__).resolve().parents[2]
-MATRIX = yaml.safe_load((ROOT / "roles/egress/vars/main/matrix.yml").read_text())["egress_matrix"]
-STACK, MONITORING, OUTSIDE = "cartesia", "monitoring", "egress-world"
 COMPONENT = "app.kubernetes.io/component"
 PROFILES = ["off", "vendor", "strict"]
 SETTLE_S = 30
-# Names that the cluster's own DNS leads to the world outside it, so that the gateway's whole way is
-# walked: DNS, connection, TLS.
-STORAGE, LICENSE, FIXED = (
-    f"{name}.{OUTSIDE}.svc.cluster.local" for name in ("storage", "license", "fixed")
-)
-ALLOWLIST: list[dict[str, Any]] = [
-    {"name": STORAGE, "port": 443, "reason": "artifacts", "used_by": ["artifact-sync"]},
-    {"name": LICENSE, "port": 443, "reason": "license", "used_by": ["license-proxy"]},
-    {"name": FIXED, "port": 443, "reason": "an address", "used_by": ["license-proxy"]}
-    | {"address": WORLD["public"]},
-    {"name": "images.example.com", "port": 443, "reason": "images", "used_by": ["hosts"]},
-]
-NAMES = {
-    item["name"]: (f"10.96.0.{20 + n}", item["used_by"]) for n, item in enumerate(ALLOWLIST[:3])
-}
 
 
 def play(**variables: Any) -> str:
     """Run playbooks/egress.yml with these variables over the lab's own; returns its output."""
     return on_lab("egress.yml", **variables)
+
+
+def probed(profile: str) -> str:
+    """Apply a profile as the tests probe it: the matrix and nothing that the lab adds to it."""
+    guarded = ["default", "kube-node-lease", "kube-public", "kube-system", GUARDED]
+    return play(
+        egress_profile=profile,
+        egress_allowlist=ALLOWLIST,
+        egress_prometheus_peers=[],
+        egress_guarded_namespaces=guarded,
+    )
 
 
 def changed(output: str) -> int:
@@ -88,69 +100,6 @@ def certificate(folder: Path) -> str:
     return text.decode()
 
 
-LISTEN = """
-import selectors, socket
-ready = selectors.DefaultSelector()
-for port in PORTS:
-    ready.register(socket.create_server(("", port), backlog=64), selectors.EVENT_READ)
-while True:
-    for key, _events in ready.select():
-        key.fileobj.accept()[0].close()
-"""
-
-
-def listener(name: str, labels: dict[str, str], image: str, ports: list[int]) -> dict[str, Any]:
-    """A pod that takes connections on some ports, and is never ready: no Service sends it any."""
-    program = LISTEN.replace("PORTS", repr(ports))
-    container = {
-        "name": "listener",
-        "image": image,
-        "command": ["python3", "-c", program],
-        "readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 60},
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    user = {
-        "runAsNonRoot": True,
-        "runAsUser": 10001,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    return {
-        "metadata": {"name": name, "labels": labels | {"egress-test": "listener"}},
-        "spec": {
-            "containers": [container],
-            "securityContext": user,
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-        },
-    }
-
-
-def started(pod: Any) -> bool:
-    """Whether a pod's containers run."""
-    states = pod.status.container_statuses or []
-    return bool(states) and all(state.state.running for state in states)
-
-
-def pods(core: client.CoreV1Api, namespace: str, selector: str = "") -> list[Any]:
-    """Running pods with a network of their own."""
-    return [
-        pod
-        for pod in core.list_namespaced_pod(namespace, label_selector=selector).items
-        if started(pod) and not pod.spec.host_network and not pod.metadata.deletion_timestamp
-    ]
-
-
-def place_of(pod: Any) -> Place:
-    """The way into a pod."""
-    container = pod.status.container_statuses[0].container_id
-    return Place(pod.spec.node_name, container.removeprefix("containerd://"))
-
-
 @dataclass
 class Scene:
     """Who probes whom."""
@@ -164,61 +113,98 @@ class Scene:
 
     def look(self) -> None:
         """Find the pods as they are now, and lay down what each cell of the matrix stands for."""
-        own = {
-            name: pods(self.core, STACK, f"{COMPONENT}={name},egress-test!=listener")
-            for name in MATRIX["sources"]
-            if "component" in MATRIX["sources"][name]
-        }
+        own = {name: real(self.core, name) for name in components()}
         assert all(own.values()), {name: len(found) for name, found in own.items()}
-        self.places = {name: place_of(found[0]) for name, found in own.items()}
-        nodes = {name: found[0].spec.node_name for name, found in own.items()}
         others = {
-            "stranger": pods(self.core, STACK, "egress-test=listener,!" + COMPONENT),
-            "prometheus": pods(self.core, MONITORING),
-            "outsider": pods(self.core, OUTSIDE),
+            "stranger": pods(self.core, STACK, "egress-test=listener,egress-stranger"),
+            "monitoring": pods(self.core, home("monitoring"), "egress-stranger"),
+            "keda": pods(self.core, home("keda"), "egress-stranger"),
+            "neighbour": pods(self.core, GUARDED),
+            "outsider": pods(self.core, OUTSIDE, "!app.kubernetes.io/name"),
         }
-        for name, found in others.items():
-            self.places[name] = place_of(found[0])
-            nodes[name] = found[0].spec.node_name
         hosts = self.info["hosts"]
-        for name, group in (("ingress", "ingress"), ("control-plane", "control_plane")):
-            here = next(node for node, host in hosts.items() if group in host["groups"])
-            self.places[name] = Place(here)
+        groups = {"ingress": "ingress", "control-plane": "control_plane"}
+        here = {
+            name: next(node for node, host in hosts.items() if group in host["groups"])
+            for name, group in groups.items()
+        }
+        self.places = {name: place_of(found[0]) for name, found in (own | others).items()}
+        self.places |= {name: Place(node) for name, node in here.items()}
+        twins = {
+            name: pods(self.core, home(name), f"egress-test=listener,egress-twin={name}")
+            for name in own
+        }
+        outside = self.beside(others["outsider"][-1], here)
+        for source, name in cells(MATRIX, "off"):
+            to = MATRIX["destinations"][name].get("to")
+            if name in outside:
+                targets = outside[name]
+            elif to == "node":
+                targets = self.on_hosts(source, name, here["control-plane"])
+            elif name == "gateway":
+                targets = [Target("TCP", address, 443) for address, _users in NAMES.values()]
+            else:
+                found = [*twins[to], *own[to]]
+                if source == to:
+                    # Not itself: that connection would never leave the pod.
+                    found = twins[to]
+                elif source in here:
+                    # A host reaches its own pods whatever policies say.
+                    found = [pod for pod in found if pod.spec.node_name != here[source]]
+                ports = [item["port"] for item in ports_of(MATRIX["destinations"][name])]
+                targets = [Target("TCP", p.status.pod_ip, n) for p in found[:2] for n in ports]
+            assert targets, f"{source} to {name}: nothing to connect to"
+            self.wanted[source, name] = targets
+
+    def beside(self, elsewhere: Any, here: dict[str, str]) -> dict[str, list[Target]]:
+        """The targets that are the same for everybody."""
+        hosts = self.info["hosts"]
+        leader = hosts[here["control-plane"]]["address"]
         services = {
             name: self.core.read_namespaced_service(name, namespace).spec.cluster_ip
-            for name, namespace in (("kube-dns", "kube-system"), ("kubernetes", "default"))
+            for name, namespace in (("kube-dns", SYSTEM), ("kubernetes", "default"))
         }
-        outside = {
-            "dns": [
-                Target("UDP", services["kube-dns"], 53),
-                Target("TCP", services["kube-dns"], 53),
+        [resolver, *_more] = pods(self.core, SYSTEM, "k8s-app=kube-dns")
+        [gate, *_others] = pods(self.core, "ingress", "app.kubernetes.io/name=haproxy-ingress")
+        [dcgm] = pods(self.core, OUTSIDE, "app.kubernetes.io/name=dcgm-exporter")
+        return {
+            "dns": [Target(kind, services["kube-dns"], 53) for kind in ("UDP", "TCP")],
+            "dns-metrics": [Target("TCP", resolver.status.pod_ip, 9153)],
+            "kubernetes": [
+                Target("TCP", services["kubernetes"], 443),
+                Target("TCP", leader, 6443),
             ],
-            "kubernetes": [Target("TCP", services["kubernetes"], 443)],
-            "elsewhere": [Target("TCP", others["outsider"][-1].status.pod_ip, 8000)],
+            "etcd": [Target("TCP", leader, port) for port in (2379, 2380)],
+            "control-plane-metrics": [Target("TCP", leader, port) for port in (10257, 10259)],
+            "ingress-entry": [
+                Target("TCP", hosts[here["ingress"]]["address"], 443),
+                Target("TCP", gate.status.pod_ip, 8443),
+            ],
+            "ingress-metrics": [Target("TCP", gate.status.pod_ip, n) for n in (9101, 10254)],
+            "dcgm-metrics": [Target("TCP", dcgm.status.pod_ip, 9400)],
+            "elsewhere": [Target("TCP", elsewhere.status.pod_ip, 8000)],
             "private": [Target("TCP", WORLD["private"], port) for port in (80, 443)],
             "metadata": [Target("TCP", WORLD["metadata"], 80)],
             "public-dns": [Target(kind, WORLD["public-dns"], 53) for kind in ("UDP", "TCP")],
             "public": [Target("TCP", WORLD["public"], 443)],
         }
-        twins = {name: pods(self.core, STACK, f"{COMPONENT}={name},egress-test") for name in own}
-        for source, name in cells(MATRIX, "off"):
-            to = MATRIX["destinations"][name].get("to")
-            if name == "host":
-                address = hosts[nodes[source]]["address"]
-                targets = [Target("TCP", address, port) for port in (10250, 22)]
-            elif name in outside:
-                targets = outside[name]
-            elif name == "gateway":
-                targets = [Target("TCP", address, 443) for address, _users in NAMES.values()]
-            else:
-                # Not itself: that connection would never leave the pod.
-                addresses = [pod.status.pod_ip for pod in [*twins[to], *own[to]][:2]]
-                if source == to:
-                    addresses = [pod.status.pod_ip for pod in twins[to]]
-                ports = [item["port"] for item in MATRIX["destinations"][name]["ports"]]
-                targets = [Target("TCP", ip, port) for ip in addresses for port in ports]
-            assert targets, f"{source} to {name}: nothing to connect to"
-            self.wanted[source, name] = targets
+
+    def on_hosts(self, source: str, name: str, leader: str) -> list[Target]:
+        """Ports of hosts: of the source's own one, of another, and where it is among the pods."""
+        hosts = self.info["hosts"]
+        own = self.places[source].node
+        other = next(node for node in hosts if node != own)
+        if name == "host-metrics":
+            return [
+                *(Target("TCP", hosts[node]["address"], 9100) for node in (own, other)),
+                Target("TCP", hosts[leader]["address"], 9379),
+            ]
+        port = {"kubelet": 10250, "ssh": 22}[name]
+        targets = [Target("TCP", hosts[node]["address"], port) for node in (own, other)]
+        if name == "ssh":
+            cidr = self.core.read_node(own).spec.pod_cidr
+            targets.append(Target("TCP", str(next(ip_network(cidr).hosts())), port))
+        return targets
 
     def allowed(self, profile: str, source: str, name: str, target: Target) -> bool:
         """What the matrix says; strict tells the gateway's names apart.
@@ -255,58 +241,6 @@ class Scene:
         return wrong
 
 
-def namespace_is_gone(core: client.CoreV1Api) -> bool:
-    """Whether the namespace of what is outside is no more."""
-    names = [item.metadata.name for item in core.list_namespace().items]
-    return OUTSIDE not in names
-
-
-def fill(core: client.CoreV1Api) -> None:
-    """Make the pods that are probed, and names in DNS for the world."""
-    core.create_namespace({"metadata": {"name": OUTSIDE}})
-    discovery = client.DiscoveryV1Api(core.api_client)
-    for name in NAMES:
-        short = name.partition(".")[0]
-        port = {"name": "tls", "port": 443, "protocol": "TCP"}
-        core.create_namespaced_service(
-            OUTSIDE, {"metadata": {"name": short}, "spec": {"clusterIP": "None", "ports": [port]}}
-        )
-        labels = {"kubernetes.io/service-name": short}
-        discovery.create_namespaced_endpoint_slice(
-            OUTSIDE,
-            {
-                "metadata": {"name": short, "labels": labels},
-                "addressType": "IPv4",
-                "endpoints": [{"addresses": [WORLD["public"]], "conditions": {"ready": True}}],
-                "ports": [port],
-            },
-        )
-    [proxy, *_more] = pods(core, STACK, f"{COMPONENT}=license-proxy")
-    image = for_anybody(proxy.spec.containers[0].image)
-    part = {"app.kubernetes.io/part-of": "cartesia"}
-    made = [(OUTSIDE, listener(f"outsider-{number}", {}, image, [8000])) for number in (1, 2)]
-    made.append((STACK, listener("egress-stranger", part, image, [8000])))
-    for name, source in MATRIX["sources"].items():
-        if "component" in source:
-            ports = [4222, 5000, 6222, 8080, 8222]
-            made.append((STACK, listener(f"egress-{name}", part | {COMPONENT: name}, image, ports)))
-    for namespace, pod in made:
-        core.create_namespaced_pod(namespace, pod)
-    selector = "egress-test=listener"
-    wait(
-        "the listening pods",
-        lambda: len(pods(core, STACK, selector) + pods(core, OUTSIDE, selector)) == len(made),
-    )
-
-
-def clear(core: client.CoreV1Api) -> None:
-    """Remove what ``fill`` made, also of a run that was killed."""
-    core.delete_collection_namespaced_pod(STACK, label_selector="egress-test=listener")
-    if not namespace_is_gone(core):
-        core.delete_namespace(OUTSIDE)
-    wait("removal of the pods outside", lambda: namespace_is_gone(core))
-
-
 @pytest.fixture(scope="module")
 def scene(
     core: client.CoreV1Api, info: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
@@ -330,7 +264,7 @@ def scene(
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_cell_is_as_the_matrix_says(scene: Scene, profile: str) -> None:
-    play(egress_profile=profile, egress_allowlist=ALLOWLIST)
+    probed(profile)
     scene.look()
     assert scene.settle(profile) == []
     # Once more, now that all has settled: none of it was a moment's chance.
@@ -340,7 +274,7 @@ def test_every_cell_is_as_the_matrix_says(scene: Scene, profile: str) -> None:
 
 
 def test_strict_again_changes_nothing(scene: Scene) -> None:
-    assert changed(play(egress_profile="strict", egress_allowlist=ALLOWLIST)) == 0
+    assert changed(probed("strict")) == 0
 
 
 def test_speech_survives_new_pods(scene: Scene, core: client.CoreV1Api) -> None:

@@ -152,6 +152,35 @@ def test_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
 
 
+@pytest.mark.parametrize("path", ["/-/quit", "/-/reload", "/api/v1/admin/tsdb/snapshot"])
+def test_nobody_changes_prometheus_by_its_port(info: dict[str, Any], path: str) -> None:
+    asked = urllib.request.Request(info["prometheus_url"] + path, method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=30)
+    assert refused.value.code in (403, 503)
+    said = refused.value.read().decode()
+    assert "not enabled" in said or "disabled" in said
+
+
+def test_a_new_rule_is_loaded_without_that(prometheus: Prometheus, api: client.ApiClient) -> None:
+    custom = client.CustomObjectsApi(api)
+    where = ("monitoring.coreos.com", "v1", "monitoring", "prometheusrules")
+    name = "reload-test"
+    labels = {"release": "prometheus"}
+    group = {"name": name, "rules": [{"record": "reload_test", "expr": "vector(1)"}]}
+    body = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    body |= {"metadata": {"name": name, "labels": labels}, "spec": {"groups": [group]}}
+    custom.create_namespaced_custom_object(*where, body)
+    try:
+        wait(
+            "the new rule",
+            lambda: name in {item["name"] for item in prometheus.get("rules")["groups"]},
+            240,
+        )
+    finally:
+        custom.delete_namespaced_custom_object(*where, name)
+
+
 def test_watchdog_fires_and_nothing_critical_does(prometheus: Prometheus) -> None:
     def wrong() -> str:
         alerts = prometheus.get("alerts")["alerts"]

@@ -29,6 +29,7 @@ def render(role: str, template: str, **variables: Any) -> list[Any]:
         "app.kubernetes.io/managed-by": "baremetal.sonic",
         "pod-security.kubernetes.io/enforce": "restricted",
     }
+    values["site_nodes"] = ["cp1", "gpu1"]
     for name in ("defaults/main.yml", "vars/main.yml"):
         if (folder / name).is_file():
             loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))

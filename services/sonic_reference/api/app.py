@@ -213,6 +213,7 @@ def create_app(site: Site) -> ASGIApp:
         parse_version(request.headers.get("cartesia-version"))
         permit = await site.credentials.check(request, "tts")
         wanted = parse_json(model, await read_body(request, site.max_body_bytes))
+        await site.library.hear(wanted.pronunciation_dict_id)
         said = await site.library.apply(wanted.pronunciation_dict_id, wanted.transcript)
         return wanted.model_copy(update={"transcript": said}), permit
 

@@ -360,6 +360,7 @@ class Session:
             self._ended.note(wanted.context_id, "failed", unfinished=bool(wanted.more))
             raise
         self.dispatcher.roster.resolve("tts", wanted.model_id)
+        await self.library.hear(wanted.pronunciation_dict_id)
         await self.library.apply(wanted.pronunciation_dict_id, "")
         context = self._contexts[wanted.context_id] = Context(self, wanted)
         self._sessions.work += 1

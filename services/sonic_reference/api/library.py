@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import sys
 import time
 import uuid
@@ -55,6 +56,8 @@ WATCH_S = 1.0
 # After that a store that broke is opened again.
 RETRY_S = 1.0
 FAILURES = (NatsError, TimeoutError, OSError)
+# The ids that create gives.
+MADE = re.compile("pdict_[0-9a-f]{32}")
 
 
 class Dictionary(BaseModel):
@@ -178,6 +181,20 @@ class Library:
             message = f"There is no pronunciation dictionary {name!r}"
             raise ApiError(404, "not_found", "Not found", message)
         return found
+
+    async def hear(self, name: str | None) -> None:
+        """Look for a dictionary that this pod has not heard of: another may just have made it.
+
+        What cannot be looked for stays unknown; nothing is raised.
+        """
+        known = name in self._known or name in self._delivered
+        if known or self._store is None or not (name and MADE.fullmatch(name)):
+            return
+        with contextlib.suppress(*FAILURES):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                entry = await self._store.get(name)
+            if found := _read(entry):
+                self._note(found)
 
     async def create(self, name: str, items: list[Item]) -> Dictionary:
         """Make a dictionary. Raises ApiError 400 when the site has too many, 503 as update."""

@@ -126,10 +126,12 @@ def routes(
 
     async def get_dictionary(request: Request) -> Response:
         await admit(request)
+        await library.hear(request.path_params["id"])
         return JSONResponse(library.get(request.path_params["id"]).public())
 
     async def change_dictionary(request: Request) -> Response:
         await admit(request)
+        await library.hear(request.path_params["id"])
         known = library.get(request.path_params["id"])
         wanted = parse_json(DictionaryChange, await read_body(request))
         changes = {
@@ -141,6 +143,7 @@ def routes(
 
     async def delete_dictionary(request: Request) -> Response:
         await admit(request)
+        await library.hear(request.path_params["id"])
         await library.delete(library.get(request.path_params["id"]))
         return Response(status_code=204)
 

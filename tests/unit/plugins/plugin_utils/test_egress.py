@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress, egress_policies
 
 ROOT = Path(__file__).resolve().parents[4]
 MATRIX = yaml.safe_load((ROOT / "roles/egress/vars/main/matrix.yml").read_text())["egress_matrix"]
@@ -19,53 +20,105 @@ SELECTORS = yaml.safe_load((ROOT / "roles/egress/vars/main/main.yml").read_text(
     "egress_default_selectors"
 ]
 PROFILES = ["off", "vendor", "strict"]
-INGRESS_HOST, LEADER, OWN_HOST = "192.0.2.11", "192.0.2.12", "192.168.7.21"
-STACK, MONITORING, SYSTEM = "cartesia", "monitoring", "kube-system"
+INGRESS_HOST, LEADER, OWN_HOST = "192.168.7.11", "192.168.7.12", "192.168.7.21"
+STACK, MONITORING, KEDA, SYSTEM = "cartesia", "monitoring", "keda", "kube-system"
+PODS = "10.244.0.0/16"
+PLATFORM = egress_policies.Platform(
+    namespaces={"stack": STACK, "monitoring": MONITORING, "keda": KEDA},
+    policed=["monitoring", "keda"],
+    guarded=["default", "ingress"],
+)
 
 Endpoint = tuple[str, dict[str, str], str]  # namespace ("" for none), labels, address
 
 
 def component(name: str) -> Endpoint:
     number = 10 + list(SELECTORS).index(name)
-    return STACK, SELECTORS[name]["matchLabels"], f"10.244.1.{number}"
+    home = PLATFORM.home(MATRIX["sources"][name])
+    return home, SELECTORS[name]["matchLabels"], f"10.244.1.{number}"
 
 
 SOURCES: dict[str, Endpoint] = {name: component(name) for name in SELECTORS} | {
     "stranger": (STACK, {}, "10.244.1.30"),
+    "monitoring": (MONITORING, {}, "10.244.1.31"),
+    "keda": (KEDA, {}, "10.244.1.32"),
+    "neighbour": ("default", {}, "10.244.1.33"),
     "ingress": ("", {}, INGRESS_HOST),
     "control-plane": ("", {}, LEADER),
-    "prometheus": (MONITORING, {"app": "prometheus"}, "10.244.1.31"),
-    "outsider": ("default", {}, "10.244.1.32"),
+    "outsider": ("elsewhere", {}, "10.244.1.34"),
+}
+CONTROLLER: Endpoint = ("ingress", {"app.kubernetes.io/name": "haproxy-ingress"}, "10.244.1.41")
+# Who has the ports of what is no component.
+HOLDERS: dict[str, list[Endpoint]] = {
+    "dns": [(SYSTEM, {"k8s-app": "kube-dns"}, "10.244.0.2")],
+    "entry": [("", {}, INGRESS_HOST), CONTROLLER],
+    "ingress-pods": [CONTROLLER],
+    "dcgm-exporter": [("gpu", {"app.kubernetes.io/name": "dcgm-exporter"}, "10.244.1.42")],
+    "control-plane": [("", {}, LEADER)],
+    # Each host has an address in the network of pods, too.
+    "node": [("", {}, OWN_HOST), ("", {}, LEADER), ("", {}, INGRESS_HOST)],
+    "public": [("", {}, "203.0.113.9")],
 }
 OUTSIDE: dict[str, tuple[Endpoint, list[tuple[str, int]]]] = {
-    "dns": ((SYSTEM, {"k8s-app": "kube-dns"}, "10.244.0.2"), [("UDP", 53), ("TCP", 53)]),
-    "kubernetes": (("", {}, "192.168.7.11"), [("TCP", 6443)]),
-    "elsewhere": (("default", {}, "10.244.1.40"), [("TCP", 8000)]),
-    "host": (("", {}, OWN_HOST), [("TCP", 10250), ("TCP", 22)]),
+    "elsewhere": (("elsewhere", {}, "10.244.1.40"), [("TCP", 8000)]),
     "private": (("", {}, "10.9.8.7"), [("TCP", 443), ("TCP", 80)]),
     "metadata": (("", {}, "169.254.169.254"), [("TCP", 80)]),
     "public-dns": (("", {}, "8.8.8.8"), [("UDP", 53), ("TCP", 53)]),
     "public": (("", {}, "203.0.113.9"), [("TCP", 443)]),
 }
+# The role ingress has this one, whatever the profile.
+METRICS_OF_THE_INGRESS: dict[str, Any] = {
+    "metadata": {"namespace": "ingress"},
+    "spec": {
+        "podSelector": {"matchLabels": CONTROLLER[1]},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"ports": [{"protocol": "TCP", "port": 8443}, {"protocol": "TCP", "port": 443}]},
+            {
+                "from": [
+                    {
+                        "namespaceSelector": {
+                            "matchLabels": {"kubernetes.io/metadata.name": MONITORING}
+                        }
+                    }
+                ],
+                "ports": [{"protocol": "TCP", "port": port} for port in (9101, 10254)],
+            },
+        ],
+    },
+}
 
 
-def plan(profile: str, mode: str = "connected", **changes: Any) -> dict[str, Any]:
-    namespaces = {"kubernetes.io/metadata.name": MONITORING}
+def peers() -> dict[str, Any]:
+    anywhere: dict[str, Any] = {"namespaceSelector": {}}
+    dcgm = {"matchLabels": {"app.kubernetes.io/name": "dcgm-exporter"}}
+    controllers = DEFAULTS["egress_ingress_peers"]
+    return {
+        "dns": DEFAULTS["egress_dns_peers"],
+        "ingress": [*egress.host_peers([INGRESS_HOST]), *controllers],
+        "ingress-pods": controllers,
+        "entry": [*egress.host_peers([INGRESS_HOST]), *controllers],
+        "dcgm-exporter": [anywhere | {"podSelector": dcgm}],
+        "control-plane": egress.host_peers([LEADER]),
+        "node": egress.host_peers([OWN_HOST, LEADER, INGRESS_HOST]),
+    }
+
+
+def plan(
+    profile: str,
+    mode: str = "connected",
+    platform: egress_policies.Platform = PLATFORM,
+    **changes: Any,
+) -> dict[str, Any]:
     return egress.plan(
         MATRIX,
         profile,
         mode,
-        STACK,
+        platform,
         SELECTORS,
-        {
-            "dns": DEFAULTS["egress_dns_peers"],
-            "ingress": egress.host_peers([INGRESS_HOST]),
-            "control-plane": egress.host_peers([LEADER]),
-            "prometheus": [{"namespaceSelector": {"matchLabels": namespaces}}],
-        }
-        | changes,
+        peers() | changes,
         DEFAULTS["egress_allowlist"],
-        {"pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
+        {"pods": PODS, "services": "10.96.0.0/16"},
         20,
     )
 
@@ -78,7 +131,7 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     return (selector.get("matchLabels") or {}).items() <= labels.items()
 
 
-def is_peer(peer: dict[str, Any], other: Endpoint) -> bool:
+def is_peer(home: str, peer: dict[str, Any], other: Endpoint) -> bool:
     namespace, labels, address = other
     if block := peer.get("ipBlock"):
         ip = ipaddress.ip_address(address)
@@ -88,7 +141,7 @@ def is_peer(peer: dict[str, Any], other: Endpoint) -> bool:
         name = {"kubernetes.io/metadata.name": namespace}
         inside = bool(namespace) and selects(peer["namespaceSelector"], name)
     else:
-        inside = namespace == STACK
+        inside = namespace == home
     return inside and selects(peer.get("podSelector") or {}, labels)
 
 
@@ -96,16 +149,16 @@ def side_allows(
     policies: list[dict[str, Any]], side: str, pod: Endpoint, other: Endpoint, port: tuple[str, int]
 ) -> bool:
     """Whether the policies of one end allow a connection."""
-    key, peers = ("egress", "to") if side == "Egress" else ("ingress", "from")
+    key, ends = ("egress", "to") if side == "Egress" else ("ingress", "from")
     chosen = [
         policy["spec"]
         for policy in policies
-        if pod[0] == STACK
+        if pod[0] == policy["metadata"]["namespace"]
         and selects(policy["spec"]["podSelector"], pod[1])
         and side in policy["spec"]["policyTypes"]
     ]
     return not chosen or any(
-        (not rule.get(peers) or any(is_peer(peer, other) for peer in rule[peers]))
+        (not rule.get(ends) or any(is_peer(pod[0], peer, other) for peer in rule[ends]))
         and (
             not rule.get("ports")
             or any((item["protocol"], item["port"]) == port for item in rule["ports"])
@@ -130,13 +183,14 @@ def probes(source: str, name: str, made: dict[str, Any]) -> Iterator[tuple[Endpo
         yield from ((target, port, True) for port in ports)
         return
     destination = MATRIX["destinations"][name]
-    target = component(destination["to"])
-    if destination["ports"] == "allowlist":
+    held_by = HOLDERS.get(destination["to"]) or [component(destination["to"])]
+    if destination.get("ports") == "allowlist":
         for item in made["listeners"]:
-            yield target, ("TCP", item["listen"]), source in item["used_by"]
+            yield held_by[0], ("TCP", item["listen"]), source in item["used_by"]
     else:
-        for port in destination["ports"]:
-            yield target, (port["protocol"], port["port"]), True
+        for target in held_by:
+            for port in egress_policies.ports_of(destination):
+                yield target, (port["protocol"], port["port"]), True
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -152,18 +206,20 @@ def test_policies_do_what_the_matrix_says(profile: str, source: str) -> None:
             seen += 1
             # A name that is another component's is denied where names are told apart.
             wanted = cell and (own or profile != "strict")
-            if allowed(made["policies"], SOURCES[source], target, port) != wanted:
+            policies = [*made["policies"], METRICS_OF_THE_INGRESS]
+            if allowed(policies, SOURCES[source], target, port) != wanted:
                 wrong.append(f"{source} to {name} {port}: {'denied' if wanted else 'allowed'}")
     assert wrong == []
-    assert seen >= len([item for item in MATRIX["destinations"].values() if "to" in item]) - 2
+    assert seen >= len([x for x in MATRIX["destinations"].values() if x.get("to") in SELECTORS])
 
 
 def test_matrix_names_only_what_it_knows() -> None:
-    places = {*MATRIX["sources"], "dns", "public"}
+    places = {*MATRIX["sources"], *HOLDERS, "public"}
     for destination in MATRIX["destinations"].values():
         assert destination.get("to", "dns") in places
         assert destination["network"] in {"dns", "private", "metadata", "public"}
-        assert ("ports" in destination) == ("to" in destination)
+        ports = destination.get("ports") or egress_policies.ports_of(destination)
+        assert bool(ports) == ("to" in destination)
     assert MATRIX["sources"].keys() == SOURCES.keys()
     assert {name for name, item in MATRIX["sources"].items() if item.get("component")} == set(
         SELECTORS
@@ -182,8 +238,13 @@ def test_strict_has_a_row_for_everybody() -> None:
 
 def test_vendor_denies_the_internet_and_nothing_else() -> None:
     cells = egress.cells(MATRIX, "vendor")
-    inside = {name for name, item in MATRIX["sources"].items() if item.get("component")}
-    denied = {cell for cell, allow in cells.items() if not allow}
+    inside = {
+        name
+        for name, item in MATRIX["sources"].items()
+        if item.get("component") and "namespace" not in item
+    }
+    # What another role's policy closes is closed in every profile.
+    denied = {cell for cell, allow in cells.items() if not allow and cell[1] != "ingress-metrics"}
     assert denied == {(name, "public") for name in (inside | {"stranger"}) - {"egress-gateway"}}
 
 
@@ -219,7 +280,8 @@ def test_airgapped_has_no_gateway(profile: str) -> None:
     assert not [p for p in made["policies"] if p["metadata"]["name"].endswith("gateway")]
     public = OUTSIDE["public"]
     if profile != "off":
-        for name in SELECTORS:
+        stack = [name for name in SELECTORS if "namespace" not in MATRIX["sources"][name]]
+        for name in stack:
             assert not allowed(made["policies"], SOURCES[name], public[0], public[1][0])
 
 
@@ -241,27 +303,23 @@ def test_changing_the_profile_moves_no_name() -> None:
 
 
 def test_nobody_is_let_in_by_an_empty_list() -> None:
-    nobody: dict[str, Any] = {"ingress": [], "control-plane": [], "prometheus": [], "dns": []}
+    nobody: dict[str, Any] = {name: [] for name in peers()}
     policies = plan("strict", **nobody)["policies"]
     assert not allowed(policies, SOURCES["outsider"], component("api"), ("TCP", 5000))
     for policy in policies:
         for side, key in (("ingress", "from"), ("egress", "to")):
-            assert all(rule[key] for rule in policy["spec"].get(side) or [])
+            rules = policy["spec"].get(side) or []
+            # Guarded pods ask any name server.
+            assert all(rule[key] for rule in rules if rule != {"ports": egress_policies.DNS_PORTS})
 
 
 def test_an_address_given_for_a_name_is_all_that_is_opened_for_it() -> None:
     listening = egress.listeners(
         [{"name": "a.example.com", "used_by": ["api"], "address": "10.1.2.3"}], "10.96.0.0/16", 20
     )
-    peers = {name: [{"podSelector": selector}] for name, selector in SELECTORS.items()}
-    peers |= {
-        "dns": [],
-        "ingress": [],
-        "control-plane": [],
-        "prometheus": [],
-        "public": egress.public_peers([]),
-    }
-    policies = egress.network_policies(MATRIX, "strict", STACK, peers, listening)
+    known = {name: [{"podSelector": selector}] for name, selector in SELECTORS.items()}
+    known |= peers() | {"public": egress.public_peers([]), "pods": egress.host_peers([PODS])}
+    policies = egress_policies.network_policies(MATRIX, "strict", PLATFORM, known, listening)
     gateway = SOURCES["egress-gateway"]
     assert allowed(policies, gateway, ("", {}, "10.1.2.3"), ("TCP", 443))
     assert not allowed(policies, gateway, ("", {}, "10.1.2.4"), ("TCP", 443))
@@ -314,6 +372,10 @@ def test_defaults_are_right() -> None:
         ({"egress_gateway_offset": 70000}, "egress_gateway_offset 70000"),
         ({"egress_host_networks": ["cp1"]}, "egress_host_networks: cp1"),
         ({"egress_ingress_peers": [{}]}, "everybody"),
+        ({"egress_prometheus_peers": [{}]}, "egress_prometheus_peers[0] is empty"),
+        ({"egress_prometheus_peers": [{"ipBlock": {"cidr": "grafana"}}]}, "grafana"),
+        ({"egress_prometheus_targets": [{"ports": [{"port": 9093}]}]}, "everything"),
+        ({"egress_prometheus_targets": [{"to": [{}]}]}, "egress_prometheus_targets[0].to[0]"),
         ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
     ],
 )
@@ -327,3 +389,66 @@ def test_a_host_that_is_let_in_needs_an_address() -> None:
     assert problem.startswith("cp1: ")
     assert "kubeadm_node_ip" in problem
     assert egress.variable_problems({"egress_profile": "vendor"}, {"cp1": "cp1.example.com"}) == []
+
+
+EXPORTERS = ["json-exporter", "blackbox-exporter"]
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_exporters_are_nobodys_deputies(name: str) -> None:
+    """They connect to whatever a request says: Prometheus alone asks, their targets alone hear."""
+    policies = plan("strict")["policies"]
+    [port] = egress_policies.ports_of(MATRIX["destinations"][name])
+    asked = component(name), (port["protocol"], port["port"])
+    askers = {other for other in SOURCES if allowed(policies, SOURCES[other], *asked)}
+    assert askers == {"prometheus"}
+    license_proxy = component("license-proxy"), ("TCP", 8080)
+    sync = component("artifact-sync"), ("TCP", 8080)
+    for target, where in (license_proxy, sync, (OUTSIDE["metadata"][0], ("TCP", 80))):
+        assert not allowed(policies, SOURCES[name], target, where)
+
+
+def test_somebody_elses_prometheus_and_keda_keep_policies_of_their_own() -> None:
+    theirs = replace(PLATFORM, policed=[])
+    policies = plan("strict", platform=theirs)["policies"]
+    names = {
+        policy["metadata"]["name"]
+        for policy in policies
+        if policy["metadata"]["namespace"] in (MONITORING, KEDA)
+    }
+    # The exporters that read NATS and certificates are ours there, too.
+    assert names == {f"strict-{name}" for name in EXPORTERS}
+    # Theirs is found by its label, and reads the stack.
+    assert allowed(policies, SOURCES["prometheus"], component("api"), ("TCP", 8080))
+
+
+def test_prometheus_has_more_readers_and_targets_when_the_site_says_so() -> None:
+    readers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}}]
+    targets: list[dict[str, Any]] = [{"to": readers, "ports": [{"protocol": "TCP", "port": 8000}]}]
+    prometheus, port = component("prometheus"), ("TCP", 9090)
+    target = OUTSIDE["elsewhere"][0], ("TCP", 8000)
+    closed = plan("strict")["policies"]
+    assert not allowed(closed, SOURCES["outsider"], prometheus, port)
+    assert not allowed(closed, prometheus, *target)
+    wider = replace(PLATFORM, readers=readers, targets=targets)
+    opened = plan("strict", platform=wider)["policies"]
+    assert allowed(opened, SOURCES["outsider"], prometheus, port)
+    assert allowed(opened, prometheus, *target)
+    assert not allowed(opened, SOURCES["outsider"], prometheus, ("TCP", 8080))
+
+
+def test_guarded_pods_do_not_reach_hosts_by_their_address_among_the_pods() -> None:
+    policies = plan("strict")["policies"]
+    bridge: Endpoint = ("", {}, "10.244.1.1")
+    for port in (22, 10250, 9100):
+        assert not allowed(policies, SOURCES["neighbour"], bridge, ("TCP", port))
+        assert not allowed(policies, CONTROLLER, bridge, ("TCP", port))
+    assert allowed(policies, CONTROLLER, component("api"), ("TCP", 5000))
+
+
+def test_guarding_opens_nothing_that_is_denied() -> None:
+    """Policies add up, and this one allows all but the hosts."""
+    everywhere = replace(PLATFORM, guarded=[STACK, MONITORING, KEDA, "default"])
+    assert plan("strict", platform=everywhere) == plan(
+        "strict", platform=replace(PLATFORM, guarded=["default"])
+    )
