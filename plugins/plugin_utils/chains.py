@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import pem
+from . import pem
 
 try:
     from cryptography import x509
@@ -34,9 +34,13 @@ MAX_BETWEEN = 6
 MIN_RSA_BITS = 2048
 # What OpenSSL verifies at most (OPENSSL_RSA_MAX_MODULUS_BITS).
 MAX_RSA_BITS = 16384
-WEAK_HASHES = ("md5", "sha1")
+# Go and browsers take signatures with these only.
+HASHES = ("sha256", "sha384", "sha512")
 # By their names in cryptography: what browsers, Go and Python take.
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
+# The object identifiers prime-field and characteristic-two-field, DER: a key that spells its curve
+# out instead of naming it (RFC 5480, 2.1.1, forbids that).
+_FIELDS = (bytes.fromhex("06072a8648ce3d0101"), bytes.fromhex("06072a8648ce3d0102"))
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def certificate_problems(
         )
     found += [f"{name} {line}" for line in _key_problems(item)]
     used = _hash_name(item)
-    if used in WEAK_HASHES and item.subject != item.issuer:
+    if used and used not in HASHES and item.subject != item.issuer:
         found.append(f"{name} is signed with {used}, which clients refuse: renew it")
     if item == leaf:
         found += _usage_problems(leaf)
@@ -159,11 +163,23 @@ def leaf_warnings(leaf: x509.Certificate) -> list[str]:
     """Return why some clients, but not all, refuse a server's certificate."""
     key = leaf.public_key()
     name = title(leaf)
+    found = []
+    if not _signs(leaf):
+        # RFC 8446, 4.4.2.2; with every cipher that the ingress offers the server signs.
+        found.append(f"{name} has a key usage without digitalSignature, which browsers refuse")
     if isinstance(key, ed25519.Ed25519PublicKey):
-        return [f"{name} has an Ed25519 key, which most browsers refuse: P-256 suits all clients"]
+        found.append(f"{name} has an Ed25519 key, which browsers refuse: P-256 suits all clients")
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == CURVES[2]:
-        return [f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients"]
-    return []
+        found.append(f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients")
+    return found
+
+
+def _signs(leaf: x509.Certificate) -> bool:
+    try:
+        value = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return bool(value.digital_signature)
 
 
 def issuer_url(certificate: x509.Certificate) -> str:
@@ -190,7 +206,7 @@ def _authority_policy() -> verification.ExtensionPolicy:
 def _server_policy() -> verification.ExtensionPolicy:
     return (
         _POLICY.permit_all()
-        .require_present(x509.SubjectAlternativeName, _AGNOSTIC, None)
+        .may_be_present(x509.SubjectAlternativeName, _AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, _AGNOSTIC, _may_sign_handshakes)
         .may_be_present(x509.ExtendedKeyUsage, _AGNOSTIC, _for_servers)
     )
@@ -211,17 +227,19 @@ def _may_sign_certificates(
 def _may_sign_handshakes(
     _policy: object, _item: x509.Certificate, value: x509.KeyUsage | None
 ) -> None:
-    # RFC 8446, 4.4.2.2; every cipher that the ingress offers has the server sign.
-    if value is not None and not value.digital_signature:
+    # As OpenSSL's purpose sslserver.
+    if value is not None and not (
+        value.digital_signature or value.key_encipherment or value.key_agreement
+    ):
         raise ValueError("its key usage lacks digitalSignature")
 
 
 def _for_servers(
     _policy: object, _item: x509.Certificate, value: x509.ExtendedKeyUsage | None
 ) -> None:
-    # RFC 5280, 4.2.1.12: without the extension, for anything.
-    wanted = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    if value is not None and not wanted & set(value):
+    # RFC 5280, 4.2.1.12: without the extension, for anything. OpenSSL does not take
+    # anyExtendedKeyUsage for serverAuth.
+    if value is not None and ExtendedKeyUsageOID.SERVER_AUTH not in value:
         raise ValueError("its extended key usage lacks serverAuth")
 
 
@@ -261,12 +279,18 @@ def _key_problems(item: x509.Certificate) -> list[str]:
         else:
             return []
     elif isinstance(key, ec.EllipticCurvePublicKey):
+        if any(field in item.tbs_certificate_bytes for field in _FIELDS):
+            return [
+                "has a key with explicit elliptic curve parameters, which clients refuse: make one"
+                " with a named curve (openssl genpkey -algorithm EC -pkeyopt"
+                " ec_paramgen_curve:P-256)"
+            ]
         if key.curve.name in CURVES:
             return []
-        kind = f"{key.curve.name} elliptic curve"
+        kind = key.curve.name
     elif isinstance(key, ed25519.Ed25519PublicKey):
         return []
-    return [f"has an {kind} key, which clients refuse: use RSA or the curve P-256"]
+    return [f"has a key of the kind {kind}, which clients refuse: use RSA or the curve P-256"]
 
 
 def _hash_name(item: x509.Certificate) -> str:
@@ -299,6 +323,7 @@ def _authority_problems(path: Sequence[x509.Certificate]) -> list[str]:
 def _said(leaf: x509.Certificate, error: Exception) -> str:
     """Return a verifier's reason as part of a sentence."""
     reason = str(error).removeprefix("validation failed: ").split(" (encountered processing")[0]
+    reason = reason.removeprefix("candidates exhausted: ")
     reason = reason.removeprefix("Python extension validator failed: ").removeprefix("ValueError: ")
     return f"{title(leaf)} is refused by clients: {reason}. Ask your CA for another one"
 

@@ -93,6 +93,8 @@ def certificates(text: str) -> list[x509.Certificate]:
     """
     _check_size(text, MAX_TEXT)
     found = []
+    if _has_escapes(text):
+        raise PemError(f"is not PEM text of a certificate{_hint(text)}")
     for block in _BLOCK.finditer(text):
         kind = block["kind"]
         if kind in _CONVERSIONS:
@@ -230,7 +232,7 @@ def _layout_hint(text: str) -> str:
             ", since a byte order mark comes before it: save the file as UTF-8 without one (sed -i"
             " '1s/^\\xEF\\xBB\\xBF//' KEY)"
         )
-    if "\\n" in text:
+    if _has_escapes(text):
         return _hint(text)
     if "\n" not in text.strip():
         return ", since it has no line ends: copy it again, line by line"
@@ -239,10 +241,16 @@ def _layout_hint(text: str) -> str:
     return ", since it is not whole: copy it again from its BEGIN line to its END line"
 
 
+def _has_escapes(text: str) -> bool:
+    return bool(re.search(r"-----BEGIN [A-Z0-9 ]+-----\\[nr]", text))
+
+
 def _hint(text: str) -> str:
     """Say what a text that holds no PEM is instead; empty when that cannot be known."""
-    if "-----BEGIN" in text and "\\n" in text:
+    if _has_escapes(text):
         return r": it has \n as two characters where lines end; replace them with line ends"
+    if kinds := sorted({block["kind"] for block in _BLOCK.finditer(text)}):
+        return f": it has {', '.join(kinds)} only"
     if "-----BEGIN" in text:
         return ": no BEGIN line has its END line; copy it again, whole"
     try:
