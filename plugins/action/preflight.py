@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
@@ -105,8 +106,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
+        doubts: list[str] = []
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
+            doubts += _ingress_warnings(values)
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
@@ -119,7 +122,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             found += certificates.nats_problems(certificate, key, ca, servers)
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
-        return found, preflight.gpu_warnings(asked, counts)
+        return found, doubts + preflight.gpu_warnings(asked, counts)
 
     def _ingress(
         self, members: list[str], values: dict[str, Any], variables: dict[str, Any]
@@ -135,7 +138,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 host: str(variables["hostvars"][host].get("ansible_host", host)) for host in members
             }
             found += preflight.virtual_ip_problems(values["ingress_virtual_ip"], addresses)
-        if values.get("ingress_certificates") and values.get("ingress_hosts"):
+        try:
+            ip_networks(values["ingress_unlimited_clients"])
+        except AnsibleError as error:
+            found.append(f"ingress_unlimited_clients: {error.message}")
+        if values.get("ingress_certificates") and values.get("ingress_hosts") is not None:
             found += certificates.problems(
                 values["ingress_certificates"],
                 values["ingress_hosts"],
@@ -187,8 +194,19 @@ INGRESS_DEFAULTS = (
     "ingress_install",
     "ingress_intermediate_certificates",
     "ingress_root_certificates",
+    "ingress_unlimited_clients",
     "ingress_virtual_ip",
 )
+
+
+def _ingress_warnings(values: dict[str, Any]) -> list[str]:
+    """Return what is served otherwise than the inventory has it."""
+    values = _defaults("ingress", INGRESS_DEFAULTS) | values
+    return certificates.warnings(
+        values.get("ingress_certificates") or [],
+        values["ingress_root_certificates"],
+        values["ingress_intermediate_certificates"],
+    )
 
 
 def _defaults(role: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.unit.plugins.plugin_utils.authority import Authority, Key, pem
@@ -108,17 +111,258 @@ def test_root_that_nobody_trusts(key: Key, trusted: str) -> None:
     assert "CN=Elsewhere was issued by CN=Elsewhere, whose certificate is missing" in problem
 
 
-def test_leaf_is_not_first(middle: Authority, key: Key, trusted: str) -> None:
-    problems = told(middle.certificate + middle.issue("leaf", key, [HOST]), key, trusted)
-    assert any("has the host's own certificate in place 2: put it first" in p for p in problems)
-    assert any("CN=leaf did not issue CN=Middle" in p for p in problems)
-
-
-def test_stranger_in_the_chain(middle: Authority, key: Key, trusted: str) -> None:
+def test_order_and_what_no_client_needs_are_passed_over_with_a_warning(
+    root: Authority, middle: Authority, key: Key, trusted: str
+) -> None:
+    leaf = middle.issue("leaf", key, [HOST])
     stranger = Authority("Stranger", now=NOW)
-    chain = middle.issue("leaf", key, [HOST]) + stranger.certificate
-    [problem] = told(chain, key, trusted)
-    assert "CN=Stranger did not issue CN=leaf" in problem
+    for given, warned in (
+        (middle.certificate + leaf, "it is not in order"),
+        (root.certificate + middle.certificate + leaf, "it is not in order"),
+        (leaf + leaf + middle.certificate, "more than once"),
+        (leaf + stranger.certificate + middle.certificate, "CN=Stranger is left out"),
+    ):
+        assert told(given, key, trusted) == []
+        item = {"certificate": given, "key": pem(key)}
+        assert certificates.certificate_chains([item], [trusted], [], NOW) == [
+            leaf + middle.certificate
+        ]
+        [warning] = certificates.warnings([item], [trusted], [], NOW)
+        assert warned in warning
+    right = {"certificate": leaf + middle.certificate + root.certificate, "key": pem(key)}
+    assert certificates.warnings([right], [trusted], [], NOW) == []
+
+
+@pytest.mark.parametrize("end", [90, -1])
+def test_chain_stops_at_the_root_that_clients_have(
+    middle: Authority, key: Key, root: Authority, trusted: str, end: int
+) -> None:
+    """As CAs sell it: the root's own certificate by an older root comes last, expired or not."""
+    old = Authority("Old root", now=NOW)
+    crossed = old.issue("Root", root.key, [], authority=True, end=end)
+    leaf = middle.issue("leaf", key, [HOST])
+    given = leaf + middle.certificate + crossed
+    assert told(given, key, trusted) == []
+    item = {"certificate": given, "key": pem(key)}
+    assert certificates.certificate_chains([item], [trusted], [], NOW) == [
+        leaf + middle.certificate
+    ]
+    [warning] = certificates.warnings([item], [trusted], [], NOW)
+    assert ("expired" in warning) == (end < 0)
+
+
+def test_longer_way_is_taken_where_the_shorter_one_has_expired(
+    root: Authority, middle: Authority, key: Key, trusted: str
+) -> None:
+    stale = root.issue("Middle", middle.key, [], authority=True, end=-1)
+    other = Authority("Other", root)
+    crossed = other.issue("Middle", middle.key, [], authority=True)
+    leaf = middle.issue("leaf", key, [HOST])
+    given = leaf + stale + crossed + other.certificate
+    assert told(given, key, trusted) == []
+    item = {"certificate": given, "key": pem(key)}
+    [shown] = certificates.certificate_chains([item], [trusted], [], NOW)
+    assert shown == leaf + crossed + other.certificate
+
+
+def extension(middle: Authority, key: Key, *extensions: tuple[x509.ExtensionType, bool]) -> str:
+    return middle.issue("leaf", key, [HOST], extensions=extensions) + middle.certificate
+
+
+def usage(**allowed: bool) -> x509.KeyUsage:
+    names = [
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+        "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    ]  # fmt: skip
+    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
+
+
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+
+
+@pytest.mark.parametrize(
+    ("value", "critical", "said"),
+    [
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False, "lacks serverAuth"),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False, "serverAuth"),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), True, ""),
+        (usage(crl_sign=True), True, "lacks digitalSignature"),
+        (usage(digital_signature=True), True, ""),
+        (UNKNOWN, True, "critical extension"),
+        (UNKNOWN, False, ""),
+    ],
+)
+def test_usages_and_extensions(
+    middle: Authority,
+    key: Key,
+    trusted: str,
+    value: x509.ExtensionType,
+    critical: bool,
+    said: str,
+) -> None:
+    problems = told(extension(middle, key, (value, critical)), key, trusted)
+    assert len(problems) == (1 if said else 0)
+    assert said in "".join(problems)
+
+
+def test_key_usage_that_browsers_refuse_is_warned_of(
+    middle: Authority, key: Key, trusted: str
+) -> None:
+    text = extension(middle, key, (usage(key_encipherment=True), True))
+    assert told(text, key, trusted) == []
+    item = {"certificate": text, "key": pem(key)}
+    [warning] = certificates.warnings([item], [trusted], [], NOW)
+    assert "without digitalSignature, which browsers refuse" in warning
+
+
+@pytest.mark.parametrize(
+    ("extensions", "authority", "said"),
+    [
+        ([(x509.NameConstraints([x509.DNSName("corp.test")], None), True)], True, "constraints"),
+        ([(x509.NameConstraints([x509.DNSName("example.com")], None), True)], True, ""),
+        ([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)], True, "serverAuth"),
+        ([(usage(digital_signature=True), True)], True, "keyCertSign"),
+        ([], False, "CN=Between may not issue certificates, but issued CN=leaf"),
+    ],
+)
+def test_authority_that_may_not_issue_this(
+    root: Authority, key: Key, trusted: str, extensions: Any, authority: bool, said: str
+) -> None:
+    between = Authority("Between", root)
+    text = root.issue("Between", between.key, [], authority=authority, extensions=extensions)
+    problems = told(between.issue("leaf", key, [HOST]) + text, key, trusted)
+    assert len(problems) == (1 if said else 0)
+    assert said in "".join(problems)
+
+
+def test_path_length(root: Authority, key: Key, trusted: str) -> None:
+    upper = Authority("Upper", root)
+    lower = Authority("Lower", upper)
+    text = root.issue("Upper", upper.key, [], authority=True, path_length=0)
+    [problem] = told(lower.issue("leaf", key, [HOST]) + lower.certificate + text, key, trusted)
+    assert "CN=Upper allows 0 authorities below it (pathlen), but has 1" in problem
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (ec.generate_private_key(ec.SECP256K1()), "of the kind secp256k1"),
+        (ec.generate_private_key(ec.BrainpoolP256R1()), "of the kind brainpoolP256r1"),
+        (ed448.Ed448PrivateKey.generate(), "of the kind Ed448"),
+        (dsa.generate_private_key(2048), "of the kind DSA"),
+    ],
+)
+def test_keys_that_clients_refuse(root: Authority, trusted: str, made: Any, said: str) -> None:
+    [problem] = told(root.issue("leaf", made, [HOST]), made, trusted)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    "made", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP521R1())]
+)
+def test_keys_that_some_clients_refuse(root: Authority, trusted: str, made: Any) -> None:
+    text = root.issue("leaf", made, [HOST])
+    assert told(text, made, trusted) == []
+    item = {"certificate": text, "key": pem(made)}
+    [warning] = certificates.warnings([item], [trusted], [], NOW)
+    assert "P-256 suits all clients" in warning
+
+
+def test_curve_that_is_spelled_out(tmp_path: Path, trusted: str) -> None:
+    """As keytool and old versions of openssl ecparam make keys."""
+    key, text = tmp_path / "key.pem", tmp_path / "leaf.pem"
+    ecparam = "openssl ecparam -name prime256v1 -param_enc explicit -genkey -noout -out"
+    subprocess.run([*ecparam.split(), str(key)], check=True)
+    made = f"openssl req -x509 -days 90 -subj /CN=leaf -addext subjectAltName=DNS:{HOST} -key"
+    subprocess.run([*made.split(), str(key), "-out", str(text)], check=True)
+    now = datetime.datetime.now(datetime.UTC)
+    given = [{"certificate": text.read_text(), "key": key.read_text()}]
+    [problem] = certificates.problems(given, [HOST], [str(text)], [], now)
+    assert "explicit elliptic curve parameters" in problem
+
+
+# Python's library signs with nothing weaker.
+@pytest.mark.parametrize("algorithm", [hashes.SHA224(), hashes.SHA3_256()])
+def test_weak_signature(
+    middle: Authority, key: Key, trusted: str, algorithm: hashes.HashAlgorithm
+) -> None:
+    leaf = middle.issue("leaf", key, [HOST], algorithm=algorithm)
+    [problem] = told(leaf + middle.certificate, key, trusted)
+    assert f"is signed with {algorithm.name}, which clients refuse" in problem
+
+
+def test_common_name_alone_is_no_name(middle: Authority, key: Key, trusted: str) -> None:
+    problems = told(middle.issue(HOST, key, []) + middle.certificate, key, trusted)
+    assert "is for no host" in problems[0]
+    assert problems[1].startswith(f"ingress_hosts: no certificate is for {HOST}")
+
+
+def test_renewed_certificate_with_the_same_key(
+    root: Authority, key: Key, trusted: str
+) -> None:
+    old = root.issue("old", key, [HOST], end=-1)
+    new = root.issue("new", key, [HOST])
+    assert told(old + new, key, trusted) == []
+    item = {"certificate": old + new, "key": pem(key)}
+    assert certificates.certificate_chains([item], [trusted], [], NOW) == [new]
+
+
+def test_two_keys(root: Authority, key: Key, trusted: str) -> None:
+    leaf = root.issue("leaf", key, [HOST])
+    other = pem(ec.generate_private_key(ec.SECP256R1()))
+    assert told(leaf, pem(key) + other, trusted) == []
+    [problem] = told(leaf, other + pem(key), trusted)
+    assert "has 2 keys, and the first does not belong to" in problem
+
+
+def test_secrets_are_written_anew(middle: Authority, key: Key, trusted: str) -> None:
+    """Go's reader, which the controller uses, takes less than a lenient one does."""
+    leaf = middle.issue("leaf", key, [HOST])
+    bag = "Bag Attributes\r\n    friendlyName: speech\r\n"
+    plain = {"tls.crt": leaf + middle.certificate, "tls.key": pem(key)}
+    for text, own in (
+        (leaf + middle.certificate, pem(key)),
+        ("\ufeff" + leaf + middle.certificate, pem(key).replace("\n", "\r\n")),
+        (leaf.replace("\n", "\n    ") + middle.certificate, bag + pem(key)),
+        (bag + pem(key) + leaf + bag + middle.certificate, pem(key) + leaf),
+        (leaf + middle.certificate, traditional(key)),
+        (leaf + middle.certificate, pem(key).replace("\n", " \t\n")),
+    ):
+        given = [{"certificate": text, "key": own}]
+        assert certificates.problems(given, [HOST], [trusted], [], NOW) == []
+        assert certificates.certificate_secrets(given, [trusted], [], NOW) == [plain]
+
+
+def traditional(key: Key) -> str:
+    """Return a key as openssl ecparam -genkey writes it, after its parameters."""
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    text = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    return parameters + text.decode()
+
+
+def test_hosts_in_any_form(root: Authority, trusted: str) -> None:
+    given = [root.server(["speech.example.com", "xn--bcher-kva.example.com", "*.example.org"])]
+    hosts = ["Speech.Example.com.", "b\u00fccher.example.com", "*.Example.org", "speech.example.com"]
+    assert certificates.problems(given, hosts, [trusted], [], NOW) == []
+    names = ["speech.example.com", "xn--bcher-kva.example.com", "*.example.org"]
+    assert certificates.certificate_hosts(given, hosts) == [names]
+    assert certificates.canonical_hosts(hosts) == names
+    assert certificates.reachable_hosts(hosts) == [*names[:2], "speech.example.org"]
+    served = certificates.served_certificates(given, hosts)
+    assert [item["name"] for item in served] == ["", *names[:2], "speech.example.org"]
+    leaf = x509.load_pem_x509_certificate(given[0]["certificate"].encode())
+    assert {item["sha256"] for item in served} == {leaf.fingerprint(hashes.SHA256()).hex()}
+
+
+def test_hosts_that_are_none(root: Authority, trusted: str) -> None:
+    given = [root.server([HOST])]
+    [problem] = certificates.problems(given, [HOST, "a_b.example.com"], [trusted], [], NOW)
+    assert problem.startswith("ingress_hosts: 'a_b.example.com' is no host name")
+    [empty] = certificates.problems(given, [], [trusted], [], NOW)
+    assert empty.startswith("ingress_hosts is empty")
+    with pytest.raises(AnsibleError, match="ingress_hosts: a_b"):
+        certificates.certificate_hosts(given, ["a_b.example.com"])
 
 
 def test_key_of_another_certificate(root: Authority, key: Key, trusted: str) -> None:
@@ -166,8 +410,11 @@ def test_short_key(root: Authority, trusted: str) -> None:
 
 
 def test_no_certificate_at_all(trusted: str) -> None:
-    [problem] = told("nothing", "nothing", trusted)
-    assert problem.startswith("ingress_certificates[0].certificate is not PEM text")
+    found = told("nothing", "nothing", trusted)
+    assert [line[:47] for line in found] == [
+        "ingress_certificates[0].certificate is not PEM ",
+        "ingress_certificates[0].key is not PEM text of ",
+    ]
 
 
 def test_file_that_is_not_there(root: Authority, key: Key, trusted: str) -> None:
@@ -244,7 +491,11 @@ def test_everything_wrong_with_a_nats_certificate_is_told() -> None:
     assert [line.partition(" ")[0] for line in found] == ["nats_key", "nats_certificate:"]
     assert "or to nats_ca" in found[1]
     late = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=400)
-    [expired] = nats(Authority(), ["nats"], 1, now=late)
-    assert expired.startswith("nats_certificate: CN=server expired")
-    unread = nats(Authority(), ["nats"], 1, certificate="c", ca="a")
-    assert [line.partition(" ")[0] for line in unread] == ["nats_ca", "nats_certificate"]
+    expired = nats(Authority(), ["nats"], 1, now=late)
+    assert [line.partition(" on ")[0] for line in expired] == [
+        "nats_certificate: CN=server expired", "nats_certificate: CN=Test CA expired",
+    ]  # fmt: skip
+    unread = nats(Authority(), ["nats"], 1, certificate="c", ca="a", key="k")
+    assert [line.partition(" ")[0] for line in unread] == [
+        "nats_ca", "nats_certificate", "nats_key",
+    ]  # fmt: skip
