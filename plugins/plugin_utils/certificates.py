@@ -430,7 +430,7 @@ def _chain_problems(
 ) -> list[str]:
     lines, last = chains.path_problems(server.leaf, server.given, authorities, now)
     if not lines and last is None:
-        # Clients that build no path are not the only ones: HAProxy has to load the key.
+        # What the library's verifier lets pass in a server's own certificate.
         lines = chains.certificate_problems(server.leaf, now, server.leaf)
     found = [f"{place.certificate}: {line}" for line in lines]
     if last is not None:

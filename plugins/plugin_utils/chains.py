@@ -126,6 +126,9 @@ def path_problems(
     now: datetime.datetime,
 ) -> tuple[list[str], x509.Certificate | None]:
     """Return why clients refuse a certificate, and the one whose issuer is missing if that is why."""
+    if leaf in authorities.roots:
+        # A client that trusts it builds no path.
+        return certificate_problems(leaf, now, leaf), None
     try:
         verified(leaf, _reachable(leaf, given, authorities), authorities.roots, now)
     except verification.VerificationError as error:
