@@ -314,7 +314,9 @@ def _authority_problems(path: Sequence[x509.Certificate]) -> list[str]:
             found.append(f"{title(item)} does not say that it may issue certificates")
             continue
         if not basic.ca:
-            found.append(f"{title(item)} may not issue certificates, but issued {title(path[below])}")
+            found.append(
+                f"{title(item)} may not issue certificates, but issued {title(path[below])}"
+            )
         elif basic.path_length is not None and basic.path_length < below:
             found.append(
                 f"{title(item)} allows {basic.path_length} authorities below it (pathlen), but has"

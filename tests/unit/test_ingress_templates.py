@@ -205,7 +205,9 @@ def test_some_clients_are_not_limited(rendered: dict[str, Objects]) -> None:
 
 def test_redirect_and_log_have_no_query(rendered: dict[str, Objects]) -> None:
     [redirect] = [line for line in rules(rendered["defaults"]) if "redirect" in line]
-    assert redirect.endswith("]%[var(txn.log_path)] code 308 if !{ ssl_fc }")
+    assert redirect.endswith(
+        "]%[var(txn.log_path)] code 308 if !{ ssl_fc } { req.hdr(host) -m found }"
+    )
     settings = named(rendered["defaults"], "ConfigMap", "haproxy-ingress")["data"]
     log = settings["http-log-format"]
     assert '"%[var(txn.log_path),json(utf8s)]"' in log

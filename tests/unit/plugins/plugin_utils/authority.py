@@ -77,7 +77,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(self.now + datetime.timedelta(days=start))
             .not_valid_after(self.now + datetime.timedelta(days=end))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=path_length), critical=True)
+            .add_extension(
+                x509.BasicConstraints(ca=authority, path_length=path_length), critical=True
+            )
         )
         if hosts:
             names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])

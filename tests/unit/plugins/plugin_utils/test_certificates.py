@@ -297,9 +297,7 @@ def test_common_name_alone_is_no_name(middle: Authority, key: Key, trusted: str)
     assert problems[1].startswith(f"ingress_hosts: no certificate is for {HOST}")
 
 
-def test_renewed_certificate_with_the_same_key(
-    root: Authority, key: Key, trusted: str
-) -> None:
+def test_renewed_certificate_with_the_same_key(root: Authority, key: Key, trusted: str) -> None:
     old = root.issue("old", key, [HOST], end=-1)
     new = root.issue("new", key, [HOST])
     assert told(old + new, key, trusted) == []
@@ -343,7 +341,12 @@ def traditional(key: Key) -> str:
 
 def test_hosts_in_any_form(root: Authority, trusted: str) -> None:
     given = [root.server(["speech.example.com", "xn--bcher-kva.example.com", "*.example.org"])]
-    hosts = ["Speech.Example.com.", "b\u00fccher.example.com", "*.Example.org", "speech.example.com"]
+    hosts = [
+        "Speech.Example.com.",
+        "b\u00fccher.example.com",
+        "*.Example.org",
+        "speech.example.com",
+    ]
     assert certificates.problems(given, hosts, [trusted], [], NOW) == []
     names = ["speech.example.com", "xn--bcher-kva.example.com", "*.example.org"]
     assert certificates.certificate_hosts(given, hosts) == [names]
