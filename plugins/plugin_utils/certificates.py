@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible.errors import AnsibleError
+
 from . import chains, host_names, pem
 from .chains import Authorities
 from .host_names import matches
@@ -16,6 +17,7 @@ from .host_names import matches
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from cryptography.x509.oid import ExtendedKeyUsageOID
 except ImportError as error:
@@ -301,7 +303,7 @@ def _need_cryptography() -> None:
 
 
 def _time(now: datetime.datetime | None) -> datetime.datetime:
-    return now or datetime.datetime.now(datetime.timezone.utc)
+    return now or datetime.datetime.now(datetime.UTC)
 
 
 def _place(number: int) -> Place:
@@ -413,7 +415,7 @@ def _keys(place: Place, text: str, found: list[str]) -> list[pem.Key]:
         return []
 
 
-def _public(holder: x509.Certificate | pem.PrivateKeyTypes) -> bytes:
+def _public(holder: x509.Certificate | PrivateKeyTypes) -> bytes:
     """Return the public key of a certificate or a private key, for comparison."""
     return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build the path from a server's certificate to a root as clients build it, and say why there is none."""
+"""Build the path from a server's certificate to a root as clients do, and say why there is none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     """Return whether the parent's name and key stand behind the child's signature."""
     try:
         child.verify_directly_issued_by(parent)
-    except (*pem.UNREADABLE, InvalidSignature):
+    except InvalidSignature:
+        return False
+    except pem.UNREADABLE:
         return False
     return True
 
@@ -115,7 +117,7 @@ def best(
 def shown(
     path: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """Return what a server sends of a path: all but the root, which a client has (RFC 8446, 4.4.2)."""
+    """Return what a server sends of a path: all but the root, which clients have (RFC 8446, 4.4.2)."""
     return [item for item in path if item not in roots] or list(path[:1])
 
 
@@ -125,7 +127,7 @@ def path_problems(
     authorities: Authorities,
     now: datetime.datetime,
 ) -> tuple[list[str], x509.Certificate | None]:
-    """Return why clients refuse a certificate, and the one whose issuer is missing if that is why."""
+    """Return why clients refuse a certificate, and of which one the issuer is missing, if any."""
     if leaf in authorities.roots:
         # A client that trusts it builds no path.
         return certificate_problems(leaf, now, leaf), None
@@ -248,52 +250,48 @@ def _for_servers(
 
 def _usage_problems(leaf: x509.Certificate) -> list[str]:
     """Return what a server's certificate may not be used for, and what is missing in it."""
-    name = title(leaf)
     found = []
-    for kind, validate in (
-        (x509.KeyUsage, _may_sign_handshakes),
-        (x509.ExtendedKeyUsage, _for_servers),
-    ):
+    for item in leaf.extensions:
         try:
-            validate(None, leaf, leaf.extensions.get_extension_for_class(kind).value)
-        except x509.ExtensionNotFound:
-            continue
+            if isinstance(item.value, x509.KeyUsage):
+                _may_sign_handshakes(None, leaf, item.value)
+            elif isinstance(item.value, x509.ExtendedKeyUsage):
+                _for_servers(None, leaf, item.value)
         except ValueError as error:
-            found.append(f"{name} is not for servers, {error}: ask for a server's certificate")
+            found.append(
+                f"{title(leaf)} is not for servers, {error}: ask for a server's certificate"
+            )
     return found
 
 
 def _key_problems(item: x509.Certificate) -> list[str]:
+    """Return why clients refuse a certificate's key: nothing, or one reason."""
     key = item.public_key()
     kind = type(key).__name__.removesuffix("PublicKey")
+    reason = f"has a key of the kind {kind}, which clients refuse: use RSA or the curve P-256"
     if isinstance(key, rsa.RSAPublicKey):
         if item.public_key_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
-            kind = "RSA-PSS"
+            reason = reason.replace(kind, "RSA-PSS", 1)
         elif key.key_size < MIN_RSA_BITS:
-            return [
-                f"has an RSA key of {key.key_size} bits, which clients and servers refuse: ask for"
-                f" one with at least {MIN_RSA_BITS}"
-            ]
+            reason = f"has an RSA key of {key.key_size} bits, which clients and servers refuse"
+            reason += f": ask for one with at least {MIN_RSA_BITS}"
         elif key.key_size > MAX_RSA_BITS:
-            return [
-                f"has an RSA key of {key.key_size} bits, more than clients take: ask for one with"
-                " 2048 to 4096"
-            ]
+            reason = f"has an RSA key of {key.key_size} bits, more than clients take"
+            reason += ": ask for one with 2048 to 4096"
         else:
             return []
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if any(field in item.tbs_certificate_bytes for field in _FIELDS):
-            return [
-                "has a key with explicit elliptic curve parameters, which clients refuse: make one"
-                " with a named curve (openssl genpkey -algorithm EC -pkeyopt"
-                " ec_paramgen_curve:P-256)"
-            ]
-        if key.curve.name in CURVES:
+            reason = "has a key with explicit elliptic curve parameters, which clients refuse: make"
+            reason += " one with a named curve (openssl genpkey -algorithm EC -pkeyopt"
+            reason += " ec_paramgen_curve:P-256)"
+        elif key.curve.name in CURVES:
             return []
-        kind = key.curve.name
+        else:
+            reason = reason.replace(kind, key.curve.name, 1)
     elif isinstance(key, ed25519.Ed25519PublicKey):
         return []
-    return [f"has a key of the kind {kind}, which clients refuse: use RSA or the curve P-256"]
+    return [reason]
 
 
 def _hash_name(item: x509.Certificate) -> str:

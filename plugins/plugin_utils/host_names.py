@@ -48,9 +48,10 @@ def canonical(name: str) -> str:
         )
     wrong = next((label for label in labels if not _LABEL.match(label)), None)
     if wrong is not None or len(text) > MAX_NAME:
+        reason = "it is too long" if wrong is None else f"the part {wrong!r} is wrong"
         raise HostNameError(
-            f"is no host name ({f'the part {wrong!r} is wrong' if wrong is not None else 'too long'}):"
-            " parts of 1 to 63 letters, digits and inner hyphens, with dots between"
+            f"is no host name, since {reason}: give parts of 1 to 63 letters, digits and inner"
+            " hyphens, with dots between"
         )
     return text
 
@@ -98,7 +99,7 @@ def concrete(name: str) -> str:
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Return whether a certificate's name covers a host: a wildcard stands for one whole first label."""
+    """Return whether a certificate's name covers a host; a wildcard stands for one first label."""
     pattern, host = pattern.lower().removesuffix("."), host.lower().removesuffix(".")
     if pattern.startswith("*."):
         _first, dot, rest = host.partition(".")

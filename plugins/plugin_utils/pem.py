@@ -14,13 +14,13 @@ from pathlib import Path
 try:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
         PrivateFormat,
         load_pem_private_key,
     )
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
     UNREADABLE: tuple[type[Exception], ...] = (ValueError,)
@@ -92,7 +92,7 @@ def certificates(text: str) -> list[x509.Certificate]:
         PemError: there is none, one cannot be read, or the text is longer than MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
-    found = []
+    found: list[x509.Certificate] = []
     if _has_escapes(text):
         raise PemError(f"is not PEM text of a certificate{_hint(text)}")
     for block in _BLOCK.finditer(text):

@@ -107,7 +107,7 @@ def test_wait_ends_when_the_certificate_is_there(
         pauses.append(seconds)
         server.given = OURS
 
-    monkeypatch.setattr(served.time, "sleep", renew)
+    monkeypatch.setattr("time.sleep", renew)
     assert served.wait([wanted(server)], 600) == []
     assert len(pauses) == 1
 

@@ -63,7 +63,7 @@ class Authority:
         usages: Sequence[x509.ObjectIdentifier] = (),
         path_length: int | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
-        algorithm: hashes.HashAlgorithm | None = None,
+        algorithm: hashes.SHA224 | hashes.SHA3_256 | None = None,
     ) -> str:
         """Return a certificate as PEM text, valid between two numbers of days from now.
 

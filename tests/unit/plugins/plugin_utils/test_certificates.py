@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates, host_names
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -284,7 +284,7 @@ def test_curve_that_is_spelled_out(tmp_path: Path, trusted: str) -> None:
 # Python's library signs with nothing weaker.
 @pytest.mark.parametrize("algorithm", [hashes.SHA224(), hashes.SHA3_256()])
 def test_weak_signature(
-    middle: Authority, key: Key, trusted: str, algorithm: hashes.HashAlgorithm
+    middle: Authority, key: Key, trusted: str, algorithm: hashes.SHA224 | hashes.SHA3_256
 ) -> None:
     leaf = middle.issue("leaf", key, [HOST], algorithm=algorithm)
     [problem] = told(leaf + middle.certificate, key, trusted)
@@ -451,4 +451,4 @@ def test_first_certificate_wins(root: Authority) -> None:
     ],
 )
 def test_wildcards(pattern: str, host: str, covered: bool) -> None:
-    assert certificates.matches(pattern, host) is covered
+    assert host_names.matches(pattern, host) is covered
