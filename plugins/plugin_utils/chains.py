@@ -117,7 +117,7 @@ def best(
 def shown(
     path: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """Return what a server sends of a path: all but the root, which clients have (RFC 8446, 4.4.2)."""
+    """Return what a server sends of a path: all but the root (RFC 8446, 4.4.2)."""
     return [item for item in path if item not in roots] or list(path[:1])
 
 
