@@ -62,7 +62,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
     play = {
         "hosts": "cp1",
         "gather_facts": False,
-        "vars_files": [str(ROOT / "roles/site/defaults/main.yml")],
+        "vars_files": [
+            str(ROOT / "roles/site/defaults/main.yml"),
+            str(ROLE / "vars/main.yml"),
+        ],
         "vars": {
             "ingress_hosts": HOSTS,
             "ingress_certificates": [AUTHORITY.server(HOSTS[:1]), AUTHORITY.server(HOSTS[1:])],
@@ -78,6 +81,19 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
                 "vars": variables,
             }
             for name, variables in VARIANTS.items()
+        ]
+        + [
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ [ingress_node_addresses, ingress_secret_data] | to_json }}",
+                    "dest": str(folder / "applied.json"),
+                    "mode": "0600",
+                },
+                "vars": {
+                    "ingress_nodes": ["cp1", "gpu1", "gpu2"],
+                    "ingress_root_certificates": [str(folder / "ca.pem")],
+                },
+            }
         ],
     }
     inventory = {
@@ -86,13 +102,20 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
             "children": {
                 "control_plane": {"hosts": {"cp1": {}}},
                 "ingress": {"hosts": {"cp1": {}}},
-                "gpu_workers": {"hosts": {"gpu1": {"ansible_host": "192.0.2.21"}}},
+                "gpu_workers": {
+                    "hosts": {
+                        "gpu1": {"ansible_host": "gpu1.example", "kubeadm_node_ip": "192.0.2.21"},
+                        "gpu2": {},
+                    },
+                },
             },
             "vars": {"ansible_python_interpreter": sys.executable},
         }
     }
+    (folder / "ca.pem").write_text(AUTHORITY.certificate, encoding="utf-8")
     offline(folder, inventory, play, {})
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in VARIANTS}
+    names = [*VARIANTS, "applied"]
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
 
 
 def named(objects: Objects, kind: str, name: str) -> dict[str, Any]:
@@ -108,6 +131,15 @@ def test_certificates_have_their_secrets_before_the_route(rendered: dict[str, Ob
         secret = named(rendered["another"], "Secret", f"ingress-certificate-{number}")
         assert secret["type"] == "kubernetes.io/tls"
         assert "data" not in secret, "the key is for secret_data only"
+
+
+def test_what_is_applied_beside_the_objects(rendered: dict[str, Any]) -> None:
+    addresses, secrets = rendered["applied"]
+    assert addresses == ["192.0.2.11", "192.0.2.21", "gpu2"]
+    assert list(secrets) == ["ingress-certificate-1", "ingress-certificate-2"]
+    for entries in secrets.values():
+        assert entries["tls.crt"].startswith("-----BEGIN CERTIFICATE-----\n")
+        assert entries["tls.key"].startswith("-----BEGIN PRIVATE KEY-----\n")
 
 
 def test_own_controller(rendered: dict[str, Objects]) -> None:
@@ -131,6 +163,8 @@ def test_own_controller(rendered: dict[str, Objects]) -> None:
     assert "--haproxy-grace-period=90s" in container["args"]
     assert "--watch-namespace=cartesia" in container["args"]
     assert "--publish-address=192.0.2.10" in container["args"]
+    # 8000 connections of 70 KiB, twice, and 384 MiB for all else.
+    assert container["resources"]["limits"]["memory"] == "1478Mi"
     vip = named(objects, "DaemonSet", "kube-vip")["spec"]["template"]["spec"]["containers"][0]
     settings = {item["name"]: item.get("value") for item in vip["env"]}
     assert settings["address"] == "192.0.2.10"
