@@ -44,7 +44,7 @@ def trusted(tmp_path: Path, root: Authority) -> str:
     return str(path)
 
 
-def told(
+def problems_of(
     text: str, key: Key | str, trusted: str, hosts: tuple[str, ...] = (HOST,), *between: str
 ) -> list[str]:
     """Return what is wrong with one certificate."""
@@ -54,8 +54,8 @@ def told(
 
 def test_right_chain(root: Authority, middle: Authority, key: Key, trusted: str) -> None:
     leaf = middle.issue("leaf", key, [HOST])
-    assert told(leaf + middle.certificate, key, trusted) == []
-    assert told(leaf + middle.certificate + root.certificate, key, trusted) == []
+    assert problems_of(leaf + middle.certificate, key, trusted) == []
+    assert problems_of(leaf + middle.certificate + root.certificate, key, trusted) == []
 
 
 def test_gap_is_filled_from_a_file(
@@ -64,7 +64,7 @@ def test_gap_is_filled_from_a_file(
     leaf = middle.issue("leaf", key, [HOST])
     extra = tmp_path / "middle.pem"
     extra.write_text(middle.certificate, encoding="utf-8")
-    assert told(leaf, key, trusted, (HOST,), str(extra)) == []
+    assert problems_of(leaf, key, trusted, (HOST,), str(extra)) == []
 
 
 def test_chain_is_shown_whole_and_without_its_root(
@@ -99,15 +99,15 @@ def test_chain_of_nonsense(trusted: str) -> None:
 
 def test_missing_intermediate(middle: Authority, key: Key, trusted: str) -> None:
     url = "http://ca.example.com/middle.crt"
-    [problem] = told(middle.issue("leaf", key, [HOST], issuer_url=url), key, trusted)
+    [problem] = problems_of(middle.issue("leaf", key, [HOST], issuer_url=url), key, trusted)
     assert "CN=leaf was issued by CN=Middle, whose certificate is missing" in problem
     assert url in problem
     assert "ingress_intermediate_certificates" in problem
 
 
-def test_root_that_nobody_trusts(key: Key, trusted: str) -> None:
+def test_root_that_no_client_trusts(key: Key, trusted: str) -> None:
     other = Authority("Elsewhere", now=NOW)
-    [problem] = told(other.issue("leaf", key, [HOST]) + other.certificate, key, trusted)
+    [problem] = problems_of(other.issue("leaf", key, [HOST]) + other.certificate, key, trusted)
     assert "CN=Elsewhere was issued by CN=Elsewhere, whose certificate is missing" in problem
 
 
@@ -122,7 +122,7 @@ def test_order_and_what_no_client_needs_are_passed_over_with_a_warning(
         (leaf + leaf + middle.certificate, "more than once"),
         (leaf + stranger.certificate + middle.certificate, "CN=Stranger is left out"),
     ):
-        assert told(given, key, trusted) == []
+        assert problems_of(given, key, trusted) == []
         item = {"certificate": given, "key": pem(key)}
         assert certificates.certificate_chains([item], [trusted], [], NOW) == [
             leaf + middle.certificate
@@ -142,7 +142,7 @@ def test_chain_stops_at_the_root_that_clients_have(
     crossed = old.issue("Root", root.key, [], authority=True, end=end)
     leaf = middle.issue("leaf", key, [HOST])
     given = leaf + middle.certificate + crossed
-    assert told(given, key, trusted) == []
+    assert problems_of(given, key, trusted) == []
     item = {"certificate": given, "key": pem(key)}
     assert certificates.certificate_chains([item], [trusted], [], NOW) == [
         leaf + middle.certificate
@@ -159,7 +159,7 @@ def test_longer_way_is_taken_where_the_shorter_one_has_expired(
     crossed = other.issue("Middle", middle.key, [], authority=True)
     leaf = middle.issue("leaf", key, [HOST])
     given = leaf + stale + crossed + other.certificate
-    assert told(given, key, trusted) == []
+    assert problems_of(given, key, trusted) == []
     item = {"certificate": given, "key": pem(key)}
     [shown] = certificates.certificate_chains([item], [trusted], [], NOW)
     assert shown == leaf + crossed + other.certificate
@@ -200,7 +200,7 @@ def test_usages_and_extensions(
     critical: bool,
     said: str,
 ) -> None:
-    problems = told(extension(middle, key, (value, critical)), key, trusted)
+    problems = problems_of(extension(middle, key, (value, critical)), key, trusted)
     assert len(problems) == (1 if said else 0)
     assert said in "".join(problems)
 
@@ -209,7 +209,7 @@ def test_key_usage_that_browsers_refuse_is_warned_of(
     middle: Authority, key: Key, trusted: str
 ) -> None:
     text = extension(middle, key, (usage(key_encipherment=True), True))
-    assert told(text, key, trusted) == []
+    assert problems_of(text, key, trusted) == []
     item = {"certificate": text, "key": pem(key)}
     [warning] = certificates.warnings([item], [trusted], [], NOW)
     assert "without digitalSignature, which browsers refuse" in warning
@@ -230,7 +230,7 @@ def test_authority_that_may_not_issue_this(
 ) -> None:
     between = Authority("Between", root)
     text = root.issue("Between", between.key, [], authority=authority, extensions=extensions)
-    problems = told(between.issue("leaf", key, [HOST]) + text, key, trusted)
+    problems = problems_of(between.issue("leaf", key, [HOST]) + text, key, trusted)
     assert len(problems) == (1 if said else 0)
     assert said in "".join(problems)
 
@@ -239,7 +239,9 @@ def test_path_length(root: Authority, key: Key, trusted: str) -> None:
     upper = Authority("Upper", root)
     lower = Authority("Lower", upper)
     text = root.issue("Upper", upper.key, [], authority=True, path_length=0)
-    [problem] = told(lower.issue("leaf", key, [HOST]) + lower.certificate + text, key, trusted)
+    [problem] = problems_of(
+        lower.issue("leaf", key, [HOST]) + lower.certificate + text, key, trusted
+    )
     assert "CN=Upper allows 0 authorities below it (pathlen), but has 1" in problem
 
 
@@ -253,7 +255,7 @@ def test_path_length(root: Authority, key: Key, trusted: str) -> None:
     ],
 )
 def test_keys_that_clients_refuse(root: Authority, trusted: str, made: Any, said: str) -> None:
-    [problem] = told(root.issue("leaf", made, [HOST]), made, trusted)
+    [problem] = problems_of(root.issue("leaf", made, [HOST]), made, trusted)
     assert said in problem
 
 
@@ -262,7 +264,7 @@ def test_keys_that_clients_refuse(root: Authority, trusted: str, made: Any, said
 )
 def test_keys_that_some_clients_refuse(root: Authority, trusted: str, made: Any) -> None:
     text = root.issue("leaf", made, [HOST])
-    assert told(text, made, trusted) == []
+    assert problems_of(text, made, trusted) == []
     item = {"certificate": text, "key": pem(made)}
     [warning] = certificates.warnings([item], [trusted], [], NOW)
     assert "P-256 suits all clients" in warning
@@ -287,12 +289,12 @@ def test_weak_signature(
     middle: Authority, key: Key, trusted: str, algorithm: hashes.SHA224 | hashes.SHA3_256
 ) -> None:
     leaf = middle.issue("leaf", key, [HOST], algorithm=algorithm)
-    [problem] = told(leaf + middle.certificate, key, trusted)
+    [problem] = problems_of(leaf + middle.certificate, key, trusted)
     assert f"is signed with {algorithm.name}, which clients refuse" in problem
 
 
 def test_common_name_alone_is_no_name(middle: Authority, key: Key, trusted: str) -> None:
-    problems = told(middle.issue(HOST, key, []) + middle.certificate, key, trusted)
+    problems = problems_of(middle.issue(HOST, key, []) + middle.certificate, key, trusted)
     assert "is for no host" in problems[0]
     assert problems[1].startswith(f"ingress_hosts: no certificate is for {HOST}")
 
@@ -300,7 +302,7 @@ def test_common_name_alone_is_no_name(middle: Authority, key: Key, trusted: str)
 def test_renewed_certificate_with_the_same_key(root: Authority, key: Key, trusted: str) -> None:
     old = root.issue("old", key, [HOST], end=-1)
     new = root.issue("new", key, [HOST])
-    assert told(old + new, key, trusted) == []
+    assert problems_of(old + new, key, trusted) == []
     item = {"certificate": old + new, "key": pem(key)}
     assert certificates.certificate_chains([item], [trusted], [], NOW) == [new]
 
@@ -308,8 +310,8 @@ def test_renewed_certificate_with_the_same_key(root: Authority, key: Key, truste
 def test_two_keys(root: Authority, key: Key, trusted: str) -> None:
     leaf = root.issue("leaf", key, [HOST])
     other = pem(ec.generate_private_key(ec.SECP256R1()))
-    assert told(leaf, pem(key) + other, trusted) == []
-    [problem] = told(leaf, other + pem(key), trusted)
+    assert problems_of(leaf, pem(key) + other, trusted) == []
+    [problem] = problems_of(leaf, other + pem(key), trusted)
     assert "has 2 keys, and the first does not belong to" in problem
 
 
@@ -370,14 +372,14 @@ def test_hosts_that_are_none(root: Authority, trusted: str) -> None:
 
 def test_key_of_another_certificate(root: Authority, key: Key, trusted: str) -> None:
     other = ec.generate_private_key(ec.SECP256R1())
-    [problem] = told(root.issue("leaf", key, [HOST]), other, trusted)
+    [problem] = problems_of(root.issue("leaf", key, [HOST]), other, trusted)
     assert "ingress_certificates[0].key does not belong to" in problem
 
 
 @pytest.mark.parametrize("header", ["", "Bag Attributes\n    friendlyName: mine\n"])
 def test_key_with_a_passphrase(root: Authority, key: Key, trusted: str, header: str) -> None:
     locked = header + pem(key, "secret")
-    [problem] = told(root.issue("leaf", key, [HOST]), locked, trusted)
+    [problem] = problems_of(root.issue("leaf", key, [HOST]), locked, trusted)
     assert "is protected by a passphrase" in problem
     assert "secret" not in problem
 
@@ -387,13 +389,13 @@ def test_old_style_key_with_a_passphrase(root: Authority, key: Key, trusted: str
         "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n"
         "AAAA\n-----END EC PRIVATE KEY-----\n"
     )
-    [problem] = told(root.issue("leaf", key, [HOST]), locked, trusted)
+    [problem] = problems_of(root.issue("leaf", key, [HOST]), locked, trusted)
     assert "is protected by a passphrase" in problem
 
 
 def test_all_at_once(root: Authority, key: Key, trusted: str) -> None:
     wrong = root.issue("leaf", key, ["other.example.com"], start=-90, end=-1)
-    problems = told(wrong, "no key", trusted)
+    problems = problems_of(wrong, "no key", trusted)
     assert len(problems) == 4
     assert "ingress_certificates[0].key is not PEM" in problems[0]
     assert "is for other.example.com, for none of ingress_hosts=speech.example.com" in problems[1]
@@ -402,18 +404,18 @@ def test_all_at_once(root: Authority, key: Key, trusted: str) -> None:
 
 
 def test_not_valid_yet(root: Authority, key: Key, trusted: str) -> None:
-    [problem] = told(root.issue("leaf", key, [HOST], start=5), key, trusted)
+    [problem] = problems_of(root.issue("leaf", key, [HOST], start=5), key, trusted)
     assert "valid only from 2026-06-06" in problem
 
 
 def test_short_key(root: Authority, trusted: str) -> None:
     short = rsa.generate_private_key(65537, 1024)
-    [problem] = told(root.issue("leaf", short, [HOST]), short, trusted)
+    [problem] = problems_of(root.issue("leaf", short, [HOST]), short, trusted)
     assert "has an RSA key of 1024 bits" in problem
 
 
 def test_no_certificate_at_all(trusted: str) -> None:
-    found = told("nothing", "nothing", trusted)
+    found = problems_of("nothing", "nothing", trusted)
     assert [line[:47] for line in found] == [
         "ingress_certificates[0].certificate is not PEM ",
         "ingress_certificates[0].key is not PEM text of ",
@@ -421,7 +423,7 @@ def test_no_certificate_at_all(trusted: str) -> None:
 
 
 def test_file_that_is_not_there(root: Authority, key: Key, trusted: str) -> None:
-    [problem] = told(root.issue("leaf", key, [HOST]), key, trusted, (HOST,), "/nowhere.pem")
+    [problem] = problems_of(root.issue("leaf", key, [HOST]), key, trusted, (HOST,), "/nowhere.pem")
     assert problem.startswith("ingress_intermediate_certificates: /nowhere.pem cannot be used")
 
 
