@@ -37,7 +37,7 @@ def context(folder: Path, item: dict[str, str]) -> ssl.SSLContext:
 
 
 class Server:
-    """Shows ``other`` to a client that names no host, and ``given``, which may change, to others."""
+    """Shows ``other`` to a client that names no host, and ``given``, which changes, to others."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
