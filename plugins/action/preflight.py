@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
+from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
@@ -107,8 +108,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
+        doubts: list[str] = []
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
+            doubts += _ingress_warnings(values)
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
@@ -116,7 +119,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
         asked = values.get("workers_list") or []
         found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
-        return found, preflight.gpu_warnings(asked, counts)
+        return found, doubts + preflight.gpu_warnings(asked, counts)
 
     def _nats_servers(self, values: dict[str, Any], leaders: list[str], workers: list[str]) -> int:
         """How many NATS servers the site has: as the inventory says, or as the role's default."""
@@ -140,7 +143,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 host: str(variables["hostvars"][host].get("ansible_host", host)) for host in members
             }
             found += preflight.virtual_ip_problems(values["ingress_virtual_ip"], addresses)
-        if values.get("ingress_certificates") and values.get("ingress_hosts"):
+        try:
+            ip_networks(values["ingress_unlimited_clients"])
+        except AnsibleError as error:
+            found.append(f"ingress_unlimited_clients: {error.message}")
+        if values.get("ingress_certificates") and values.get("ingress_hosts") is not None:
             found += certificates.problems(
                 values["ingress_certificates"],
                 values["ingress_hosts"],
@@ -192,8 +199,19 @@ INGRESS_DEFAULTS = (
     "ingress_install",
     "ingress_intermediate_certificates",
     "ingress_root_certificates",
+    "ingress_unlimited_clients",
     "ingress_virtual_ip",
 )
+
+
+def _ingress_warnings(values: dict[str, Any]) -> list[str]:
+    """Return what is served otherwise than the inventory has it."""
+    values = _defaults("ingress", INGRESS_DEFAULTS) | values
+    return certificates.warnings(
+        values.get("ingress_certificates") or [],
+        values["ingress_root_certificates"],
+        values["ingress_intermediate_certificates"],
+    )
 
 
 def _defaults(role: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Completes certificates' chains on the controller."""
+"""Build certificates' chains on the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Completes each certificate's chain up to the root that clients trust, and leaves the root out, since a client has it already.
+  - Builds the shortest path that clients accept from each certificate to a root that they trust, and leaves the root out, since a client
+    has it already.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment: baremetal.sonic.authorities
 positional: roots, intermediates

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells which host is served with which certificate."""
+"""Choose which host is served with which certificate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Tell who serves whom
+- name: Show which certificate serves which host
   ansible.builtin.debug:
     msg: "{{ ingress_certificates | baremetal.sonic.certificate_hosts(ingress_hosts) }}"
 """

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges certificates on the controller."""
+"""Validate certificates on the controller."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Judges certificates before they are served, and tells everything that is wrong at once. A text that is no certificate, a key that is
-    protected by a passphrase or belongs to another certificate, a chain in the wrong order or with a gap, expired and not yet valid
-    ones, weak keys and signatures, hosts that no certificate is for.
+  - Validates certificates as clients do before they are served, and lists everything that is wrong at once. A text that is no
+    certificate, a key that is protected by a passphrase or belongs to another certificate, a chain with a gap or one that clients refuse
+    (dates, constraints, usages, signatures, unusual keys), hosts that no certificate is for, and names that are no hosts.
+  - Certificates that no client needs are passed over, and so is their order.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment: baremetal.sonic.authorities
 positional: hosts, roots, intermediates
@@ -32,7 +33,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Judge the certificates
+- name: Validate the certificates
   ansible.builtin.assert:
     that: problems | length == 0
     fail_msg: "{{ problems | join('\n') }}"

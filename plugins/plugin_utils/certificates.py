@@ -1,35 +1,29 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the certificates that servers of the site would show, and tells which host gets which."""
+"""Validate the certificates that servers of the site show, and choose which host gets which."""
 
 from __future__ import annotations
 
 import datetime
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ansible.errors import AnsibleError
 
+from . import chains, host_names, pem
+from .chains import Authorities
+from .host_names import matches
+
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        PublicFormat,
-        load_pem_private_key,
-    )
-    from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 except ImportError as error:
-    IMPORT_ERROR: ImportError | None = error
+    IMPORT_ERROR: Exception | None = error
 else:
-    IMPORT_ERROR = None
-
-# What OpenSSL's security level 2 asks for, with which Debian builds HAProxy: 112 bits.
-MIN_RSA_BITS = 2048
-WEAK_HASHES = ("md5", "sha1")
+    IMPORT_ERROR = pem.IMPORT_ERROR or chains.IMPORT_ERROR
 
 
 @dataclass(frozen=True)
@@ -39,6 +33,15 @@ class Place:
     certificate: str
     key: str
     more: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A certificate of a server: its own, all that was given with it, and its key as PKCS #8."""
+
+    leaf: x509.Certificate
+    given: Sequence[x509.Certificate]
+    key: str = ""
 
 
 INGRESS_MORE = (
@@ -59,48 +62,73 @@ def problems(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """What is wrong with the certificates that an ingress would serve.
+    """Return what is wrong with the certificates that an ingress would serve, and with its hosts.
 
     Args:
         certificates: the variable ingress_certificates: PEM texts by `certificate` and `key`.
         hosts: the names that clients use.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
-        now: the time to judge by; the current time when left out.
+        now: the time at which clients connect; the current time when left out.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
     """
     _need_cryptography()
-    found: list[str] = []
-    trusted = _load_files("ingress_root_certificates", roots, found)
-    between = _load_files("ingress_intermediate_certificates", intermediates, found)
+    found = host_names.problems(hosts)
+    names = host_names.usable(hosts)
+    authorities = _authorities(roots, intermediates, found)
     covered: set[str] = set()
     for number, item in enumerate(certificates):
-        name = f"ingress_certificates[{number}]"
-        place = Place(f"{name}.certificate", f"{name}.key", INGRESS_MORE)
-        chain = _load(place.certificate, item["certificate"], found)
-        if not chain:
-            # Of what cannot be read nobody knows for which hosts it is.
-            covered.update(hosts)
+        place = _place(number)
+        server = _server(place, item["certificate"], item["key"], found)
+        if server is None:
+            # For which hosts an unreadable certificate is cannot be known.
+            covered.update(names)
             continue
-        found += _key_problems(place, item["key"], chain)
-        names = host_names(chain[0])
-        mine = [host for host in hosts if any(matches(pattern, host) for pattern in names)]
-        if not mine:
+        mine = _covered(server.leaf, names)
+        if names and not mine:
             found.append(
-                f"{name} is for {', '.join(names) or 'no host'}, for none of"
-                f" ingress_hosts={', '.join(hosts)}: ask for a certificate with these names"
+                f"ingress_certificates[{number}] is for"
+                f" {', '.join(certificate_names(server.leaf)) or 'no host'}, for none of"
+                f" ingress_hosts={', '.join(names)}: ask for a certificate with these names"
             )
         covered.update(mine)
-        found += _chain_problems(place, chain, trusted, between)
-        found += _validity_problems(place.certificate, chain, now)
-    found += [
+        found += _chain_problems(place, server, authorities, _time(now))
+    return found + [
         f"ingress_hosts: no certificate is for {host}: add one to ingress_certificates that has"
         " this name among its subject alternative names"
-        for host in hosts
+        for host in names
         if host not in covered
     ]
+
+
+def warnings(
+    certificates: Sequence[Mapping[str, str]],
+    roots: Sequence[str],
+    intermediates: Sequence[str] = (),
+    now: datetime.datetime | None = None,
+) -> list[str]:
+    """Return what is served otherwise than given, and what only some clients take.
+
+    Args:
+        certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
+        roots: as for problems().
+        intermediates: as for problems().
+        now: as for problems().
+
+    Raises:
+        AnsibleError: the controller's Python lacks cryptography.
+    """
+    _need_cryptography()
+    authorities = _authorities(roots, intermediates, [])
+    found = []
+    for number, item in enumerate(certificates):
+        place = _place(number)
+        server = _server(place, item["certificate"], item["key"], [])
+        if server is not None:
+            lines = _changes(server, authorities, _time(now)) + chains.leaf_warnings(server.leaf)
+            found += [f"{place.certificate}: {line}" for line in lines]
     return found
 
 
@@ -111,14 +139,14 @@ def nats_problems(
     servers: int,
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """What is wrong with the certificate that all NATS servers of a site share.
+    """Return what is wrong with the certificate that all NATS servers of a site share.
 
     Args:
         certificate: the variable nats_certificate, PEM text with the chain.
         key: nats_key, PEM text.
         ca: nats_ca, PEM text.
         servers: how many there are. Several of them show it to each other, too, on both sides.
-        now: the time to judge by; the current time when left out.
+        now: the time at which clients connect; the current time when left out.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
@@ -126,44 +154,47 @@ def nats_problems(
     _need_cryptography()
     found: list[str] = []
     trusted = _load("nats_ca", ca, found)
-    chain = _load(NATS_PLACE.certificate, certificate, found)
-    if not chain:
+    server = _server(NATS_PLACE, certificate, key, found)
+    if server is None:
         return found
-    found += _key_problems(NATS_PLACE, key, chain)
-    names = host_names(chain[0])
+    if server.given[0] != server.leaf:
+        found.append(
+            "nats_certificate has the server's own certificate in place"
+            f" {server.given.index(server.leaf) + 1}: put it first, then the one that issued it"
+        )
     wanted = ["nats"]
     if servers > 1:
         wanted += [f"nats-{number}.nats-headless" for number in range(servers)]
-        if not _for_clients(chain[0]):
+        if not _for_clients(server.leaf):
             found.append(
                 "nats_certificate may not be a client's, which each of several servers is to the"
                 " others: ask for one with the extended key usage clientAuth beside serverAuth"
             )
-    missing = [name for name in wanted if not any(matches(pattern, name) for pattern in names)]
+    covered = _covered(server.leaf, wanted)
+    missing = [name for name in wanted if name not in covered]
     if missing:
         found.append(
-            f"nats_certificate is for {', '.join(names) or 'no host'}, not for"
-            f" {', '.join(missing)}: ask for one with these subject alternative names"
+            f"nats_certificate is for {', '.join(certificate_names(server.leaf)) or 'no host'}, not"
+            f" for {', '.join(missing)}: ask for one with these subject alternative names"
         )
     if trusted:
-        found += _chain_problems(NATS_PLACE, chain, trusted, ())
-    return found + _validity_problems(NATS_PLACE.certificate, chain, now)
+        found += _chain_problems(NATS_PLACE, server, Authorities(trusted), _time(now))
+    return found
 
 
 def certificate_hosts(
     certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
 ) -> list[list[str]]:
-    """For each certificate the hosts it serves: a host gets the first one that is for it.
+    """Return for each certificate the hosts it serves: a host gets the first one that is for it.
 
     Raises:
-        AnsibleError: one is not PEM text, or the controller's Python lacks cryptography.
+        AnsibleError: one is not PEM text, a host is no name, or the controller's Python lacks
+            cryptography.
     """
-    _need_cryptography()
-    left = list(hosts)
+    left = _canonical(hosts)
     served = []
-    for chain in _chains(certificates):
-        names = host_names(chain[0])
-        mine = [host for host in left if any(matches(pattern, host) for pattern in names)]
+    for server in _servers(certificates):
+        mine = _covered(server.leaf, left)
         left = [host for host in left if host not in mine]
         served.append(mine)
     return served
@@ -173,38 +204,88 @@ def certificate_chains(
     certificates: Sequence[Mapping[str, str]],
     roots: Sequence[str],
     intermediates: Sequence[str] = (),
+    now: datetime.datetime | None = None,
 ) -> list[str]:
-    """What a server shows for each certificate: the chain up to the root, without the root.
-
-    A client has the root already, or does not trust it (RFC 8446, 4.4.2).
+    """Return what a server shows for each certificate: the shortest path that clients accept.
 
     Args:
         certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
+        now: the time at which clients connect; the current time when left out.
 
     Returns:
-        PEM texts.
+        PEM texts, each from the host's own certificate on, without the root.
 
     Raises:
         AnsibleError: something is not PEM text, or the controller's Python lacks cryptography.
     """
-    _need_cryptography()
-    found: list[str] = []
-    trusted = _load_files("ingress_root_certificates", roots, found)
-    between = _load_files("ingress_intermediate_certificates", intermediates, found)
-    if found:
-        raise AnsibleError("; ".join(found))
-    chains = []
-    for given in _chains(certificates):
-        whole = _completed(given, trusted, between)
-        shown = [item for item in whole if item not in trusted] or whole
-        chains.append("".join(item.public_bytes(Encoding.PEM).decode() for item in shown))
-    return chains
+    authorities = _readable_authorities(roots, intermediates)
+    return [
+        pem.encode(_shown(server, authorities, _time(now))) for server in _servers(certificates)
+    ]
 
 
-def host_names(certificate: x509.Certificate) -> list[str]:
-    """Names and addresses that a certificate is for (RFC 6125: only subjectAltName counts)."""
+def certificate_secrets(
+    certificates: Sequence[Mapping[str, str]],
+    roots: Sequence[str],
+    intermediates: Sequence[str] = (),
+    now: datetime.datetime | None = None,
+) -> list[dict[str, str]]:
+    """Return what is in the Secret of each certificate, by the names of its entries.
+
+    Both texts are written anew from what was read: nothing else that was in the given ones reaches
+    the cluster. Arguments and errors are those of certificate_chains().
+    """
+    authorities = _readable_authorities(roots, intermediates)
+    secrets = []
+    for number, server in enumerate(_servers(certificates)):
+        if not server.key:
+            raise AnsibleError(f"{_place(number).key} is not PEM text of a private key")
+        chain = pem.encode(_shown(server, authorities, _time(now)))
+        secrets.append({"tls.crt": chain, "tls.key": server.key})
+    return secrets
+
+
+def served_certificates(
+    certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return for each host a name that a client may ask for, and its certificate's SHA-256.
+
+    The first entry has no name: a client that names no host gets the first certificate of all.
+
+    Raises:
+        AnsibleError: as certificate_hosts().
+    """
+    wanted = [("", server.leaf) for server in _servers(certificates)[:1]]
+    divided = certificate_hosts(certificates, hosts)
+    for server, mine in zip(_servers(certificates), divided, strict=True):
+        wanted += [(host_names.concrete(host), server.leaf) for host in mine]
+    return [
+        {"name": name, "sha256": leaf.fingerprint(hashes.SHA256()).hex()} for name, leaf in wanted
+    ]
+
+
+def canonical_hosts(hosts: Sequence[str]) -> list[str]:
+    """Return the variable ingress_hosts in the form that the cluster gets.
+
+    Raises:
+        AnsibleError: one is no host name.
+    """
+    return _canonical(hosts)
+
+
+def reachable_hosts(hosts: Sequence[str]) -> list[str]:
+    """Return for each of ingress_hosts a name that a client may ask for; a wildcard is none.
+
+    Raises:
+        AnsibleError: one is no host name.
+    """
+    return [host_names.concrete(host) for host in _canonical(hosts)]
+
+
+def certificate_names(certificate: x509.Certificate) -> list[str]:
+    """Return the names and addresses of a certificate (RFC 6125: only subjectAltName counts)."""
     try:
         value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -213,57 +294,49 @@ def host_names(certificate: x509.Certificate) -> list[str]:
     return names + [str(address) for address in value.get_values_for_type(x509.IPAddress)]
 
 
-def matches(pattern: str, host: str) -> bool:
-    """Whether a certificate's name covers a host: a wildcard stands for one whole first label."""
-    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
-    if pattern.startswith("*."):
-        _first, dot, rest = host.partition(".")
-        return bool(dot) and rest == pattern[2:]
-    return pattern == host
-
-
 def _need_cryptography() -> None:
     if IMPORT_ERROR:
         raise AnsibleError(
-            f"certificates cannot be judged: {IMPORT_ERROR}. Install cryptography (ansible-core"
-            " needs it for its vault, too) in the Python that runs ansible-playbook"
+            f"certificates cannot be validated: {IMPORT_ERROR}. Install cryptography 45 or newer"
+            " (ansible-core needs it for its vault, too) in the Python that runs ansible-playbook"
         ) from IMPORT_ERROR
 
 
-def _chains(certificates: Sequence[Mapping[str, str]]) -> Iterator[list[x509.Certificate]]:
-    """Each certificate with those given behind it. Raises AnsibleError: one is not PEM text."""
-    for number, item in enumerate(certificates):
-        try:
-            yield x509.load_pem_x509_certificates(item["certificate"].encode())
-        except ValueError as error:
-            raise AnsibleError(f"ingress_certificates[{number}].certificate: {error}") from error
+def _time(now: datetime.datetime | None) -> datetime.datetime:
+    return now or datetime.datetime.now(datetime.UTC)
+
+
+def _place(number: int) -> Place:
+    name = f"ingress_certificates[{number}]"
+    return Place(f"{name}.certificate", f"{name}.key", INGRESS_MORE)
+
+
+def _canonical(hosts: Sequence[str]) -> list[str]:
+    try:
+        return host_names.canonical_names(hosts)
+    except host_names.HostNameError as error:
+        raise AnsibleError(f"ingress_hosts: {error}") from error
+
+
+def _covered(leaf: x509.Certificate, hosts: Sequence[str]) -> list[str]:
+    names = certificate_names(leaf)
+    return [host for host in hosts if any(matches(pattern, host) for pattern in names)]
 
 
 def _load(variable: str, text: str, found: list[str]) -> list[x509.Certificate]:
-    """The certificates of a PEM text; none, and a problem more, when it is no such text."""
+    """Return the certificates of a text; none, and a problem more, when it has none."""
     try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
-        found.append(f"{variable} is not PEM text of a certificate: {error}")
+        return pem.certificates(text)
+    except pem.PemError as error:
+        found.append(f"{variable} {error}")
         return []
-
-
-def _for_clients(certificate: x509.Certificate) -> bool:
-    """Whether a certificate may be a client's (RFC 5280, 4.2.1.12: without the extension, any)."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    return bool(
-        {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage)
-    )
 
 
 def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x509.Certificate]:
     loaded: list[x509.Certificate] = []
     for name in files:
         try:
-            loaded += x509.load_pem_x509_certificates(Path(name).read_bytes())
+            loaded += pem.file_certificates(name)
         except (OSError, ValueError) as error:
             found.append(
                 f"{variable}: {name} cannot be used: {error}. Name a file of PEM certificates on"
@@ -272,134 +345,129 @@ def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x
     return loaded
 
 
-def _key_problems(place: Place, key: str, chain: Sequence[x509.Certificate]) -> list[str]:
-    if "ENCRYPTED" in key.partition("\n\n")[0]:
-        return [
-            (
-                f"{place.key} is protected by a passphrase, which a server cannot ask for: take it"
-                " off (openssl pkey -in KEY -out PLAIN) and keep the result in a vault"
-            )
-        ]
-    try:
-        private = load_pem_private_key(key.encode(), password=None)
-    except (ValueError, TypeError) as error:
-        return [f"{place.key} is not PEM text of a private key: {error}"]
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    public = private.public_key().public_bytes(*form)
-    owners = [
-        number
-        for number, item in enumerate(chain, start=1)
-        if item.public_key().public_bytes(*form) == public
+def _authorities(
+    roots: Sequence[str], intermediates: Sequence[str], found: list[str]
+) -> Authorities:
+    return Authorities(
+        _load_files("ingress_root_certificates", roots, found),
+        _load_files("ingress_intermediate_certificates", intermediates, found),
+    )
+
+
+def _readable_authorities(roots: Sequence[str], intermediates: Sequence[str]) -> Authorities:
+    _need_cryptography()
+    found: list[str] = []
+    authorities = _authorities(roots, intermediates, found)
+    if found:
+        raise AnsibleError("; ".join(found))
+    return authorities
+
+
+def _servers(certificates: Sequence[Mapping[str, str]]) -> list[Server]:
+    """Return each certificate as it was given. Raises AnsibleError: one cannot be read."""
+    _need_cryptography()
+    found: list[str] = []
+    servers = [
+        _server(_place(number), item["certificate"], item.get("key", ""), found)
+        for number, item in enumerate(certificates)
     ]
-    if not owners:
-        return [
-            (
-                f"{place.key} does not belong to {place.certificate}: give the key that the"
-                " certificate was requested with"
-            )
-        ]
-    if owners[0] != 1:
-        return [
-            (
-                f"{place.certificate} has the host's own certificate in place {owners[0]}: put it"
-                " first, then the one that issued it, and so on"
-            )
-        ]
-    return []
+    usable = [server for server in servers if server is not None]
+    if len(usable) < len(servers):
+        raise AnsibleError("; ".join(found))
+    return usable
 
 
-def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
+def _server(place: Place, text: str, key: str, found: list[str]) -> Server | None:
+    """Return a server's certificate with its key; a key that does not fit is a problem more."""
+    given = _load(place.certificate, text, found)
+    if not given:
+        if key:
+            _keys(place, key, found)
+        return None
+    issuers = {item.issuer for item in given}
+    guess = next((item for item in given if item.subject not in issuers), given[0])
+    keys = _keys(place, key, found) if key else []
+    if not keys:
+        return Server(guess, given)
+    owned = [[item for item in given if _public(item) == _public(one.private)] for one in keys]
+    if owned[0]:
+        # A renewed certificate may have the key of the one before it.
+        latest = max(owned[0], key=lambda item: item.not_valid_after_utc)
+        return Server(latest, given, keys[0].text)
+    if any(owned):
+        found.append(
+            f"{place.key} has {len(keys)} keys, and the first does not belong to"
+            f" {place.certificate}: leave out all but the one that it was requested with"
+        )
+    else:
+        found.append(
+            f"{place.key} does not belong to {place.certificate}: give the key that the"
+            " certificate was requested with"
+        )
+    return Server(guess, given, keys[0].text)
+
+
+def _keys(place: Place, text: str, found: list[str]) -> list[pem.Key]:
     try:
-        child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        return pem.private_keys(text)
+    except pem.PemError as error:
+        found.append(f"{place.key} {error}")
+        return []
 
 
-def _trusted(certificate: x509.Certificate, roots: Sequence[x509.Certificate]) -> bool:
-    """Whether a certificate is one of the roots, or comes from one."""
-    return certificate in roots or any(_issued(certificate, root) for root in roots)
+def _public(holder: x509.Certificate | PrivateKeyTypes) -> bytes:
+    """Return the public key of a certificate or a private key, for comparison."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _title(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
+def _shown(
+    server: Server, authorities: Authorities, now: datetime.datetime
+) -> list[x509.Certificate]:
+    path = chains.best(server.leaf, server.given, authorities, now)
+    return chains.shown(path, authorities.roots)
 
 
 def _chain_problems(
-    place: Place,
-    chain: Sequence[x509.Certificate],
-    roots: Sequence[x509.Certificate],
-    intermediates: Sequence[x509.Certificate],
+    place: Place, server: Server, authorities: Authorities, now: datetime.datetime
 ) -> list[str]:
-    found = [
-        f"{place.certificate}: {_title(parent)} did not issue {_title(child)}: put the chain in"
-        " order, the host's own first, and leave out what does not belong to it"
-        for child, parent in itertools.pairwise(chain)
-        if not _issued(child, parent)
-    ]
-    if found:
-        return found
-    last = _completed(chain, roots, intermediates)[-1]
-    if _trusted(last, roots):
-        return []
-    offered = f" (its issuer offers it at {url})" if (url := _issuer_url(last)) else ""
-    return [
-        (
-            f"{place.certificate}: {_title(last)} was issued by"
-            f" {last.issuer.rfc4514_string() or 'somebody unnamed'}, whose certificate"
+    lines, last = chains.path_problems(server.leaf, server.given, authorities, now)
+    if not lines and last is None:
+        # What the library's verifier lets pass in a server's own certificate.
+        lines = chains.certificate_problems(server.leaf, now, server.leaf)
+    found = [f"{place.certificate}: {line}" for line in lines]
+    if last is not None:
+        url = chains.issuer_url(last)
+        offered = f" (its issuer offers it at {url})" if url else ""
+        found.append(
+            f"{place.certificate}: {chains.title(last)} was issued by"
+            f" {last.issuer.rfc4514_string() or 'an authority without a name'}, whose certificate"
             f" is missing: {place.more.format(offered=offered)}"
         )
-    ]
-
-
-def _completed(
-    chain: Sequence[x509.Certificate],
-    roots: Sequence[x509.Certificate],
-    intermediates: Sequence[x509.Certificate],
-) -> list[x509.Certificate]:
-    """The chain, and the intermediate certificates from its end on towards a root."""
-    whole = list(chain)
-    while not _trusted(whole[-1], roots):
-        parents = (item for item in intermediates if item not in whole)
-        parent = next((item for item in parents if _issued(whole[-1], item)), None)
-        if parent is None:
-            break
-        whole.append(parent)
-    return whole
-
-
-def _issuer_url(certificate: x509.Certificate) -> str:
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
-    except x509.ExtensionNotFound:
-        return ""
-    for item in access.value:
-        if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS:
-            return str(item.access_location.value)
-    return ""
-
-
-def _validity_problems(
-    name: str, chain: Sequence[x509.Certificate], now: datetime.datetime | None
-) -> list[str]:
-    now = now or datetime.datetime.now(datetime.UTC)
-    found = []
-    for item in chain:
-        title = f"{name}: {_title(item)}"
-        if item.not_valid_after_utc < now:
-            found.append(f"{title} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
-        if item.not_valid_before_utc > now:
-            found.append(
-                f"{title} is valid only from {item.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; is"
-                " the clock right?"
-            )
-        key = item.public_key()
-        if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-            found.append(
-                f"{title} has an RSA key of {key.key_size} bits, which clients and servers refuse:"
-                f" ask for one with at least {MIN_RSA_BITS}"
-            )
-        used = item.signature_hash_algorithm
-        if used is not None and used.name in WEAK_HASHES and item.subject != item.issuer:
-            found.append(f"{title} is signed with {used.name}, which clients refuse: renew it")
     return found
+
+
+def _changes(server: Server, authorities: Authorities, now: datetime.datetime) -> list[str]:
+    """Return how the chain that is served differs from the given one, one line a certificate."""
+    served = _shown(server, authorities, now)
+    given = [item for item in dict.fromkeys(server.given) if item not in authorities.roots]
+    found = []
+    if len(set(server.given)) < len(server.given):
+        found.append("a certificate is in it more than once, and is served once")
+    if [item for item in given if item in served] != [item for item in served if item in given]:
+        found.append("it is not in order, and is served from the host's own certificate on")
+    for item in given:
+        if item not in served:
+            reason = "it has expired" if item.not_valid_after_utc < now else "no path needs it"
+            found.append(f"{chains.title(item)} is left out, since {reason}")
+    return found
+
+
+def _for_clients(certificate: x509.Certificate) -> bool:
+    """Return whether it may be a client's (RFC 5280, 4.2.1.12: without the extension, any)."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return bool(
+        {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage)
+    )

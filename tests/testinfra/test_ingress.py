@@ -8,7 +8,9 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,11 +87,73 @@ def samples(wav: bytes) -> array.array[int]:
     return array.array("h", body[: len(body) - len(body) % 2])
 
 
-def test_http_is_redirected(info: dict[str, Any], host: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("/status", "/status"),
+        ("/tts/websocket?cartesia_version=2026-03-01&access_token=secret", "/tts/websocket"),
+        ("/tts/websocket?api_key=secret", "/tts/websocket"),
+        ("/status%3Fapi_key=secret", "/status"),
+        ("/status;access_token=secret", "/status"),
+    ],
+)
+def test_http_is_redirected_without_the_query(
+    info: dict[str, Any], host: str, asked: str, path: str
+) -> None:
     with urllib3.HTTPConnectionPool(info["ingress_address"], 80, timeout=10, retries=False) as pool:
-        answer = pool.request("GET", "/status", headers={"Host": host}, redirect=False)
-    assert answer.status in {301, 308}
-    assert answer.headers["Location"] == f"https://{host}/status"
+        answer = pool.request("GET", asked, headers={"Host": f"{host}:80"}, redirect=False)
+    assert answer.status == 308
+    assert answer.headers["Location"] == f"https://{host}{path}"
+    assert b"secret" not in answer.data
+
+
+def test_browsers_stay_with_https(https: urllib3.HTTPSConnectionPool) -> None:
+    said = https.request("GET", "/status").headers["Strict-Transport-Security"]
+    assert said.startswith("max-age=15768000")
+
+
+def test_client_that_never_speaks_is_dropped(info: dict[str, Any], host: str) -> None:
+    """As one that opens connections until the ingress has no more, without a handshake."""
+    context = ssl.create_default_context(cafile=info["ca_file"])
+    where = (info["ingress_address"], 443)
+    with (
+        socket.create_connection(where, 10) as silent,
+        socket.create_connection(where, 10) as begun,
+        context.wrap_socket(socket.create_connection(where, 10), server_hostname=host) as secure,
+    ):
+        # The head of a ClientHello whose body never comes.
+        begun.sendall(bytes.fromhex("16030100c8"))
+        for each in (silent, begun):
+            each.settimeout(45)
+            assert each.recv(1) == b""
+        secure.settimeout(45)
+        answer = b"".join(iter(lambda: secure.recv(4096), b""))
+    assert not answer or answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_wrong_keys_are_limited(info: dict[str, Any], host: str) -> None:
+    """The address waits a moment: it would guess on, or keep the license proxy busy."""
+    with urllib3.HTTPSConnectionPool(
+        info["ingress_address"], 443, ca_certs=info["ca_file"], server_hostname=host,
+        assert_hostname=host, headers={"Host": host, "Cartesia-Version": VERSION}, timeout=30,
+        retries=False, maxsize=16,
+    ) as pool:  # fmt: skip
+
+        def guess(number: int) -> urllib3.BaseHTTPResponse:
+            headers = dict(pool.headers) | {"X-API-Key": f"sk_wrong_{number}"}
+            return pool.request("GET", "/voices?limit=1", headers=headers)
+
+        with ThreadPoolExecutor(16) as threads:
+            answers = list(threads.map(guess, range(240)))
+        statuses = {answer.status for answer in answers}
+        assert statuses == {401, 429}
+        refused = next(answer for answer in answers if answer.status == 429)
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.json()["error_code"] == "rate_limited"
+        # HAProxy weighs in the second before this one.
+        time.sleep(2.5)
+        headers = dict(pool.headers) | {"X-API-Key": info["api_key"]}
+        assert pool.request("GET", "/voices?limit=1", headers=headers).status == 200
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")

@@ -188,6 +188,16 @@ def test_a_bare_off_is_the_profile_off(tmp_path: Path) -> None:
     assert judge(tmp_path, hosts) == (0, [])
 
 
+def test_hosts_and_clients_of_the_ingress(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    wrong = {"ingress_hosts": ["a_b.example.com"], "ingress_unlimited_clients": ["office"]}
+    _status, [client, host] = judge(tmp_path, hosts, "-e", json.dumps(wrong))
+    assert client.startswith("ingress_unlimited_clients: 'office' is no address and no network")
+    assert host.startswith("ingress_hosts: 'a_b.example.com' is no host name")
+    given = json.dumps({"ingress_hosts": ["Speech.Example.COM."]})
+    assert judge(tmp_path, hosts, "-e", given) == (0, [])
+
+
 def test_virtual_ip_is_judged(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     status, problems = judge(tmp_path, hosts, "-e", "ingress_virtual_ip=192.0.2.21")

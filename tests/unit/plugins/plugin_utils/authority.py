@@ -8,10 +8,16 @@ from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Key = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | dsa.DSAPrivateKey
+)
 
 
 def pem(key: Key, passphrase: str = "") -> str:
@@ -55,8 +61,14 @@ class Authority:
         authority: bool = False,
         issuer_url: str = "",
         usages: Sequence[x509.ObjectIdentifier] = (),
+        path_length: int | None = None,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+        algorithm: hashes.SHA224 | hashes.SHA3_256 | None = None,
     ) -> str:
-        """Return a certificate as PEM text, valid between two numbers of days from now."""
+        """Return a certificate as PEM text, valid between two numbers of days from now.
+
+        Each of ``extensions`` says whether it is critical. ``algorithm`` is SHA-256 when left out.
+        """
         builder = (
             x509.CertificateBuilder()
             .subject_name(named(subject))
@@ -65,7 +77,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(self.now + datetime.timedelta(days=start))
             .not_valid_after(self.now + datetime.timedelta(days=end))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(
+                x509.BasicConstraints(ca=authority, path_length=path_length), critical=True
+            )
         )
         if hosts:
             names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
@@ -79,7 +93,9 @@ class Authority:
             )
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        certificate = builder.sign(self.key, hashes.SHA256())
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        certificate = builder.sign(self.key, algorithm or hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def server(

@@ -1,0 +1,58 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Name the certificates that clients have to get."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: served_certificates
+short_description: The certificate that a client has to get for each host
+version_added: "0.1.0"
+author:
+  - baremetal.sonic authors (@baremetal-sonic)
+description:
+  - For each host a name to ask for, and the SHA-256 of the certificate that it is served with, for
+    M(baremetal.sonic.certificates_served). For a wildcard the name is one that it stands for.
+  - The first entry has an empty name. A client that names no host gets the first certificate of all.
+positional: hosts
+options:
+  _input:
+    description: Certificates, in the form of the variable C(ingress_certificates).
+    type: list
+    elements: dict
+    required: true
+  hosts:
+    description: Names that clients use.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: List what clients have to get
+  ansible.builtin.debug:
+    msg: "{{ ingress_certificates | baremetal.sonic.served_certificates(ingress_hosts) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Names, and SHA-256 sums of certificates (DER) in hexadecimal digits.
+  type: list
+  elements: dict
+  sample:
+    - {name: speech.example.com, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import certificates
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"served_certificates": certificates.served_certificates}
