@@ -101,7 +101,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if host in members
         }
         found += egress.variable_problems(values, doors) + images.problems(values)
-        found += preflight.artifact_problems(values)
+        found += preflight.artifact_problems(values) + preflight.secret_problems(values)
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..module_utils.headers import header_problem
 from .egress import lets_to
 
 
@@ -125,6 +126,27 @@ def nats_problems(values: Mapping[str, Any]) -> list[str]:
 NATS_TLS = ("nats_certificate", "nats_key", "nats_ca")
 NATS_USERS = frozenset({"api", "worker"})
 NATS_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{15,}")
+
+
+def secret_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return which keys no HTTP header may hold; the keys themselves are never shown.
+
+    Args:
+        values: variables by name. White space around a key is no problem: it is removed.
+    """
+    return [
+        f"{name} {problem}: give the key as it was issued, in one line"
+        for name in HEADER_KEYS
+        if values.get(name) and (problem := header_problem(str(values[name]).strip()))
+    ]
+
+
+HEADER_KEYS = (
+    "license_proxy_api_key",
+    "chart_api_key",
+    "chart_openai_api_key",
+    "chart_anthropic_api_key",
+)
 
 
 def least_pods(worker: Mapping[str, Any]) -> int:

@@ -162,3 +162,11 @@ def test_nats_certificate_comes_whole() -> None:
     assert preflight.nats_problems(tls) == []
     [problem] = preflight.nats_problems(tls | {"nats_key": ""})
     assert problem.startswith("nats_key: give all of")
+
+
+def test_keys_that_no_header_holds_are_named_and_not_shown() -> None:
+    good = {"license_proxy_api_key": "sk-1\n", "chart_openai_api_key": ""}
+    assert preflight.secret_problems(good) == []
+    [found] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
+    assert found.startswith("license_proxy_api_key holds a character that no HTTP header may hold")
+    assert "sk-" not in found
