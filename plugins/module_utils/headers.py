@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets that travel in an HTTP header: what a file or a vault adds is removed, the rest is checked.
+"""Secrets that travel in an HTTP header: strip what a file adds, check the rest.
 
 http.client and urllib3 put a value that they refuse into their exception. A secret must not get
 that far.
