@@ -52,8 +52,8 @@ changelog: bootstrap ## Write CHANGELOG.rst for galaxy.yml's version from change
 	@$(activate) && cd .lab/collections/ansible_collections/baremetal/sonic && \
 	    exec antsibull-changelog release --update-existing --reload-plugins --refresh-plugins
 
-lock: bootstrap ## Write requirements/lab.txt from lab.in
-	@$(activate) && exec python -m tools.lock_requirements
+lock: bootstrap ## Write requirements/lab.txt from lab.in, and tidy the bundle's go.mod
+	@$(activate) && python -m tools.lock_requirements && exec python -m tools.lock_go
 
 build: bootstrap ## Build the collection's archive
 	@$(activate) && exec ansible-galaxy collection build --force --output-path .lab/build

@@ -42,6 +42,8 @@ COLLECTION = Path("ansible_collections/baremetal/sonic")
 LINKED = STATE / "collections" / COLLECTION
 # The process group that is under way, for a later run that finds this one killed.
 GROUP = STATE / "check.group"
+UNIT_REPORT = STATE / "report" / "unit.xml"
+LAB_REPORT = STATE / "report" / "testinfra.xml"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -192,6 +194,24 @@ def counted(report: Path, status: int) -> Outcome:
     return Outcome(total - bad, max(bad, int(status != 0)))
 
 
+def slowest(reports: Sequence[Path], most: int = 20) -> list[str]:
+    """Return a line for each of the slowest tests of JUnit reports, the slowest first.
+
+    A report that is missing or not whole has no lines: its stage has failed already.
+    """
+    found: list[tuple[float, str]] = []
+    for report in reports:
+        try:
+            cases = list(ET.parse(report).getroot().iter("testcase"))
+        except (OSError, ET.ParseError):
+            continue
+        for case in cases:
+            name = f"{case.get('classname', '')}::{case.get('name', '')}"
+            found.append((float(case.get("time", "0")), name))
+    found.sort(reverse=True)
+    return [f"{seconds:7.1f} s  {name}" for seconds, name in found[:most]]
+
+
 def yamllint() -> Outcome:
     """Lint all YAML, by .yamllint."""
     return quiet("yamllint", "--strict", ".")
@@ -250,8 +270,7 @@ def reference() -> Outcome:
 
 def unit() -> Outcome:
     """Run the unit tests."""
-    report = STATE / "report" / "unit.xml"
-    report.unlink(missing_ok=True)
+    report = UNIT_REPORT
     command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--junitxml={report}", "tests/unit"]
     programs = {
         "FAKE_GCS_SERVER": str(program("fake-gcs-server", "fake-gcs-server")),
@@ -328,8 +347,7 @@ def lab_down() -> int:
 
 def molecule() -> Outcome:
     """Run molecule's default scenario on a lab of its own, and remove that whatever happens."""
-    report = STATE / "report" / "testinfra.xml"
-    report.unlink(missing_ok=True)
+    report = LAB_REPORT
     more = {
         "LAB": test_lab().name,
         "LAB_STATE": str(test_lab().directory),
@@ -454,6 +472,8 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(each, on_signal)
     with alone():
         end_leftover()
+        for report in (UNIT_REPORT, LAB_REPORT):
+            report.unlink(missing_ok=True)
         run = Run(stages)
         status = 0
         try:
@@ -462,6 +482,9 @@ def main(arguments: Sequence[str]) -> int:
             status = 128 + int(stopped.args[0])
             run.failed += 1
             print("==> interrupted; what the run had made is removed", flush=True)
+        lines = slowest((UNIT_REPORT, LAB_REPORT))
+        if lines:
+            print("==> slowest tests", *lines, sep="\n")
         print(f"{run.passed} passed, {run.failed} failed", flush=True)
     return status or int(run.failed > 0)
 

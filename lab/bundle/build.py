@@ -59,13 +59,14 @@ def build(say: Callable[[str], None]) -> Bundle:
     cache.mkdir(parents=True, exist_ok=True)
     spec = table.artifacts()
     store = ImageStore(cache)
-    binaries = golang.steps(spec["binaries"])
+    binaries = golang.steps(spec["binaries"], cache)
     debian = debian_step("debian", ["ca-certificates"])
     host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
     pythons = store.python_steps(debian)
     services = wheels.services_step(REPOSITORY / "services/requirements.txt")
     client = wheels.client_step(table.versions()["kubernetes_python"])
-    releases = manifests.step(spec["manifests"], binaries["go:kubernetes/kubectl"], cache)
+    kubectl = binaries["go:kubernetes/kubectl"]
+    releases = manifests.step(spec["manifests"], binaries[golang.SOURCES], kubectl, cache)
     debs = packages.steps(spec["packages"], binaries, cache)
     debs["deb:nvidia-driver-mock"] = _driver_step()
     repository = packages.repository_step(debs, cache)
@@ -110,9 +111,10 @@ def program(component: str, name: str) -> Path:
         LabError: it could not be built.
     """
     cache = cache_dir() / "bundle"
-    step = golang.steps({component: table.artifacts()["binaries"][component]})
-    Runner(cache, print).run([step[f"go:{component}/{name}"]])
-    return step[f"go:{component}/{name}"].output(cache) / name
+    made = golang.steps({component: table.artifacts()["binaries"][component]}, cache)
+    step = made[f"go:{component}/{name}"]
+    Runner(cache, print).run([made[golang.SOURCES], step])
+    return step.output(cache) / name
 
 
 def _driver_step() -> Step:

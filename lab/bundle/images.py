@@ -71,6 +71,9 @@ class ImageStore:
             needs = {s for s in spec["files"].values() if s in sources}
             inputs = [sources[s].key for s in sorted(needs)]
             inputs += [digest(HERE / s[2:]) for s in spec["files"].values() if s.startswith("c:")]
+            if "module_files" in spec:
+                needs.add(golang.SOURCES)
+                inputs.append(sources[golang.SOURCES].key)
             if spec.get("base") == "debian":
                 needs.add(debian.name)
                 inputs.append(debian.key)
@@ -92,7 +95,9 @@ class ImageStore:
             root.mkdir(parents=True)
             if "module_files" in spec:
                 wanted = spec["module_files"]
-                module = golang.module_directory(wanted["component"], wanted["module"])
+                module = golang.module_directory(
+                    sources[golang.SOURCES].output(self.cache), wanted["module"]
+                )
                 shutil.copytree(module / wanted["path"], root, dirs_exist_ok=True)
                 run(["chmod", "-R", "u+w,a+rX", root])
             for target, source in spec["files"].items():

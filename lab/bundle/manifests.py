@@ -13,19 +13,18 @@ import yaml
 
 from lab.bundle import golang
 from lab.bundle.steps import Step, digest, run
-from lab.bundle.table import HERE
 
 
-def step(manifests: dict[str, Any], kubectl: Step, cache: Path) -> Step:
+def step(manifests: dict[str, Any], sources: Step, kubectl: Step, cache: Path) -> Step:
     """One folder with every manifest of the table under the name that it is served by.
 
-    `kubectl` is the step that builds it: kustomize is part of it.
+    `sources` is the step of the Go module; `kubectl` the one of kubectl, which has kustomize.
     """
-    sums = [HERE / "go" / spec["component"] / "go.sum" for spec in manifests.values()]
 
     def build(out: Path) -> None:
         for spec in manifests.values():
-            source = golang.module_directory(spec["component"], spec["module"]) / spec["path"]
+            module = golang.module_directory(sources.output(cache), spec["module"])
+            source = module / spec["path"]
             if "images" in spec:
                 text = kustomize(kubectl.output(cache) / "kubectl", source, spec["images"])
                 (out / spec["name"]).write_text(text, encoding="utf-8")
@@ -34,10 +33,10 @@ def step(manifests: dict[str, Any], kubectl: Step, cache: Path) -> Step:
 
     return Step(
         name="manifests",
-        key=digest(repr(sorted(manifests.items())), *sums, Path(__file__), kubectl.key),
+        key=digest(repr(sorted(manifests.items())), sources.key, Path(__file__), kubectl.key),
         seconds=3,
         build=build,
-        needs=(kubectl.name,),
+        needs=(sources.name, kubectl.name),
     )
 
 

@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -92,17 +91,40 @@ class Step:
         return cache / "steps" / f"{self.name.replace('/', '_').replace(':', '-')}-{self.key}"
 
 
+class Pace:
+    """How long is left, by the speed of what is finished.
+
+    `expected` has the seconds that each part takes on a slow machine with nothing cached. What a
+    machine really needs shows after the first parts: until then the expectation weighs as much as
+    WEIGHT of them.
+    """
+
+    WEIGHT = 0.05
+
+    def __init__(self, expected: dict[str, float]) -> None:
+        self._left = dict(expected)
+        self._total = sum(expected.values())
+
+    def finish(self, name: str) -> None:
+        """Take a part off what is left."""
+        del self._left[name]
+
+    def left(self, elapsed: float) -> float:
+        """The seconds that are left after `elapsed` ones."""
+        left = sum(self._left.values())
+        weight = self.WEIGHT * self._total
+        finished = self._total - left
+        return left * (elapsed + weight) / (finished + weight) if self._total else 0.0
+
+
 class Runner:
-    """Runs the steps that are missing, a few at a time, and tells how far it is."""
+    """Runs the steps that are missing, a few at a time, and shows how far it is."""
 
     def __init__(self, cache: Path, say: Callable[[str], None], workers: int = 2) -> None:
-        """`cache` is the folder of results and timings; `say` prints one line of progress."""
+        """`cache` is the folder of results; `say` prints one line of progress."""
         self.cache = cache
         self.say = say
         self.workers = workers
-        self._lock = threading.Lock()
-        self._timings_file = cache / "timings.json"
-        self._timings: dict[str, float] = read_json(self._timings_file)
 
     def _one(self, step: Step) -> float:
         started = time.monotonic()
@@ -137,12 +159,13 @@ class Runner:
         todo = {name: step for name, step in wanted.items() if name not in done}
         if not todo:
             return 0
-        expected = {n: self._timings.get(n, float(s.seconds)) for n, s in todo.items()}
-        started, finished, count = time.monotonic(), 0.0, 0
+        pace = Pace({n: float(s.seconds) for n, s in todo.items()})
+        count, total = 0, len(todo)
         self.say(
-            f"building {len(todo)} of {len(wanted)} parts, about"
-            f" {_clock(sum(expected.values()))} (the rest is cached)"
+            f"building {total} of {len(wanted)} parts, {len(done)} are cached; about"
+            f" {_clock(pace.left(0.0))} on two cores where nothing is compiled yet"
         )
+        started = time.monotonic()
         running: dict[Future[float], str] = {}
         failure: BaseException | None = None
         with ThreadPoolExecutor(self.workers) as pool:
@@ -161,12 +184,11 @@ class Runner:
                         continue
                     done.add(name)
                     count += 1
-                    finished += expected[name]
-                    self._remember(name, future.result())
-                    left = max(sum(expected.values()) - finished, 0)
+                    elapsed = time.monotonic() - started
+                    pace.finish(name)
                     self.say(
-                        f"[{count}/{len(expected)}] {name}: {future.result():.0f} s; elapsed"
-                        f" {_clock(time.monotonic() - started)}, about {_clock(left)} to go"
+                        f"[{count}/{total}] {name}: {future.result():.0f} s; elapsed"
+                        f" {_clock(elapsed)}, about {_clock(pace.left(elapsed))} to go"
                     )
         if failure is not None:
             raise failure
@@ -179,12 +201,6 @@ class Runner:
         """Remove what a run that was killed left half done; only one build runs at a time."""
         for scratch in (self.cache / "steps").glob("new-*"):
             shutil.rmtree(scratch, ignore_errors=True)
-
-    def _remember(self, name: str, seconds: float) -> None:
-        with self._lock:
-            # A cached compile says nothing about the next cold one: remember only longer ones.
-            self._timings[name] = max(seconds, self._timings.get(name, 0.0))
-            write_json(self._timings_file, self._timings)
 
 
 def _clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
 
-# site_versions' key -> the component under lab/bundle/go/ and the Go module that it pins.
+# site_versions' key -> the component in lab/bundle/artifacts.yml and the Go module that it pins.
 MODULES = {
     "blackbox_exporter": ("blackbox-exporter", "github.com/prometheus/blackbox_exporter"),
     "cni_plugins": ("cni-plugins", "github.com/containernetworking/plugins"),
@@ -199,7 +199,7 @@ def versions() -> dict[str, str]:
 
 
 def test_every_go_component_has_a_version() -> None:
-    built = {path.parent.name for path in ROOT.glob("lab/bundle/go/*/go.mod")}
+    built = load(ROOT / "lab/bundle/artifacts.yml")["binaries"].keys()
     assert built == {component for component, module in MODULES.values()}
     assert MODULES.keys() <= versions().keys()
 
@@ -215,14 +215,14 @@ def module_version(key: str) -> str:
 
 @pytest.mark.parametrize("key", MODULES)
 def test_versions_agree_with_go_modules(key: str) -> None:
-    component, module = MODULES[key]
-    lines = (ROOT / "lab/bundle/go" / component / "go.mod").read_text(encoding="utf-8")
+    _component, module = MODULES[key]
+    lines = (ROOT / "lab/bundle/go/go.mod").read_text(encoding="utf-8")
     pinned = re.findall(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", lines, re.MULTILINE)
     assert pinned == [module_version(key)]
 
 
 def test_kubernetes_staging_modules_follow_kubernetes() -> None:
-    lines = (ROOT / "lab/bundle/go/kubernetes/go.mod").read_text(encoding="utf-8")
+    lines = (ROOT / "lab/bundle/go/go.mod").read_text(encoding="utf-8")
     line = re.compile(r"^\s*(?:replace )?k8s\.io/\S+ => k8s\.io/\S+ v(\S+)$", re.MULTILINE)
     replaced = set(line.findall(lines))
     assert replaced == {versions()["kubernetes"].replace("1.", "0.", 1)}

@@ -43,6 +43,26 @@ def test_report_that_is_not_whole_is_a_failure(tmp_path: Path, text: str | None)
     assert check.counted(report, 0) == Outcome(0, 1)
 
 
+def test_slowest_tests_of_all_reports(tmp_path: Path) -> None:
+    case = "<testcase classname='{}' name='{}' time='{}'/>"
+    cases = [
+        case.format("tests.unit.a", "quick", "0.1"),
+        case.format("tests.unit.a", "slow", "9.26"),
+    ]
+    (tmp_path / "unit.xml").write_text(
+        f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>"
+    )
+    (tmp_path / "lab.xml").write_text(
+        f"<testsuite>{case.format('lab.b', 'slower', '61')}</testsuite>"
+    )
+    (tmp_path / "half.xml").write_text("<testsuite><testcase")
+    reports = [tmp_path / f"{name}.xml" for name in ("unit", "lab", "half", "missing")]
+    assert check.slowest(reports, 2) == [
+        "   61.0 s  lab.b::slower",
+        "    9.3 s  tests.unit.a::slow",
+    ]
+
+
 def test_stages_by_name_or_group() -> None:
     assert check.chosen([]) == list(check.STAGES)
     assert {stage.group for stage in check.chosen(["lint"])} == {"lint"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.bundle import build, golang, images, manifests, packages, table, wheels
+from lab.bundle import build, golang, images, manifests, packages, table, trims, wheels
 from lab.bundle.steps import Runner, Step
 from lab.config import LabError
 from tests.unit.lab.conftest import Programs
@@ -62,35 +62,40 @@ def test_key_of_a_package_follows_its_inputs(tmp_path: Path) -> None:
 def test_key_of_a_program_follows_version_flags_and_sums(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "go/tool"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(golang, "HERE", tmp_path)
+    trimmed = "as it was"
+    monkeypatch.setattr(golang, "MODULE", tmp_path)
+    monkeypatch.setattr(trims, "inputs", lambda: trimmed)
 
-    def key(version: str = "go1.26", sums: str = "", **more: Any) -> str:
+    def key(version: str = "go1.26", sums: str = "", main: str = "", **more: Any) -> str:
         programs.put("go", f"echo go version {version}")
-        (folder / "go.mod").write_text("module tool\n")
-        (folder / "go.sum").write_text(sums)
+        (tmp_path / "mains/tool").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mains/tool/main.go").write_text(main)
+        (tmp_path / "go.mod").write_text("module tool\n")
+        (tmp_path / "go.sum").write_text(sums)
         tools = {"tool": {"path": "cmd/tool", "seconds": 9}}
-        made = golang.steps({"tool": {"package": "example.com/tool", "tools": tools, **more}})
-        return made[GO].key
+        table = {"tool": {"package": "example.com/tool", "tools": tools, **more}}
+        return golang.steps(table, tmp_path)[GO].key
 
     keys = [key(), key("go1.27"), key(sums="h1:x"), key(cgo=True), key(stamp={"a.b": "1"})]
-    keys.append(key(tags=["small"]))
-    assert len(set(keys)) == 6
+    keys += [key(tags=["small"]), key(main="package main")]
+    trimmed = "with another part cut"
+    keys.append(key())
+    trimmed = "as it was"
+    assert len(set(keys)) == 8
     assert key() == keys[0]
 
 
 def test_build_tags_reach_the_compiler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs
 ) -> None:
-    folder = tmp_path / "go/tool"
-    folder.mkdir(parents=True)
-    (folder / "go.mod").touch()
-    (folder / "go.sum").touch()
-    monkeypatch.setattr(golang, "HERE", tmp_path)
+    monkeypatch.setattr(golang, "MODULE", tmp_path)
+    (tmp_path / "go.mod").touch()
+    (tmp_path / "go.sum").touch()
     programs.put("go", f'echo "$@" >> {tmp_path}/said')
     tools = {"tool": {"path": "", "seconds": 9}}
-    made = golang.steps({"tool": {"package": "tool", "tools": tools, "tags": ["a", "b"]}})
+    table = {"tool": {"package": "tool", "tools": tools, "tags": ["a", "b"]}}
+    made = golang.steps(table, tmp_path)
+    made[golang.SOURCES].output(tmp_path).mkdir(parents=True)
     made[GO].build(tmp_path)
     assert " -tags=a,b " in (tmp_path / "said").read_text()
 
@@ -98,18 +103,15 @@ def test_build_tags_reach_the_compiler(
 def test_manifests_are_served_by_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "go/tool").mkdir(parents=True)
-    (tmp_path / "go/tool/go.sum").touch()
     (tmp_path / "bundle.yaml").write_text("kind: Thing\n")
-    monkeypatch.setattr(manifests, "HERE", tmp_path)
-    monkeypatch.setattr(golang, "module_directory", lambda component, module: tmp_path)
-    spec = {"component": "tool", "module": "example.com/tool", "path": "bundle.yaml"}
-    step = manifests.step({"tool": spec | {"name": "tool.yaml"}}, source(), tmp_path)
+    monkeypatch.setattr(golang, "module_directory", lambda sources, module: tmp_path)
+    spec = {"module": "example.com/tool", "path": "bundle.yaml", "name": "tool.yaml"}
+    sources = Step(golang.SOURCES, "k", 1, lambda out: None)
+    step = manifests.step({"tool": spec}, sources, source(), tmp_path)
     step.build(tmp_path)
     assert (tmp_path / "tool.yaml").read_text() == "kind: Thing\n"
-    (tmp_path / "go/tool/go.sum").write_text("another version")
-    again = manifests.step({"tool": spec | {"name": "tool.yaml"}}, source(), tmp_path)
-    assert again.key != step.key
+    other = Step(golang.SOURCES, "another version", 1, lambda out: None)
+    assert manifests.step({"tool": spec}, other, source(), tmp_path).key != step.key
 
 
 def test_manifest_made_by_kustomize_has_the_tags_of_the_table(

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.bundle.steps import Runner, Step, digest, read_json, run, write_json
+from lab.bundle.steps import Pace, Runner, Step, digest, read_json, run, write_json
 from lab.config import REPOSITORY, LabError
 
 # Builds one step that writes half of its result; the program that it runs waits for what stops it.
 STOPPED = """
 import subprocess, sys
 from pathlib import Path
-from lab.bundle.steps import Runner, Step, run
+from lab.bundle.steps import Pace, Runner, Step, run
 
 def half(out):
     (out / "half").write_text("half")
@@ -148,6 +148,20 @@ def test_of_a_group_one_at_a_time_and_others_beside_it(tmp_path: Path) -> None:
     assert every.most > 1
 
 
+def test_time_to_go_follows_the_speed_of_what_is_finished() -> None:
+    pace = Pace({"a": 100.0, "b": 100.0, "c": 800.0})
+    assert pace.left(0.0) == 1000.0
+    pace.finish("a")
+    assert pace.left(100.0) == pytest.approx(900.0)
+    # Twice as slow as expected: what is left takes nearly twice as long, too.
+    assert 1400.0 < pace.left(200.0) < 1800.0
+    # From a cache of the compiler's it takes a tenth.
+    assert 300.0 < pace.left(10.0) < 400.0
+    pace.finish("b")
+    pace.finish("c")
+    assert pace.left(50.0) == 0.0
+
+
 def test_result_can_be_read_by_servers_of_other_users(tmp_path: Path) -> None:
     Runner(tmp_path, print).run([step("a")])
     assert step("a").output(tmp_path).stat().st_mode & 0o777 == 0o755
@@ -166,8 +180,8 @@ def test_digest_knows_where_a_part_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [None, "", '{"a": ', "[]", "null", "\0\0", "\udcff"])
 def test_notes_that_are_not_whole_are_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:
-        (tmp_path / "timings.json").write_bytes(text.encode("utf-8", errors="surrogateescape"))
-    assert read_json(tmp_path / "timings.json") == {}
+        (tmp_path / "notes.json").write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    assert read_json(tmp_path / "notes.json") == {}
     assert Runner(tmp_path, print).run([step("a")]) == 1
 
 
