@@ -12,6 +12,9 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
+    default_versions,
+)
 from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE, of_site
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
@@ -54,6 +57,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # A run for some of the hosts (--limit) is about the whole site all the same.
             site = _site_hosts(name, variables) or members
             found = self._hosts(members, options["report"], variables)
+            found += preflight.version_problems(
+                variables["hostvars"][members[0]].get("site_versions"),
+                variables.get("site_versions"),
+                default_versions(),
+            )
             found += self._nodes(members, site, options, variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
             more, doubts = self._site(site, options["roles"], variables)

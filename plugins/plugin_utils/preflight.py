@@ -149,6 +149,31 @@ HEADER_KEYS = (
 )
 
 
+def version_problems(given: object, used: object, table: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with site_versions.
+
+    Args:
+        given: the inventory's own versions; None when it gives none.
+        used: what the roles see. -e replaces the whole table, past the collection's own.
+        table: the collection's versions.
+    """
+    found = []
+    if isinstance(given, Mapping):
+        unknown = sorted(str(name) for name in given.keys() - table.keys())
+        if unknown:
+            found.append(
+                f"site_versions: {', '.join(unknown)} is no component: choose of"
+                f" {', '.join(sorted(table))}"
+            )
+    missing = sorted(table.keys() - used.keys()) if isinstance(used, Mapping) else []
+    if missing:
+        found.append(
+            f"site_versions has no {', '.join(missing)}: given with -e it replaces the whole table;"
+            " put it in the inventory, where it completes it"
+        )
+    return found
+
+
 def least_pods(worker: Mapping[str, Any]) -> int:
     """The pods that a worker has at least, each on a GPU of its own."""
     scaling = worker.get("autoscaling") or {}

@@ -171,3 +171,47 @@ def test_absent_removes_a_link_that_leads_nowhere(modules: Modules, tmp_path: Pa
     assert result["changed"]
     assert not link.is_symlink()
     assert not modules.call(files.main, files=[item(link, state="absent")])["changed"]
+
+
+MARKER = "Managed by baremetal.sonic"
+FOREIGN = 'disabled_plugins = ["cri"]\n'
+
+
+def test_another_programs_file_is_kept_and_reported(modules: Modules, tmp_path: Path) -> None:
+    path, kept = tmp_path / "config.toml", tmp_path / "config.toml.before-baremetal-sonic"
+    path.write_text(FOREIGN)
+    path.chmod(0o640)
+    wanted = [item(path, f"# {MARKER}\nversion = 3\n", marker=MARKER)]
+    would = modules.call(files.main, files=wanted, check=True)
+    assert (would["backups"], kept.exists()) == ([str(kept)], False)
+    first = modules.call(files.main, files=wanted)
+    assert first["backups"] == [str(kept)]
+    assert f"{path} was not this collection's: it is kept as {kept}" in modules.printed
+    assert kept.read_text() == FOREIGN
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+    second = modules.call(files.main, files=wanted)
+    assert (second["changed"], second["backups"]) == (False, [])
+
+
+def test_own_and_empty_files_need_no_backup(modules: Modules, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    for before in (f"# {MARKER}\nversion = 2\n", "", "\n"):
+        path.write_text(before)
+        result = modules.call(files.main, files=[item(path, f"# {MARKER}\n", marker=MARKER)])
+        assert (result["changed"], result["backups"]) == (True, [])
+    path.write_text(FOREIGN)
+    assert modules.call(files.main, files=[item(path, "new")])["backups"] == []
+
+
+def test_an_earlier_backup_is_not_overwritten(modules: Modules, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    wanted = [item(path, f"# {MARKER}\n", marker=MARKER)]
+    for text in (FOREIGN, "version = 2\n", FOREIGN):
+        path.write_text(text)
+        modules.call(files.main, files=wanted)
+    assert names(tmp_path) == [
+        "config.toml",
+        "config.toml.before-baremetal-sonic",
+        "config.toml.before-baremetal-sonic.2",
+    ]
+    assert (tmp_path / "config.toml.before-baremetal-sonic").read_text() == FOREIGN
