@@ -109,6 +109,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 
 GIB = 1024**3
 LISTEN = "0A"
@@ -125,9 +126,6 @@ CLUSTER_INTERFACES = (
     "veth",
     "nodelocal",
 )
-NVIDIA, DISPLAY_CLASSES = "0x10de", ("0x0300", "0x0302")
-DRIVER = "/proc/driver/nvidia/version"
-SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
 def listening_ports(tables: list[str]) -> set[int]:
@@ -202,15 +200,6 @@ def certificate_digest(pem: str) -> str:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
     except ValueError:
         return ""
-
-
-def pci_gpus(devices: Path) -> int:
-    """How many of NVIDIA's GPUs are on the PCI bus, whether a driver is there or not."""
-    count = 0
-    for device in devices.glob("*"):
-        vendor, kind = _text(device / "vendor").strip(), _text(device / "class").strip()
-        count += vendor == NVIDIA and kind.startswith(DISPLAY_CLASSES)
-    return count
 
 
 def _text(path: str | Path) -> str:
@@ -289,7 +278,7 @@ def _clock(options: dict[str, Any]) -> list[str]:
 
 
 def _gpus(options: dict[str, Any]) -> list[str]:
-    wanted, there = options["gpus"], pci_gpus(Path("/sys/bus/pci/devices"))
+    wanted, there = options["gpus"], nvml.Host.read().pci_gpus or 0
     if wanted < 0 or (there == wanted if wanted else there):
         return []
     return [
@@ -301,14 +290,9 @@ def _gpus(options: dict[str, Any]) -> list[str]:
 
 
 def _secure_boot(options: dict[str, Any]) -> list[str]:
-    # Four bytes of attributes, then the value. A driver that is loaded has been accepted.
-    if options["gpus"] < 0 or Path(DRIVER).exists():
-        return []
-    try:
-        on = Path(SECURE_BOOT).read_bytes()[4:5] == b"\1"
-    except OSError:
-        return []
-    if not on:
+    host = nvml.Host.read()
+    # A driver that is loaded has been accepted.
+    if options["gpus"] < 0 or host.module_version or not host.secure_boot:
         return []
     return [
         (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.warnings import get_warning_messages
 from ansible_collections.baremetal.sonic.plugins.modules import files
 
 from tests.unit.plugins.modules.running import Modules
@@ -184,9 +185,10 @@ def test_another_programs_file_is_kept_and_reported(modules: Modules, tmp_path: 
     wanted = [item(path, f"# {MARKER}\nversion = 3\n", marker=MARKER)]
     would = modules.call(files.main, files=wanted, check=True)
     assert (would["backups"], kept.exists()) == ([str(kept)], False)
+    said = f"{path} was not this collection's: it is kept as {kept}"
+    assert said in get_warning_messages()
     first = modules.call(files.main, files=wanted)
     assert first["backups"] == [str(kept)]
-    assert "was not this collection's: it is kept as" in str(first["warnings"])
     assert kept.read_text() == FOREIGN
     assert stat.S_IMODE(kept.stat().st_mode) == 0o640
     second = modules.call(files.main, files=wanted)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
 TCP = """\
@@ -114,28 +115,6 @@ def test_a_cluster_is_known_by_its_ca() -> None:
         assert host_check.certificate_digest(none) == ""
 
 
-def pci(folder: Path, *devices: tuple[str, str]) -> Path:
-    for number, (vendor, kind) in enumerate(devices):
-        (folder / str(number)).mkdir()
-        (folder / str(number) / "vendor").write_text(f"{vendor}\n")
-        (folder / str(number) / "class").write_text(f"{kind}\n")
-    return folder
-
-
-def test_gpus_by_vendor_and_class(tmp_path: Path) -> None:
-    """An NVSwitch (0x0680) and a GPU's audio function (0x0403) are NVIDIA's, too."""
-    folder = pci(
-        tmp_path,
-        ("0x10de", "0x030200"),
-        ("0x10de", "0x030000"),
-        ("0x10de", "0x068000"),
-        ("0x10de", "0x040300"),
-        ("0x1002", "0x030000"),
-    )
-    assert host_check.pci_gpus(folder) == 2
-    assert host_check.pci_gpus(tmp_path / "none") == 0
-
-
 @pytest.mark.parametrize(
     ("wanted", "there", "right"),
     [(-1, 0, True), (-1, 4, True), (0, 0, False), (0, 1, True), (4, 4, True), (4, 3, False)],
@@ -143,7 +122,7 @@ def test_gpus_by_vendor_and_class(tmp_path: Path) -> None:
 def test_gpus_of_the_inventory_and_of_the_bus(
     monkeypatch: pytest.MonkeyPatch, wanted: int, there: int, right: bool
 ) -> None:
-    monkeypatch.setattr(host_check, "pci_gpus", lambda _folder: there)
+    monkeypatch.setattr(nvml.Host, "read", lambda: nvml.Host(pci_gpus=there))
     found = host_check.CHECKS["gpus"]({"gpus": wanted})
     assert (found == []) == right
     assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in found[0]
@@ -160,25 +139,20 @@ def test_clocks(monkeypatch: pytest.MonkeyPatch, controller: float, says: str) -
 
 
 @pytest.mark.parametrize(
-    ("gpus", "value", "loaded", "problem"),
-    [(4, 1, False, True), (4, 0, False, False), (4, 1, True, False), (-1, 1, False, False)],
+    ("gpus", "on", "loaded", "problem"),
+    [
+        (4, True, None, True),
+        (4, False, None, False),
+        (4, None, None, False),
+        (4, True, "580.95.05", False),
+        (-1, True, None, False),
+    ],
 )
 def test_secure_boot(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    gpus: int,
-    value: int,
-    loaded: bool,
-    problem: bool,
+    monkeypatch: pytest.MonkeyPatch, gpus: int, on: bool | None, loaded: str | None, problem: bool
 ) -> None:
-    variable, driver = tmp_path / "SecureBoot", tmp_path / "version"
-    variable.write_bytes(bytes([6, 0, 0, 0, value]))
-    if loaded:
-        driver.touch()
-    monkeypatch.setattr(host_check, "SECURE_BOOT", str(variable))
-    monkeypatch.setattr(host_check, "DRIVER", str(driver))
+    host = nvml.Host(secure_boot=on, module_version=loaded)
+    monkeypatch.setattr(nvml.Host, "read", lambda: host)
     found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
     assert bool(found) == problem
     assert not problem or "mokutil --import" in found[0]
-    variable.unlink()
-    assert host_check.CHECKS["secure-boot"]({"gpus": gpus}) == []
