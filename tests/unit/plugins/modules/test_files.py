@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.common.warnings import get_warning_messages
 from ansible_collections.baremetal.sonic.plugins.modules import files
 
 from tests.unit.plugins.modules.running import Modules
@@ -178,15 +177,18 @@ MARKER = "Managed by baremetal.sonic"
 FOREIGN = 'disabled_plugins = ["cri"]\n'
 
 
-def test_another_programs_file_is_kept_and_reported(modules: Modules, tmp_path: Path) -> None:
+def test_another_programs_file_is_kept_and_reported(
+    modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(files.AnsibleModule, "warn", lambda _self, text: warned.append(text))
     path, kept = tmp_path / "config.toml", tmp_path / "config.toml.before-baremetal-sonic"
     path.write_text(FOREIGN)
     path.chmod(0o640)
     wanted = [item(path, f"# {MARKER}\nversion = 3\n", marker=MARKER)]
     would = modules.call(files.main, files=wanted, check=True)
     assert (would["backups"], kept.exists()) == ([str(kept)], False)
-    said = f"{path} was not this collection's: it is kept as {kept}"
-    assert said in get_warning_messages()
+    assert warned == [f"{path} was not this collection's: it is kept as {kept}"]
     first = modules.call(files.main, files=wanted)
     assert first["backups"] == [str(kept)]
     assert kept.read_text() == FOREIGN
