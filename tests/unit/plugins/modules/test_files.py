@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.modules import files
 
 from tests.unit.plugins.modules.running import Modules
@@ -181,7 +182,7 @@ def test_another_programs_file_is_kept_and_reported(
     modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(files.AnsibleModule, "warn", lambda _self, text: warned.append(text))
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, text: warned.append(text))
     path, kept = tmp_path / "config.toml", tmp_path / "config.toml.before-baremetal-sonic"
     path.write_text(FOREIGN)
     path.chmod(0o640)
