@@ -75,7 +75,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
 
-INSTALL = ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends"]
+INSTALL = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]
 INSTALL += ["--option=Dpkg::Options::=--force-confold"]
 # A line of `apt-get --simulate`: Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE]), or Remv NAME [OLD].
 ACTION = re.compile(r"(Inst|Remv) (\S+)(?: \[([^]]+)\])?(?: \((\S+))?")
