@@ -142,7 +142,7 @@ def test_every_gpu_has_its_device(gpu_machine: Any, gpu_node: str, info: dict[st
 
 
 def test_a_reload_of_units_finds_every_gpu(gpu_machine: Any) -> None:
-    """systemd knows the devices of a container by /dev/char; NVIDIA's driver makes no links there."""
+    """systemd knows a container's devices by /dev/char, where NVIDIA's driver makes no links."""
     program = (
         "import glob, os\n"
         "for path in sorted(glob.glob('/dev/nvidia*')):\n"
