@@ -13,13 +13,17 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
+from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
+    default_versions,
+)
 from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
-from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE
+from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE, of_site
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
     egress,
     images,
     licensing,
+    nodes,
     pins,
     preflight,
 )
@@ -35,12 +39,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Judge the play's hosts, site by site."""
+        """Check the play's hosts, site by site."""
         super().run(tmp, task_vars)
         _validated, options = self.validate_argument_spec(
             {
                 "roles": {"type": "list", "elements": "str", "required": True},
                 "report": {"type": "str", "required": True},
+                "leader_report": {"type": "str", "default": ""},
             }
         )
         variables = task_vars or {}
@@ -52,9 +57,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         problems: list[str] = []
         warnings: list[str] = []
         for name, members in sites.items():
+            # A run for some of the hosts (--limit) is about the whole site all the same.
+            site = _site_hosts(name, variables) or members
             found = self._hosts(members, options["report"], variables)
+            found += preflight.version_problems(
+                variables["hostvars"][members[0]].get("site_versions"),
+                variables.get("site_versions"),
+                default_versions(),
+            )
+            found += self._nodes(members, site, options, variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
-            more, doubts = self._site(members, options["roles"], variables)
+            more, doubts = self._site(site, options["roles"], variables)
             problems += [f"{prefix}{line}" for line in found + more]
             warnings += [f"{prefix}{line}" for line in doubts]
         if problems:
@@ -63,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "failed": True,
                 "problems": problems,
                 "warnings": warnings,
-                "msg": f"{len(problems)} to mend before anything is changed:\n{listed}",
+                "msg": f"{len(problems)} to fix before anything is changed:\n{listed}",
             }
         return {"changed": False, "problems": [], "warnings": warnings}
 
@@ -78,6 +91,32 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             found += [f"{host}: {line}" for line in said["problems"]]
             machine_ids[host] = said["machine_id"]
         return found + preflight.shared_machine_ids(machine_ids)
+
+    def _nodes(
+        self,
+        members: list[str],
+        site: list[str],
+        options: dict[str, Any],
+        variables: dict[str, Any],
+    ) -> list[str]:
+        """Check the site's hosts as nodes of one cluster."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        reports = {host: hostvars[host].get(options["report"]) or {} for host in members}
+        leaders = [host for host in groups.get("control_plane", []) if host in site]
+        found = nodes.name_problems(site)
+        addresses = {host: _node_ip(hostvars[host], host) for host in site}
+        wrong = nodes.address_problems(addresses, reports)
+        found += list(wrong.values())
+        first = hostvars[(leaders or site)[0]]
+        ranges = {name: str(first.get(name) or default) for name, default in RANGES.items()}
+        right = {host: address for host, address in addresses.items() if host not in wrong}
+        found += nodes.network_problems(ranges, right, reports)
+        if leaders:
+            leader = leaders[0]
+            asked = [hostvars[host].get(options["leader_report"]) or {} for host in members]
+            report = reports.get(leader) or next((said for said in asked if said), {})
+            found += nodes.cluster_problems(leader, report, reports)
+        return found
 
     def _site(
         self, members: list[str], roles: list[str], variables: dict[str, Any]
@@ -97,14 +136,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # What the chart requires, nobody else needs.
             if role != "chart" or leader.get("stack_source") == "chart":
                 found += self._role(role, leader, values)
-        doors = {
-            host: variables["hostvars"][host].get("kubeadm_node_ip")
-            or variables["hostvars"][host].get("ansible_host", host)
-            for host in dict.fromkeys([*groups.get("ingress", []), *leaders, *workers])
-            if host in members
-        }
-        found += egress.variable_problems(values, doors) + images.problems(values)
-        found += preflight.artifact_problems(values) + pins.problems(values)
+        # Addresses that are none are among the hosts' problems already.
+        found += egress.variable_problems(values, {}) + images.problems(values)
+        found += preflight.artifact_problems(values) + preflight.secret_problems(values)
+        found += pins.problems(values)
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
@@ -176,6 +211,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for name, option in options.items()
             if name not in unreadable
         }
+        if texts := nodes.type_problems(options, given):
+            return [f"role {role}: {message}" for message in [*found, *texts]]
         result = ArgumentSpecValidator(spec).validate(given)
         if not result.error_messages:
             # In the types that the spec asks for: what is mistyped is not judged further.
@@ -184,6 +221,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return found
 
 
+def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
+    """All hosts of a site that the inventory has in the groups of a cluster."""
+    groups = variables["groups"]
+    hosts = dict.fromkeys(
+        host for group in ("control_plane", "gpu_workers") for host in groups.get(group, [])
+    )
+    return of_site(list(hosts), variables["hostvars"], name)
+
+
+def _node_ip(hostvars: Any, host: str) -> Any:
+    """A host's address in the cluster, as the role kubeadm has it."""
+    return hostvars.get("kubeadm_node_ip") or hostvars.get("ansible_host", host)
+
+
+# Defaults of the role site.
+RANGES = {"site_pod_cidr": "10.244.0.0/16", "site_service_cidr": "10.96.0.0/16"}
 EGRESS = ("egress_allowlist", "egress_mode", "egress_profile")
 LICENSE_DEFAULTS = (
     "license_proxy_ca",

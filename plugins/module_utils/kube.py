@@ -96,7 +96,10 @@ class KubeClient:
             # JSON is YAML, and this is the only type that the API takes for it.
             headers["Content-Type"] = "application/apply-patch+yaml"
             body = json.dumps(body).encode()
-        headers |= self._access.headers()
+        try:
+            headers |= self._access.headers()
+        except UnusableError as error:
+            raise KubeError(str(error)) from None
         url = self._access.server + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._pool.request(

@@ -73,6 +73,15 @@ def bootstrapped(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
     )
 
 
+def completed() -> bool:
+    """Whether `kubeadm init` came to its end on this host, and no `kubeadm reset` came after it.
+
+    A reset removes the CA and the administrator's kubeconfig, and passes over our mark.
+    """
+    left = ADMIN.exists() or (ADMIN.parent / "pki/ca.crt").exists()
+    return INITIALIZED.exists() and left
+
+
 def started(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
     """Whether an earlier run of kubeadm got far enough to leave something."""
     left = [etc / "pki/ca.crt", etc / "bootstrap-kubelet.conf", etc / "kubelet.conf"]

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .headers import HeaderValueError, header_value
+
 IMPORT_ERROR: str | None = None
 try:
     # The kubernetes package brings both.
@@ -85,8 +87,18 @@ def _plain(path: str, context: str | None) -> Access | None:
         except (ValueError, OSError) as error:
             entries = ", ".join(key for key in (*cluster, *user) if key.endswith("-data"))
             raise UnusableError(f"kubeconfig {path} cannot be used: {entries}: {error}") from error
-    who = {"authorization": f"Bearer {user['token']}"} if "token" in user else {}
+    who = {}
+    if "token" in user:
+        who = {"authorization": f"Bearer {_token(path, str(user['token']))}"}
     return Access(server, pool, lambda: who)
+
+
+def _token(path: str, text: str) -> str:
+    """Return a user's token as a header may hold it. Raises UnusableError, without the token."""
+    try:
+        return header_value(text, "the user's token")
+    except HeaderValueError as error:
+        raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from None
 
 
 def _named(said: Object, kind: str, name: str) -> Object:
@@ -146,7 +158,7 @@ def _by_library(path: str, context: str | None) -> Access:
 
     def headers() -> dict[str, str]:
         return {
-            setting["key"]: setting["value"]
+            setting["key"]: _token(path, setting["value"])
             for setting in said.auth_settings().values()
             if setting["in"] == "header" and setting["value"]
         }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,8 @@ class Host:
     kernel: str = ""
     module_version: str | None = None
     kernels_with_module: tuple[str, ...] = ()
+    # Kernels that the host can start; empty where that is not to be seen.
+    kernel_images: tuple[str, ...] = ()
     nouveau: bool = False
     secure_boot: bool | None = None
     pci_gpus: int | None = None
@@ -116,6 +118,11 @@ class Host:
                     folder.name
                     for folder in (modules.iterdir() if modules.is_dir() else ())
                     if MODULE_FILE.search(_text(folder / "modules.dep") or "")
+                )
+            ),
+            kernel_images=tuple(
+                sorted(
+                    path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")
                 )
             ),
             nouveau=(root / "sys/module/nouveau").is_dir(),
@@ -313,6 +320,16 @@ def explain(error: NvmlError, host: Host) -> Cause:
     return Cause("failed", str(error))
 
 
+def newest(kernels: Sequence[str]) -> str:
+    """The kernel that a boot loader starts by default: the highest version; empty for none."""
+
+    def order(kernel: str) -> list[tuple[int, str]]:
+        parts = re.findall(r"(\d+)|(\D+)", kernel)
+        return [(int(number or -1), text) for number, text in parts]
+
+    return max(kernels, key=order, default="")
+
+
 def _not_loaded(host: Host) -> Cause:
     kernel = host.kernel
     if host.pci_gpus == 0:
@@ -324,6 +341,15 @@ def _not_loaded(host: Host) -> Cause:
     if kernel not in host.kernels_with_module:
         if host.kernels_with_module:
             others = ", ".join(host.kernels_with_module)
+            next_one = newest(host.kernel_images)
+            if next_one and next_one not in host.kernels_with_module:
+                # Headers newer than any kernel, for example: every run would reboot in vain.
+                return Cause(
+                    "driver_not_loaded",
+                    f"the running kernel {kernel} has no NVIDIA module, {others} has, and a reboot"
+                    f" starts {next_one}: install linux-headers-{next_one} so that one is built,"
+                    " and keep linux-headers-amd64 and linux-image-amd64 at one version",
+                )
             return Cause(
                 "driver_not_loaded",
                 f"the running kernel {kernel} has no NVIDIA module, {others} has: reboot into it,"

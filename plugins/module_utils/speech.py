@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from .headers import HeaderValueError, header_value, strip_secret
+
 API_VERSION = "2025-04-16"
 # The voice of the public API's own examples.
 VOICE_ID = "a0e99841-438c-4a64-b679-ae501e7d6091"
@@ -56,7 +58,7 @@ class SpeechRequest:
     url: the API's base, for example https://speech.example.com; its host is checked against the
     certificate. address: the IP address or name to connect to instead of resolving the host.
     ca_pem, ca_file: the certificates to trust, in PEM; the system's when both are empty.
-    timeout_s: for the connection and for each wait for data.
+    timeout_s: for the connection and for each wait for data. White space around api_key is removed.
     """
 
     url: str
@@ -69,6 +71,10 @@ class SpeechRequest:
     ca_pem: str = ""
     ca_file: str = ""
     timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Remove what a file or a vault adds around a key."""
+        object.__setattr__(self, "api_key", strip_secret(self.api_key))
 
     @classmethod
     def of(cls, params: Mapping[str, Any], **more: Any) -> SpeechRequest:
@@ -107,14 +113,16 @@ class Speech:
 def speak(request: SpeechRequest) -> Speech:
     """Asks for a transcript as 16-bit WAV and measures it.
 
-    Raises SpeechError, saying which step failed and what to look at: name resolution, connection,
-    TLS, the HTTP status with the API's own message, or an answer that is not speech.
+    Raises SpeechError, saying which step failed and what to look at: a key that no header may
+    hold, name resolution, connection, TLS, the HTTP status with the API's own message, or an answer
+    that is not speech. No message shows the key.
     """
+    headers = _headers(request)
     started = time.monotonic()
     connection = _connect(request)
     connected = time.monotonic()
     try:
-        connection.request("POST", _path(request.url), _body(request), _headers(request))
+        connection.request("POST", _path(request.url), _body(request), headers)
         response = connection.getresponse()
         status = response.status
         if status != 200:
@@ -130,6 +138,9 @@ def speak(request: SpeechRequest) -> Speech:
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise SpeechError(f"{request.url}: the connection failed: {_said(error)}") from error
+    except ValueError:
+        # http.client quotes the value that it refuses: neither the message nor a cause goes on.
+        raise SpeechError(f"{request.url}: no HTTP request can be made of this URL") from None
     finally:
         connection.close()
     ended = time.monotonic()
@@ -151,9 +162,13 @@ def _path(url: str) -> str:
 
 
 def _headers(request: SpeechRequest) -> dict[str, str]:
+    try:
+        key = header_value(request.api_key, "api_key")
+    except HeaderValueError as error:
+        raise SpeechError(str(error)) from None
     return {
         "Content-Type": "application/json",
-        "X-API-Key": request.api_key,
+        "X-API-Key": key,
         "Cartesia-Version": API_VERSION,
         "User-Agent": "baremetal.sonic",
     }
@@ -196,10 +211,7 @@ class _HTTPSConnection(http.client.HTTPSConnection):
 
 
 def _connect(request: SpeechRequest) -> _HTTPSConnection:
-    parts = urlsplit(request.url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise SpeechError(f"{request.url}: not an https:// URL with a host")
-    host, port = parts.hostname, parts.port or 443
+    host, port = _host(request.url)
     address = request.address or host
     where = f"{request.url} at {address}:{port}" if request.address else request.url
     try:
@@ -231,7 +243,27 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         raise SpeechError(
             f"{where}: cannot connect: {_said(error)}. Does the ingress run there?"
         ) from error
+    except ValueError as error:
+        # A name with an empty or too long part, or with a null byte.
+        raise SpeechError(f"{where}: {address!r} is no host name or address") from error
     return connection
+
+
+def _host(url: str) -> tuple[str, int]:
+    """Return host and port of a URL. Raises SpeechError for a URL that is none of ours."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
+    except ValueError as error:
+        raise SpeechError(f"url is no https:// URL with a host: {error}") from None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        # Not with the URL: a password or a key may be in it.
+        raise SpeechError("url holds a user name, a password or a query: give the address alone")
+    if parts.scheme != "https" or not host:
+        raise SpeechError(f"{url}: not an https:// URL with a host")
+    if not host.isascii() or not host.isprintable() or " " in host:
+        raise SpeechError(f"{url}: the host is not ASCII: give it in its xn-- form")
+    return host, port
 
 
 def _untrusted(where: str, host: str, error: ssl.SSLCertVerificationError) -> str:

@@ -10,7 +10,10 @@ DOCUMENTATION = r"""
 module: apt_packages
 short_description: Install Debian packages at given versions
 description:
-  - Makes packages be installed, at a version where one is given, up or down.
+  - Installs packages, at a version where one is given, and otherwise at the version that apt itself would choose (its candidate).
+  - Removes no package, lowers no version and changes no held package unless O(allow) says so. It looks at what apt would do first, and
+    fails with the whole list before anything is changed.
+  - Waits while another program holds one of dpkg's or apt's locks, and names that program.
   - It asks dpkg what is installed and calls apt only when something is missing, so a run with nothing to do loads no package index;
     M(ansible.builtin.apt) loads it every time, which takes most of a second on each host.
   - In check mode it also answers for packages of a repository that the host does not know yet,
@@ -26,8 +29,16 @@ options:
     type: list
     elements: str
     required: true
+  allow:
+    description:
+      - What an installation may do to packages that are there already.
+      - V(downgrade) lowers a version, V(remove) removes a package that stands in the way, V(held) changes one that C(apt-mark hold) holds.
+    type: list
+    elements: str
+    choices: [downgrade, remove, held]
+    default: []
   lock_timeout:
-    description: How long to wait while another program holds dpkg's lock, in seconds.
+    description: How long to wait while other programs hold dpkg's or apt's locks, in seconds.
     type: int
     default: 300
 """
@@ -47,13 +58,27 @@ installed:
   type: list
   elements: str
   sample: [containerd.io=2.3.7-1~debian.12~bookworm]
+waited:
+  description: What was waited for, with the program that held the lock; empty when nothing was.
+  returned: success
+  type: list
+  elements: str
+  sample: ["waited 24 s: /var/lib/dpkg/lock-frontend is held by process 812 (/usr/bin/unattended-upgrade)"]
 """
 
 import fnmatch
-import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
+
+INSTALL = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]
+INSTALL += ["--option=Dpkg::Options::=--force-confold"]
+# A line of `apt-get --simulate`: Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE]), or Remv NAME [OLD].
+ACTION = re.compile(r"(Inst|Remv) (\S+)(?: \[([^]]+)\])?(?: \((\S+))?")
 
 
 def split(package: str) -> tuple[str, str]:
@@ -63,11 +88,14 @@ def split(package: str) -> tuple[str, str]:
 
 
 def installed_versions(output: str) -> dict[str, str]:
-    """Versions by name, of what dpkg-query lists as installed and configured."""
+    """Versions by name, of what dpkg-query lists as installed and configured.
+
+    The first letter says what is wanted of a package (dpkg-query(1)): a held one is there, too.
+    """
     found = {}
     for line in output.splitlines():
         status, name, version = line.split("\t")
-        if status == "ii ":
+        if status[1:] == "i ":
             found[name] = version
     return found
 
@@ -92,14 +120,38 @@ def available_versions(output: str) -> dict[str, list[str]]:
     return found
 
 
-def choose(wanted: list[str], available: dict[str, list[str]]) -> tuple[list[str], list[str]]:
-    """What to ask apt for, and the items that no repository has."""
+def candidate_versions(output: str) -> dict[str, str]:
+    """The version that apt would choose by name, of what `apt-cache policy` printed.
+
+    Pins, target releases and backports are in it. A package without a candidate is left out.
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for line in output.splitlines():
+        if line and not line.startswith(" "):
+            name = line.rstrip(":")
+        elif line.startswith("  Candidate: ") and "(none)" not in line:
+            found[name] = line.removeprefix("  Candidate: ").strip()
+    return found
+
+
+def choose(
+    wanted: list[str], available: dict[str, list[str]], candidates: dict[str, str]
+) -> tuple[list[str], list[str]]:
+    """What to ask apt for, and the items that no repository has.
+
+    apt's candidate where it fits, else the newest version that does. Without a version in the
+    item only the candidate counts: a newer one that a pin keeps away is not wanted.
+    """
     chosen, unknown = [], []
     for package in wanted:
         name, pattern = split(package)
-        versions = [v for v in available.get(name, []) if fnmatch.fnmatchcase(v, pattern)]
-        if versions:
-            chosen.append(f"{name}={versions[0]}")
+        versions = [candidates[name]] if name in candidates else []
+        if pattern != "*":
+            versions += available.get(name, [])
+        fitting = [version for version in versions if fnmatch.fnmatchcase(version, pattern)]
+        if fitting:
+            chosen.append(f"{name}={fitting[0]}")
         else:
             unknown.append(package)
     return chosen, unknown
@@ -111,6 +163,8 @@ def refusal(unknown: list[str], available: dict[str, list[str]]) -> str:
     for package in unknown:
         versions = available.get(split(package)[0])
         has = f"there is {', '.join(versions[:5])}" if versions else "no repository has it"
+        if versions and split(package)[1] == "*":
+            has = f"a pin in /etc/apt/preferences.d keeps away {', '.join(versions[:5])}"
         parts.append(f"{package} ({has})")
     return (
         f"cannot be installed: {'; '.join(parts)}. Check site_package_repositories and"
@@ -118,65 +172,165 @@ def refusal(unknown: list[str], available: dict[str, list[str]]) -> str:
     )
 
 
+@dataclass
+class Effects:
+    """What an installation would do to packages that are there: one line each."""
+
+    remove: list[str] = field(default_factory=list)
+    downgrade: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+
+def effects(simulated: str, holds: set[str], older: Callable[[str, str], bool]) -> Effects:
+    """What apt would do, of what `apt-get --simulate` printed.
+
+    Args:
+        simulated: the output.
+        holds: packages that `apt-mark hold` holds.
+        older: whether the first of two versions is lower than the second.
+    """
+    found = Effects()
+    for line in simulated.splitlines():
+        match = ACTION.match(line)
+        if not match:
+            continue
+        action, name, old, new = match.groups()
+        name = name.partition(":")[0]
+        if action == "Remv":
+            found.remove.append(f"{name} {old}")
+        elif old and older(new, old):
+            found.downgrade.append(f"{name} {old} to {new}")
+        if name in holds:
+            found.held.append(f"{name} {old or ''}".strip())
+    return found
+
+
+ADVICE = {
+    "remove": ("remove", "move what needs them to another host"),
+    "downgrade": ("lower the version of", "ask for the version that is there in site_versions"),
+    "held": ("change the held", "release them with 'apt-mark unhold NAME'"),
+}
+
+
+def forbidden(found: Effects, allowed: list[str], chosen: list[str]) -> str:
+    """Why an installation is not begun, and what to do; empty when it may be."""
+    parts = [
+        f"{verb} {', '.join(packages)}: {advice}, or add {kind} to site_apt_allow"
+        for kind, (verb, advice) in ADVICE.items()
+        if kind not in allowed and (packages := getattr(found, kind))
+    ]
+    return f"installing {' '.join(chosen)} would {'; and would '.join(parts)}" if parts else ""
+
+
+def flags(allowed: list[str]) -> list[str]:
+    """apt-get's options for what an installation may do."""
+    given = [] if "remove" in allowed else ["--no-remove"]
+    given += ["--allow-downgrades"] if "downgrade" in allowed else []
+    return given + (["--allow-change-held-packages"] if "held" in allowed else [])
+
+
+class Installer:
+    """Asks apt what it would do, and has it do so."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """`module` brings commands, check mode and options."""
+        self.module = module
+        self.apt = Apt(module.run_command, module.log, module.params["lock_timeout"])
+
+    def run(self, command: list[str]) -> str:
+        """Run a command that takes locks; returns its output. Fails the module."""
+        try:
+            code, out, error = self.apt(command)
+        except LockedError as locked:
+            self.module.fail_json(msg=f"{command[0]}: {locked}", waited=self.apt.summary())
+            raise
+        if code:
+            words = "\n".join(part.strip()[-2000:] for part in (error, out) if part.strip())
+            self.module.fail_json(msg=f"{command[0]} failed: {words}", stdout=out)
+        return str(out)
+
+    def older(self, one: str, other: str) -> bool:
+        """Whether one version is lower than another."""
+        code, _out, _error = self.module.run_command(
+            ["dpkg", "--compare-versions", one, "lt", other]
+        )
+        return bool(code == 0)
+
+    def check(self, chosen: list[str]) -> None:
+        """Fail the module where an installation would do what is not allowed."""
+        allowed: list[str] = self.module.params["allow"]
+        _code, out, _error = self.module.run_command(["apt-mark", "showhold"], check_rc=True)
+        # A simulation takes no lock.
+        simulated = self.run(
+            [*INSTALL, "--simulate", *flags(["remove", "downgrade", "held"]), "--", *chosen]
+        )
+        if why := forbidden(effects(simulated, set(out.split()), self.older), allowed, chosen):
+            self.module.fail_json(msg=why)
+
+    def install(self, chosen: list[str]) -> None:
+        """Have apt install exact versions; configuration files that a person changed are kept."""
+        if not self.module.check_mode:
+            # What an interrupted dpkg left unpacked must be configured before apt agrees to go on.
+            self.run(["dpkg", "--configure", "--pending", "--force-confold"])
+        self.check(chosen)
+        if not self.module.check_mode:
+            self.run([*INSTALL, *flags(self.module.params["allow"]), "--", *chosen])
+        for line in self.apt.summary():
+            self.module.warn(line)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "str", "required": True},
+            "allow": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["downgrade", "remove", "held"],
+                "default": [],
+            },
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     packages: list[str] = module.params["packages"]
-    names = [split(package)[0] for package in packages]
     # Exits with 1 when it does not know one of the names, and lists the others.
     _code, out, _error = module.run_command(
         ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-        + ["--", *names]
+        + ["--", *[split(package)[0] for package in packages]]
     )
     installed = installed_versions(out)
     wanted = missing(packages, installed)
-    result: dict[str, Any] = {"changed": bool(wanted), "installed": []}
+    result: dict[str, Any] = {"changed": bool(wanted), "installed": [], "waited": []}
     if wanted:
-        _code, out, _error = module.run_command(
-            ["apt-cache", "madison", "--", *[split(package)[0] for package in wanted]],
-            check_rc=True,
-        )
-        available = available_versions(out)
-        chosen, unknown = choose(wanted, available)
-        if unknown and not module.check_mode:
-            module.fail_json(msg=refusal(unknown, available))
-        result["installed"] = chosen + unknown
-        if module._diff:
-            before = [
-                f"{n}={installed[n]}" for n in (split(p)[0] for p in wanted) if n in installed
-            ]
-            result["diff"] = {
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in result["installed"]),
-            }
-        if not module.check_mode:
-            install(module, chosen)
+        result |= make_installed(module, wanted, installed)
     module.exit_json(**result)
 
 
-def install(module: AnsibleModule, chosen: list[str]) -> None:
-    """Have apt install exact versions; configuration files that a person changed are kept."""
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
-    # What an interrupted dpkg left unpacked must be configured before apt agrees to go on.
-    commands = [["dpkg", "--configure", "--pending", "--force-confold"]]
-    commands.append(
-        ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends"]
-        + ["--allow-downgrades", "--allow-change-held-packages"]
-        + ["--option=Dpkg::Options::=--force-confold"]
-        + [f"--option=DPkg::Lock::Timeout={module.params['lock_timeout']}", "--", *chosen]
-    )
-    for command in commands:
-        code, out, error = module.run_command(command, environ_update=environment)
-        if code:
-            module.fail_json(
-                msg=f"{command[0]} failed: {(error or out).strip()[-2000:]}", stdout=out
-            )
+def make_installed(
+    module: AnsibleModule, wanted: list[str], installed: dict[str, str]
+) -> dict[str, Any]:
+    """Install what is missing; returns the module's result. Fails the module."""
+    names = [split(package)[0] for package in wanted]
+    _code, out, _error = module.run_command(["apt-cache", "madison", "--", *names], check_rc=True)
+    available = available_versions(out)
+    _code, out, _error = module.run_command(["apt-cache", "policy", "--", *names], check_rc=True)
+    chosen, unknown = choose(wanted, available, candidate_versions(out))
+    if unknown and not module.check_mode:
+        module.fail_json(msg=refusal(unknown, available))
+    installer = Installer(module)
+    # In check mode an earlier task of the run would have added the repository of what is unknown.
+    if not unknown:
+        installer.install(chosen)
+    result: dict[str, Any] = {"installed": chosen + unknown, "waited": installer.apt.summary()}
+    if module._diff:
+        before = [f"{name}={installed[name]}" for name in names if name in installed]
+        result["diff"] = {
+            "before": "".join(f"{line}\n" for line in before),
+            "after": "".join(f"{line}\n" for line in result["installed"]),
+        }
+    return result
 
 
 if __name__ == "__main__":

@@ -12,7 +12,11 @@ short_description: Write a list of apt repositories and keep apt's index in step
 description:
   - Writes one deb822 file for each repository, with its signing key inside, and refreshes apt's index in the same call.
   - The index is refreshed when a repository changed, when an earlier refresh did not finish, and when it is older than O(max_age_hours),
-    so a run that was interrupted between the two is mended by the next one.
+    so a run that was interrupted between the two is finished by the next one.
+  - Where the host has a source of the same address and suite already (another tool's, say), that one is used and none is written beside it;
+    apt refuses every command when two sources of one suite name different keys. One that lacks a component is refused.
+  - Where apt cannot read what was written, the files are put back as they were, so that apt goes on to work.
+  - Waits while another program holds one of dpkg's or apt's locks, and names that program.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -56,6 +60,10 @@ options:
     description: How old apt's index may grow before it is refreshed. A refresh for age alone is not reported as a change.
     type: int
     default: 24
+  lock_timeout:
+    description: How long to wait while other programs hold dpkg's or apt's locks, in seconds.
+    type: int
+    default: 300
 """
 
 EXAMPLES = r"""
@@ -80,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: Repository files that were written (or would be, in check mode).
+  description: Repository files that were written or removed (or would be, in check mode).
   returned: success
   type: list
   elements: str
@@ -89,6 +97,16 @@ refreshed:
   description: Whether apt's index was refreshed.
   returned: success
   type: bool
+reused:
+  description: Existing sources that are used in place of one of O(repositories), by the repository's name.
+  returned: success
+  type: dict
+  sample: {containerd: "/etc/apt/sources.list.d/docker.list:1"}
+waited:
+  description: What was waited for, with the program that held the lock; empty when nothing was.
+  returned: success
+  type: list
+  elements: str
 """
 
 import re
@@ -97,9 +115,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import openpgp
+from ansible_collections.baremetal.sonic.plugins.module_utils import apt_sources, openpgp
+from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
 
 SOURCES = Path("/etc/apt/sources.list.d")
+SOURCES_LIST = Path("/etc/apt/sources.list")
+ARCHITECTURE = "amd64"
 STAMP = Path("/var/lib/apt/baremetal-sonic-refreshed")
 
 
@@ -158,6 +179,75 @@ def foreign_keys(repositories: list[dict[str, Any]]) -> list[str]:
     return found
 
 
+def path_of(repository: dict[str, Any]) -> Path:
+    """Where a repository's file is."""
+    return SOURCES / f"{repository['name']}.sources"
+
+
+def existing(
+    repositories: list[dict[str, Any]],
+) -> tuple[dict[str, str], list[str]]:
+    """Find sources of other programs for the same addresses and suites.
+
+    Returns:
+        The place of the source to use, by the name of the repository that it stands for; and what
+        is wrong with those that do not offer enough.
+    """
+    ours = {path_of(repository) for repository in repositories}
+    files = [SOURCES_LIST]
+    for suffix in ("list", "sources"):
+        files += sorted(path for path in SOURCES.glob(f"*.{suffix}") if path not in ours)
+    theirs = apt_sources.sources(files)
+    used, wrong = {}, []
+    for repository in repositories:
+        uri = apt_sources.normalized(repository["uris"])
+        same = [s for s in theirs if (s.uri, s.suite) == (uri, repository["suites"])]
+        covering = [s for s in same if s.covers(repository["components"], ARCHITECTURE)]
+        if covering:
+            used[repository["name"]] = covering[0].where
+        elif same:
+            wrong.append(
+                f"{repository['name']}: {same[0].where} has {repository['uris']}"
+                f" {repository['suites']} already, without {repository['components'] or 'it all'}"
+                f" for {ARCHITECTURE}: two entries would stop apt. Complete that entry, or remove it"
+            )
+    return used, wrong
+
+
+def refresh_index(module: AnsibleModule, before: dict[Path, str]) -> list[str]:
+    """Refresh apt's index; returns what was waited for.
+
+    Where apt refuses, the files get their former texts back (an empty one: no file), so that apt
+    works for others, and the module fails.
+    """
+    apt = Apt(module.run_command, module.log, module.params["lock_timeout"])
+    try:
+        code, out, error = apt(["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"])
+        why = (
+            "apt-get update failed; check the addresses and keys in"
+            f" site_package_repositories: {(error or out).strip()}"
+        )
+    except LockedError as locked:
+        code, why = 1, f"apt-get update: {locked}"
+    if code:
+        for path, text in before.items():
+            write(path, text)
+        module.fail_json(msg=why, changed=False, waited=apt.summary())
+    STAMP.touch()
+    return apt.summary()
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file at once; an empty text removes it."""
+    if not text:
+        path.unlink(missing_ok=True)
+        return
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o644)
+    temporary.replace(path)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -176,6 +266,7 @@ def main() -> None:
                 },
             },
             "max_age_hours": {"type": "int", "default": 24},
+            "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
@@ -183,45 +274,41 @@ def main() -> None:
     wrong += foreign_keys(module.params["repositories"])
     if wrong:
         module.fail_json(msg=f"site_package_repositories: {'; '.join(wrong)}")
-    changed_paths = []
+    reused, wrong = existing(module.params["repositories"])
+    if wrong:
+        module.fail_json(msg=f"site_package_repositories: {'; '.join(wrong)}")
+    texts: dict[Path, str] = {}
     diffs = []
     newest = 0.0
     for repository in module.params["repositories"]:
-        path = SOURCES / f"{repository['name']}.sources"
+        path = path_of(repository)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        after = deb822(repository)
+        after = "" if repository["name"] in reused else deb822(repository)
         if before != after:
-            changed_paths.append(str(path))
+            texts[path] = before
             header = str(path)
             diffs.append(
                 {"before": before, "after": after, "before_header": header, "after_header": header}
             )
             if not module.check_mode:
-                temporary = path.with_name(f".{path.name}.new")
-                temporary.write_text(after, encoding="utf-8")
-                temporary.chmod(0o644)
-                temporary.replace(path)
+                write(path, after)
         if path.exists():
             newest = max(newest, path.stat().st_mtime)
     refreshed_at = STAMP.stat().st_mtime if STAMP.exists() else 0.0
     too_old = time.time() - refreshed_at > module.params["max_age_hours"] * 3600
     unfinished = refreshed_at < newest
-    refresh = bool(changed_paths) or unfinished or too_old
-    if refresh and not module.check_mode:
-        code, out, error = module.run_command(
-            ["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"]
-        )
-        if code:
-            module.fail_json(
-                msg="apt-get update failed; check the addresses and keys in"
-                f" site_package_repositories: {(error or out).strip()}",
-                changed=bool(changed_paths),
-            )
-        STAMP.touch()
+    refresh = bool(texts) or unfinished or too_old
+    waited = refresh_index(module, texts) if refresh and not module.check_mode else []
+    for name, where in reused.items():
+        module.log(f"the repository {name} comes from {where}")
+    for line in waited:
+        module.warn(line)
     result: dict[str, Any] = {
-        "changed": bool(changed_paths) or (unfinished and bool(newest)),
-        "changed_paths": changed_paths,
+        "changed": bool(texts) or (unfinished and bool(newest)),
+        "changed_paths": [str(path) for path in texts],
         "refreshed": refresh,
+        "reused": reused,
+        "waited": waited,
     }
     if module._diff:
         result["diff"] = diffs

@@ -87,6 +87,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.baremetal.sonic.plugins.module_utils.headers import strip_secret
 
 GOOGLE_IMPORT_ERROR: str | None = None
 try:
@@ -107,7 +108,9 @@ TIMEOUT_S = 30
 
 def open_bucket(params: dict[str, Any]) -> Any:
     """The bucket, by a client that signs its requests itself. Raises ValueError."""
-    account = json.loads(params["service_account"])
+    account = json.loads(strip_secret(params["service_account"]))
+    if not isinstance(account, dict):
+        raise ValueError("service_account is JSON, but not the key of a service account")
     credentials = service_account.Credentials.from_service_account_info(account, scopes=[SCOPE])
     client = storage.Client(
         project=str(account.get("project_id") or "none"),

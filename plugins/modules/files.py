@@ -49,6 +49,13 @@ options:
         type: str
         choices: [present, absent]
         default: present
+      marker:
+        description:
+          - Words by which a file of this collection is known, in one of its first five lines, for example its comment C(Managed by NAME).
+          - A file without them is somebody else's. It is kept beside the new one, under its name with C(.before-baremetal-sonic) at its end,
+            and a warning names it.
+        type: str
+        default: ""
 """
 
 EXAMPLES = r"""
@@ -68,18 +75,27 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/containerd/config.toml]
+backups:
+  description: Copies of files that were not this collection's (or would be made, in check mode).
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/containerd/config.toml.before-baremetal-sonic]
 """
 
 import grp
 import os
 import pwd
 import re
+import shutil
 import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+BACKUP = ".before-baremetal-sonic"
 
 
 class Target:
@@ -90,6 +106,7 @@ class Target:
         self.path = Path(wanted["path"])
         self.absent = wanted["state"] == "absent"
         self.content: str = wanted["content"] or ""
+        self.marker: str = wanted.get("marker", "")
         self.mode = int(wanted["mode"], 8)
         self.uid = pwd.getpwnam(wanted["owner"]).pw_uid
         self.gid = grp.getgrnam(wanted["group"]).gr_gid
@@ -109,6 +126,24 @@ class Target:
         if self.absent:
             return None, ""
         return self.content, _permissions(self.mode, self.uid, self.gid)
+
+    def backup(self, current: str | None) -> Path | None:
+        """Where a file that is not ours is to be kept; None where there is nothing to keep."""
+        if not self.marker or current is None or not current.strip():
+            return None
+        if any(self.marker in line for line in current.splitlines()[:5]):
+            return None
+        kept, number = self.path.with_name(f"{self.path.name}{BACKUP}"), 1
+        while kept.exists() and kept.read_bytes() != self.path.read_bytes():
+            number += 1
+            kept = self.path.with_name(f"{self.path.name}{BACKUP}.{number}")
+        return kept
+
+    def keep(self, kept: Path) -> None:
+        """Copy the file as it is, with its permissions."""
+        shutil.copy2(self.path, kept)
+        shown = self.path.stat()
+        os.chown(kept, shown.st_uid, shown.st_gid)
 
     def write(self) -> None:
         """Make it so."""
@@ -176,6 +211,7 @@ def main() -> None:
                         "choices": ["present", "absent"],
                         "default": "present",
                     },
+                    "marker": {"type": "str", "default": ""},
                 },
             }
         },
@@ -187,9 +223,11 @@ def main() -> None:
         module.fail_json(msg="; ".join(wrong))
     changed_paths: list[str] = []
     diffs: list[dict[str, str]] = []
+    backups: list[str] = []
     for target in map(Target, files):
         try:
             before, after = target.current(), target.wanted()
+            kept = target.backup(before[0]) if before != after else None
         except OSError as error:
             module.fail_json(msg=f"{target.path}: {error.strerror}", changed=bool(changed_paths))
         if before == after:
@@ -204,12 +242,21 @@ def main() -> None:
                 diffs.append(
                     {"before": old, "after": new, "before_header": header, "after_header": header}
                 )
+        if kept:
+            backups.append(str(kept))
+            module.warn(f"{target.path} was not this collection's: it is kept as {kept}")
         if not module.check_mode:
             try:
+                if kept:
+                    target.keep(kept)
                 target.write()
             except OSError as error:
                 module.fail_json(msg=f"{target.path}: {error.strerror}", changed=True)
-    result: dict[str, Any] = {"changed": bool(changed_paths), "changed_paths": changed_paths}
+    result: dict[str, Any] = {
+        "changed": bool(changed_paths),
+        "changed_paths": changed_paths,
+        "backups": backups,
+    }
     if module._diff:
         result["diff"] = diffs
     module.exit_json(**result)

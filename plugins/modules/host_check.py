@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says whether a host can become a node, and lists everything that speaks against it."""
+"""Check whether a host can become a node, and list everything that speaks against it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ DOCUMENTATION = r"""
 module: host_check
 short_description: Whether a host can become a Kubernetes node
 description:
-  - Looks at user, operating system, memory, disks and listening ports of a host and returns all problems that it finds.
-  - It never fails because of a problem, so that the problems of all hosts can be told together; see M(baremetal.sonic.preflight).
+  - Looks at user, operating system, memory, disks, listening ports, clock, GPUs and Secure Boot of a host and returns all problems that it
+    finds, each with the name of its check in brackets.
+  - Returns the host's addresses, networks and cluster, too, for M(baremetal.sonic.preflight) to compare.
+  - It never fails because of a problem, so that the problems of all hosts can be listed together.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -37,6 +39,20 @@ options:
     type: list
     elements: str
     required: true
+  gpus:
+    description: How many GPUs the host must have on its PCI bus; 0 for any number but none; less for a host without GPUs.
+    type: int
+    default: -1
+  time:
+    description: Time of the controller's clock, in seconds of the epoch; the host's may not differ by more than two minutes. Negative for no check.
+    type: float
+    default: -1
+  skip:
+    description: Checks whose problems do not count.
+    type: list
+    elements: str
+    choices: [user, system, processor, memory, disk, ports, clock, gpus, secure-boot]
+    default: []
 """
 
 EXAMPLES = r"""
@@ -55,23 +71,61 @@ problems:
   returned: always
   type: list
   elements: str
-  sample: ["port 10250 is taken: stop what listens there"]
+  sample: ["port 10250 is taken: stop what listens there [ports]"]
+addresses:
+  description: The host's own IPv4 addresses, without those of the loopback.
+  returned: always
+  type: list
+  elements: str
+  sample: [192.0.2.11]
+networks:
+  description:
+    - The IPv4 networks that the host is connected to, with their interfaces, but for those of a cluster's own interfaces.
+    - Empty on a host that is a node.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{network: 192.0.2.0/24, interface: eth0}]
+cluster_ca:
+  description: SHA-256 of the CA certificate of the cluster that the host belongs to; empty when it belongs to none.
+  returned: always
+  type: str
 machine_id:
   description: The host's C(/etc/machine-id), which no two hosts may share.
   returned: always
   type: str
 """
 
+import hashlib
 import os
 import platform
 import shutil
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 
 GIB = 1024**3
 LISTEN = "0A"
+CLOCK_S = 120
+# Interfaces of pod networks, which a cluster makes and may leave behind.
+CLUSTER_INTERFACES = (
+    "kube-",
+    "cni",
+    "flannel",
+    "cali",
+    "cilium",
+    "tunl",
+    "tun-",
+    "veth",
+    "nodelocal",
+)
 
 
 def listening_ports(tables: list[str]) -> set[int]:
@@ -106,36 +160,171 @@ def existing(path: Path) -> Path:
     return path
 
 
-def problems(options: dict[str, Any]) -> list[str]:
-    """Everything that speaks against this host."""
+def own_addresses(fib_trie: str) -> list[str]:
+    """IPv4 addresses of the host itself, of the text of /proc/net/fib_trie."""
+    found: dict[str, None] = {}
+    last = ""
+    for line in fib_trie.splitlines():
+        words = line.split()
+        if words[:1] in (["|--"], ["+--"]):
+            last = words[1].partition("/")[0]
+        elif words[1:3] == ["host", "LOCAL"] and not IPv4Address(last).is_loopback:
+            found[last] = None
+    return sorted(found, key=IPv4Address)
+
+
+def connected_networks(table: str) -> list[dict[str, str]]:
+    """Networks that an interface is in, of the text of /proc/net/route."""
     found = []
-    if os.geteuid() != 0:
-        found.append("the connection is not root's: set ansible_user=root or ansible_become=true")
-    system = operating_system(Path("/etc/os-release").read_text(encoding="utf-8"))
-    if system not in options["systems"]:
-        found.append(f"{system} is not supported: install one of {', '.join(options['systems'])}")
-    if platform.machine() != "x86_64":
-        found.append(f"{platform.machine()} is not supported: the packages are for x86_64")
-    memory = total_memory_mib(Path("/proc/meminfo").read_text(encoding="utf-8"))
-    if memory < options["memory_mib"]:
-        found.append(f"{memory} MiB of memory, {options['memory_mib']} needed")
-    node = Path("/etc/kubernetes/kubelet.conf").exists()
-    if not node:
-        # A node's disk is filled by what it runs; that is the cluster's business, not ours.
-        for folder, gib in options["disk_gib"].items():
-            free = shutil.disk_usage(existing(Path(folder))).free / GIB
-            if free < float(gib):
-                found.append(f"{free:.1f} GiB free for {folder}, {gib} needed: free some")
-        tables = [
-            p.read_text(encoding="utf-8")
-            for p in map(Path, ("/proc/net/tcp", "/proc/net/tcp6"))
-            if p.exists()
-        ]
-        for port in sorted(listening_ports(tables) & set(options["ports"])):
-            found.append(
-                f"port {port} is taken: stop what listens there (ss -ltnp 'sport = {port}')"
-            )
+    for line in table.splitlines()[1:]:
+        interface, destination, gateway, *_more = line.split()
+        mask = line.split()[7]
+        if int(gateway, 16) or not int(mask, 16) or interface.startswith(CLUSTER_INTERFACES):
+            continue
+        network = IPv4Network((_address(destination), str(_address(mask))))
+        found.append({"network": str(network), "interface": interface})
     return found
+
+
+def _address(little_endian: str) -> IPv4Address:
+    return IPv4Address(struct.pack("<L", int(little_endian, 16)))
+
+
+def certificate_digest(pem: str) -> str:
+    """SHA-256 of the first certificate of a PEM text; empty when there is none."""
+    start, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    if start not in pem or end not in pem:
+        return ""
+    first = pem[pem.index(start) : pem.index(end) + len(end)]
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
+    except ValueError:
+        return ""
+
+
+def _text(path: str | Path) -> str:
+    """A file's text; empty when it is not there."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _user(options: dict[str, Any]) -> list[str]:
+    if os.geteuid() == 0:
+        return []
+    return [
+        (
+            "the connection is not root's: set ansible_user=root, or ansible_become=true for the groups"
+            " of the site's hosts (not for all, which counts for the controller, too)"
+        )
+    ]
+
+
+def _system(options: dict[str, Any]) -> list[str]:
+    system = operating_system(_text("/etc/os-release"))
+    if system in options["systems"]:
+        return []
+    return [f"{system} is not supported: install one of {', '.join(options['systems'])}"]
+
+
+def _processor(options: dict[str, Any]) -> list[str]:
+    if platform.machine() == "x86_64":
+        return []
+    return [f"{platform.machine()} is not supported: the packages are for x86_64"]
+
+
+def _memory(options: dict[str, Any]) -> list[str]:
+    memory = total_memory_mib(_text("/proc/meminfo"))
+    if memory >= options["memory_mib"]:
+        return []
+    return [f"{memory} MiB of memory, {options['memory_mib']} needed"]
+
+
+def is_node() -> bool:
+    """Whether the host's kubelet has an identity in a cluster."""
+    return Path("/etc/kubernetes/kubelet.conf").exists()
+
+
+def _disk(options: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    # A node's disk is filled by what it runs; that is the cluster's business, not ours.
+    for folder, gib in {} if is_node() else options["disk_gib"].items():
+        free = shutil.disk_usage(existing(Path(folder))).free / GIB
+        if free < float(gib):
+            found.append(f"{free:.1f} GiB free for {folder}, {gib} needed: free some")
+    return found
+
+
+def _ports(options: dict[str, Any]) -> list[str]:
+    tables = [] if is_node() else [_text("/proc/net/tcp"), _text("/proc/net/tcp6")]
+    return [
+        f"port {port} is taken: stop what listens there (ss -ltnp 'sport = {port}')"
+        for port in sorted(listening_ports(tables) & set(options["ports"]))
+    ]
+
+
+def _clock(options: dict[str, Any]) -> list[str]:
+    ahead = time.time() - options["time"]
+    if options["time"] < 0 or abs(ahead) <= CLOCK_S:
+        return []
+    way = "ahead of" if ahead > 0 else "behind"
+    return [
+        (
+            f"its clock is {abs(ahead):.0f} s {way} the controller's, and certificates count by the"
+            " clock: have both synchronized (timedatectl set-ntp true, or chrony)"
+        )
+    ]
+
+
+def _gpus(options: dict[str, Any]) -> list[str]:
+    wanted, there = options["gpus"], nvml.Host.read().pci_gpus or 0
+    if wanted < 0 or (there == wanted if wanted else there):
+        return []
+    return [
+        (
+            f"{there} of NVIDIA's GPUs are on the PCI bus (lspci -d 10de:), {wanted or 'some'} expected:"
+            " correct nvidia_driver_gpu_count, or see to the GPU that is missing"
+        )
+    ]
+
+
+def _secure_boot(options: dict[str, Any]) -> list[str]:
+    host = nvml.Host.read()
+    # A driver that is loaded has been accepted.
+    if options["gpus"] < 0 or host.module_version or not host.secure_boot:
+        return []
+    return [
+        (
+            "Secure Boot is on, and refuses the driver's module that is built on the host: turn it off"
+            " in the firmware, or give 'mokutil --import /var/lib/dkms/mok.pub', reboot and accept the"
+            " key, then add secure-boot to preflight_skip"
+        )
+    ]
+
+
+Check = Callable[[dict[str, Any]], list[str]]
+CHECKS: dict[str, Check] = {
+    "user": _user,
+    "system": _system,
+    "processor": _processor,
+    "memory": _memory,
+    "disk": _disk,
+    "ports": _ports,
+    "clock": _clock,
+    "gpus": _gpus,
+    "secure-boot": _secure_boot,
+}
+
+
+def problems(options: dict[str, Any]) -> list[str]:
+    """Everything that speaks against this host, each with the name of its check."""
+    return [
+        f"{line} [{name}]"
+        for name, check in CHECKS.items()
+        if name not in options["skip"]
+        for line in check(options)
+    ]
 
 
 def main() -> None:
@@ -146,14 +335,19 @@ def main() -> None:
             "disk_gib": {"type": "dict", "default": {}},
             "ports": {"type": "list", "elements": "int", "default": []},
             "systems": {"type": "list", "elements": "str", "required": True},
+            "gpus": {"type": "int", "default": -1},
+            "time": {"type": "float", "default": -1},
+            "skip": {"type": "list", "elements": "str", "choices": list(CHECKS), "default": []},
         },
         supports_check_mode=True,
     )
-    machine_id = Path("/etc/machine-id")
     module.exit_json(
         changed=False,
         problems=problems(module.params),
-        machine_id=machine_id.read_text(encoding="utf-8").strip() if machine_id.exists() else "",
+        machine_id=_text("/etc/machine-id").strip(),
+        addresses=own_addresses(_text("/proc/net/fib_trie")),
+        networks=[] if is_node() else connected_networks(_text("/proc/net/route")),
+        cluster_ca=certificate_digest(_text("/etc/kubernetes/pki/ca.crt")),
     )
 
 

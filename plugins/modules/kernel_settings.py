@@ -13,6 +13,8 @@ description:
   - Loads kernel modules, sets sysctl parameters and turns swap off, in the running kernel and for every boot.
   - A module counts as loaded when the kernel lists it, has it built in, or already offers what O(modules[].provides) names;
     so a host without loadable modules is right when its kernel has what is asked for.
+  - Swap may come from C(/etc/fstab), a C(.swap) unit, zram, a GPT partition that systemd finds by itself, or a service that makes swap files.
+    All of them are looked for and kept off, without a C(systemctl daemon-reload), which takes devices from running containers.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -41,7 +43,10 @@ options:
     type: dict
     default: {}
   swap:
-    description: Whether swap may be used; V(false) turns it off and comments it out of C(/etc/fstab).
+    description:
+      - Whether swap may be used. V(false) turns it off and comments it out of C(/etc/fstab).
+      - It also masks C(swap.target), swap units, zram's generator and the known services that make swap. A unit file of your own in
+        C(/etc/systemd/system) is kept beside its mask, with C(.off) at its end.
     type: bool
     default: true
 """
@@ -66,11 +71,46 @@ changes:
   sample: ["net.ipv4.ip_forward: 0 -> 1"]
 """
 
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+MASKS = "/etc/systemd/system"
+# systemd.unit(5) and systemd.generator(7); the same folder twice where /lib is a link.
+UNITS = (
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+GENERATED = (
+    "/run/systemd/generator.early",
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+)
+GENERATORS = (
+    "/run/systemd/system-generators",
+    "/usr/local/lib/systemd/system-generators",
+    "/usr/lib/systemd/system-generators",
+    "/lib/systemd/system-generators",
+)
+# Makes units of its own at each boot.
+ZRAM_GENERATOR = "zram-generator"
+# Of the packages zram-tools, zram-config, dphys-swapfile, swapspace, systemd-swap and zramd.
+SWAP_SERVICES = (
+    "zramswap.service",
+    "zram-config.service",
+    "dphys-swapfile.service",
+    "swapspace.service",
+    "systemd-swap.service",
+    "zramd.service",
+)
+# Pulls in what systemd-gpt-auto-generator finds; these units' names change from boot to boot.
+SWAP_TARGET = "swap.target"
 
 
 def without_swap(fstab: str) -> str:
@@ -86,6 +126,17 @@ def without_swap(fstab: str) -> str:
 def swap_in_use(proc_swaps: str) -> list[str]:
     """Devices and files that /proc/swaps lists."""
     return [line.split()[0] for line in proc_swaps.splitlines()[1:] if line.strip()]
+
+
+def swap_units() -> Iterator[str]:
+    """Names of the .swap units of this host that do not come from /etc/fstab, each once."""
+    names = set()
+    for folder in (MASKS, *UNITS, *GENERATED):
+        for path in sorted(Path(folder).glob("*.swap")):
+            # Commented out of fstab, it is not made any more.
+            if "SourcePath=/etc/fstab" not in (_read(path) or ""):
+                names.add(path.name)
+    yield from sorted(names)
 
 
 def same_value(current: str, wanted: str) -> bool:
@@ -188,8 +239,41 @@ class Settings:
                         msg=f"sysctl {name}={value}: the kernel refuses ({error})"
                     )
 
+    def mask(self, folder: str, name: str, what: str) -> bool:
+        """Make systemd pass over a unit or generator from the next boot on; returns whether it is new.
+
+        A link to /dev/null, as `systemctl mask` makes it, but without its reload of all units.
+        """
+        path = Path(folder, name)
+        if path.is_symlink() and os.readlink(path) == os.devnull:
+            return False
+        self.changes.append(f"{what} {name} masked")
+        if not self.module.check_mode:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_symlink():
+                path.unlink()
+            elif path.exists():
+                path.replace(path.with_name(f"{name}.off"))
+                self.changes.append(f"{path} kept as {name}.off")
+            path.symlink_to(os.devnull)
+        return True
+
+    def no_swap_at_boot(self) -> None:
+        """Mask everything but /etc/fstab that brings swap at the next boot."""
+        self.mask(MASKS, SWAP_TARGET, "unit")
+        for name in swap_units():
+            self.mask(MASKS, name, "swap unit")
+        if any(Path(folder, ZRAM_GENERATOR).exists() for folder in GENERATORS):
+            self.mask("/etc/systemd/system-generators", ZRAM_GENERATOR, "generator")
+        for name in SWAP_SERVICES:
+            there = any(Path(folder, name).exists() for folder in (*UNITS, MASKS))
+            # A masked one exists, too: its mask is a link to a file that is there.
+            if there and self.mask(MASKS, name, "swap service") and not self.module.check_mode:
+                self.module.run_command(["systemctl", "stop", name], check_rc=True)
+
     def no_swap(self) -> None:
         """Turn swap off, now and at boot."""
+        self.no_swap_at_boot()
         used = swap_in_use(_read("/proc/swaps") or "")
         if used:
             self.changes.append(f"swap off: {', '.join(used)}")
@@ -231,7 +315,8 @@ def main() -> None:
         settings.load(options["modules"])
     if parameters:
         settings.file(
-            f"/etc/sysctl.d/99-{name}.conf",
+            # Behind 99-sysctl.conf, the link to /etc/sysctl.conf that Debian has.
+            f"/etc/sysctl.d/zz-{name}.conf",
             "".join(f"{key} = {value}\n" for key, value in sorted(parameters.items())),
         )
         settings.sysctl(parameters)

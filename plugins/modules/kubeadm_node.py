@@ -134,7 +134,7 @@ class Node:
 
     def initialized(self) -> bool:
         """Whether `kubeadm init` was completed here; waits for an API that is only starting."""
-        complete_once = kubeadm.INITIALIZED.exists()
+        complete_once = kubeadm.completed()
         if not kubeadm.ADMIN.exists():
             if complete_once:
                 self.module.fail_json(

@@ -86,6 +86,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module imp
     CLUSTER_OPTIONS,
     client_of,
 )
+from ansible_collections.baremetal.sonic.plugins.module_utils.headers import strip_secret
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
 from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import service_proxy
 
@@ -177,14 +178,14 @@ def main() -> None:
     try:
         before = proxy.status()
         after = before
-        if params["license"]:
+        if given_license := strip_secret(params["license"] or ""):
             if module.check_mode:
-                given = terms_of(params["license"])
-                terms = read(params["license"])
+                given = terms_of(given_license)
+                terms = read(given_license)
                 changed = foretold(terms, before.get("license"), time.time())
                 after = before | {"license": given} if changed else before
             else:
-                after = proxy.hand_in(params["license"])
+                after = proxy.hand_in(given_license)
                 changed = bool(after["changed"])
         if params["audit_dest"] and not module.check_mode:
             Path(params["audit_dest"]).write_bytes(proxy.audit())

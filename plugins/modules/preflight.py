@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Tell everything that is wrong with an inventory and its hosts, at once
+short_description: List everything that is wrong with an inventory and its hosts, at once
 description:
-  - Judges every site of a play before anything is changed, and fails once, with all problems numbered.
+  - Checks every site of a play before anything is changed, and fails once, with all problems numbered.
   - Warns where autoscaling may ask for more GPUs than the inventory has.
-  - Checks groups, the variables of roles against the roles' own argument specs, the ingress certificate against its key and host,
+  - With C(--limit) only the limited hosts are looked at, and groups and variables of the whole site are checked.
+  - Checks names, addresses and networks of the hosts and the clusters that they belong to, groups, the variables of roles against the roles' own argument specs, the ingress certificate against its key and host,
     the GPUs that workers ask for against those of the inventory, the numbers of autoscaling, hosts that share a machine-id, and
     what M(baremetal.sonic.host_check) found.
 version_added: "0.1.0"
@@ -30,10 +31,16 @@ options:
     description: Name of the variable in which each host's result of M(baremetal.sonic.host_check) is registered.
     type: str
     required: true
+  leader_report:
+    description:
+      - Name of the variable with the result of M(baremetal.sonic.host_check) of the site's first control plane, where that is not among the
+        play's hosts (with C(--limit)).
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
-- name: Judge
+- name: Check hosts and inventory together
   baremetal.sonic.preflight:
     roles: [ingress, license_proxy, api, workers]
     report: preflight_host

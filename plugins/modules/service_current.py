@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps a systemd service enabled, running, and started after what it reads was last changed."""
+"""Keep a systemd service enabled, and running with the present content of what it reads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ DOCUMENTATION = r"""
 module: service_current
 short_description: Keep a service running with its present configuration
 description:
-  - Enables and starts a systemd service, and restarts it when a file that it reads changed after it was started.
-  - It compares states instead of waiting to be notified, so a run that was interrupted between a change and the restart is mended by the next one.
-  - What counts is a file's change time (C(ctime)), which no package can set back.
+  - Enables and starts a systemd service, and restarts it when a file that it reads has another content than when it was started.
+  - It compares states instead of waiting to be notified, so a run that was interrupted between a change and the restart is finished by the
+    next one.
+  - What the running process was started with is kept as digests in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
+  - Of a process that was started by something else, no digests are known. Only then the files' change times (C(ctime)) count, once.
+  - A C(systemctl daemon-reload), which takes devices from running containers, is given only before a start or restart that needs it.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -48,25 +51,37 @@ actions:
   elements: str
   sample: [restarted]
 newer:
-  description: Files that changed after the service was started.
+  description: Files whose content is another one than when the service was started, removed ones too.
   returned: success
   type: list
   elements: str
 """
 
 import glob
+import hashlib
+import json
 import os
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+RECORDS = Path("/run/baremetal-sonic/services")
 PROPERTIES = (
     "ActiveState",
+    "DropInPaths",
     "ExecMainStartTimestampMonotonic",
+    "FragmentPath",
+    "InvocationID",
     "LoadState",
     "NeedDaemonReload",
     "UnitFileState",
 )
+# The unit itself, among the patterns of what a service reads.
+UNIT = "(unit)"
 
 
 def properties(output: str) -> dict[str, str]:
@@ -76,30 +91,169 @@ def properties(output: str) -> dict[str, str]:
 
 def newer(patterns: list[str], started: float) -> list[str]:
     """Files that match and were changed after a time (seconds of the epoch)."""
-    paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})
-    return [path for path in paths if os.stat(path).st_ctime > started]
+    return [path for path in matching(patterns) if os.stat(path).st_ctime > started]
+
+
+def matching(patterns: Iterable[str]) -> list[str]:
+    """The files that match any of the patterns, sorted."""
+    return sorted({path for pattern in patterns for path in glob.glob(pattern)})
+
+
+@dataclass
+class Record:
+    """What a running process was started with.
+
+    invocation: systemd's ID of this start. files: for each pattern, each file's state as `signed`
+    gives it.
+    """
+
+    invocation: str = ""
+    files: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, invocation: str) -> Record:
+        """Read the record of a unit; an empty one where there is none of this start."""
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            read = cls(said["invocation"], said["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls(invocation)
+        return read if invocation and read.invocation == invocation else cls(invocation)
+
+    def write(self, path: Path) -> None:
+        """Write the record at once; only root reads it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_text(json.dumps(vars(self), sort_keys=True), encoding="utf-8")
+        temporary.chmod(0o600)
+        temporary.replace(path)
+
+
+def signed(path: str, before: list[str] | None) -> list[str]:
+    """The state of a file: its signature, and the digest of its content.
+
+    A file is not read again where its signature (inode, size and times) is the one before.
+    """
+    shown = os.stat(path)
+    parts = (shown.st_ino, shown.st_size, shown.st_mtime_ns, shown.st_ctime_ns)
+    signature = "-".join(str(part) for part in parts)
+    if before and before[0] == signature:
+        return before
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return [signature, digest.hexdigest()]
+
+
+def snapshot(patterns: Mapping[str, list[str]], record: Record) -> dict[str, dict[str, list[str]]]:
+    """The present files of each pattern, in the form of `Record.files`."""
+    return {
+        pattern: {
+            path: signed(path, record.files.get(pattern, {}).get(path))
+            for path in matching(paths)
+            if os.path.isfile(path)
+        }
+        for pattern, paths in patterns.items()
+    }
+
+
+def differing(now: Mapping[str, dict[str, list[str]]], record: Record, started: float) -> list[str]:
+    """Files that are not as they were when the process started.
+
+    Args:
+        now: the present files by pattern.
+        record: what the process was started with, as far as it is known.
+        started: when it was started, in seconds of the epoch; for patterns that the record lacks.
+    """
+    found: set[str] = set()
+    for pattern, files in now.items():
+        if pattern not in record.files:
+            found |= set(newer([glob.escape(path) for path in files], started))
+            continue
+        before = record.files[pattern]
+        found |= {
+            path
+            for path in files.keys() | before.keys()
+            if files.get(path, ["", ""])[1] != before.get(path, ["", ""])[1]
+        }
+    return sorted(found)
 
 
 def wanted_actions(unit: dict[str, str], changed_files: list[str]) -> list[str]:
     """What must be done, in order: reloaded, enabled, started or restarted."""
     actions = []
-    if unit.get("NeedDaemonReload") == "yes":
-        actions.append("reloaded")
-    if unit.get("UnitFileState") != "enabled":
-        actions.append("enabled")
     if unit.get("ActiveState") not in ("active", "activating", "reloading"):
         actions.append("started")
     elif changed_files:
         actions.append("restarted")
+    # systemd's own view of the unit is used at a start only.
+    if actions and unit.get("NeedDaemonReload") == "yes":
+        actions.insert(0, "reloaded")
+    if unit.get("UnitFileState") != "enabled":
+        actions.insert(len(actions) - 1 if actions else 0, "enabled")
     return actions
 
 
+# Enabling makes links for the next boot; nothing of the running system has to be read again.
 COMMANDS = {
     "reloaded": ["daemon-reload"],
-    "enabled": ["enable"],
+    "enabled": ["--no-reload", "enable"],
     "started": ["start"],
     "restarted": ["restart"],
 }
+
+
+class Service:
+    """A unit of this host."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """`module` brings the options and runs commands."""
+        self.module = module
+        self.name: str = module.params["name"]
+        self.path = RECORDS / f"{self.name}.json"
+
+    def show(self) -> dict[str, str]:
+        """The unit's properties."""
+        _code, out, _error = self.module.run_command(
+            ["systemctl", "show", f"--property={','.join(PROPERTIES)}", self.name], check_rc=True
+        )
+        return properties(out)
+
+    def patterns(self, unit: dict[str, str]) -> dict[str, list[str]]:
+        """What the service reads: the unit's own files, and those that the task names."""
+        files = [unit.get("FragmentPath", ""), *unit.get("DropInPaths", "").split()]
+        named = {pattern: [pattern] for pattern in self.module.params["reads"]}
+        return {UNIT: [glob.escape(path) for path in files if path]} | named
+
+    def act(self, actions: list[str]) -> None:
+        """Run the commands. Fails the module."""
+        for action in actions:
+            words = ["systemctl", *COMMANDS[action]]
+            words += [] if action == "reloaded" else [self.name]
+            code, _out, error = self.module.run_command(words)
+            if code:
+                self.module.fail_json(
+                    msg=f"{self.name} could not be {action}: {error.strip()}."
+                    f" See 'journalctl -u {self.name}'"
+                )
+
+    def remember(self, read: dict[str, dict[str, list[str]]], record: Record, began: bool) -> None:
+        """Keep what the process was started with.
+
+        Args:
+            read: what this call's patterns match, from before a start.
+            record: what was known until now; patterns of other calls are in it.
+            began: whether this call started the process.
+        """
+        files = record.files | read
+        if began:
+            # It has read everything anew, what other calls name as well.
+            others = {p: [p] for p in record.files if p != UNIT and p not in read}
+            files = read | snapshot(others, record)
+        new = Record(self.show().get("InvocationID", "") if began else record.invocation, files)
+        if new.invocation and (began or new.files != record.files):
+            new.write(self.path)
 
 
 def main() -> None:
@@ -111,28 +265,26 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    name: str = module.params["name"]
-    _code, out, _error = module.run_command(
-        ["systemctl", "show", f"--property={','.join(PROPERTIES)}", name], check_rc=True
-    )
-    unit = properties(out)
+    service = Service(module)
+    unit = service.show()
     if unit.get("LoadState") == "not-found":
         if not module.check_mode:
-            module.fail_json(msg=f"this host has no unit {name}: is its package installed?")
+            module.fail_json(msg=f"this host has no unit {service.name}: is its package installed?")
         module.exit_json(changed=True, actions=["enabled", "started"], newer=[])
     since_boot = int(unit.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
     started = time.time() - time.monotonic() + since_boot
-    changed_files = newer(module.params["reads"], started) if since_boot else []
+    record = Record.of(service.path, unit.get("InvocationID", ""))
+    now = snapshot(service.patterns(unit), record)
+    changed_files = differing(now, record, started) if since_boot else []
     actions = wanted_actions(unit, changed_files)
     if not module.check_mode:
-        for action in actions:
-            words = ["systemctl", *COMMANDS[action], *([] if action == "reloaded" else [name])]
-            code, _out, error = module.run_command(words)
-            if code:
-                module.fail_json(
-                    msg=f"{name} could not be {action}: {error.strip()}. See 'journalctl -u {name}'"
-                )
-    result = {"changed": bool(actions), "actions": actions, "newer": changed_files}
+        service.act(actions)
+        service.remember(now, record, began=bool({"started", "restarted"} & set(actions)))
+    result: dict[str, Any] = {
+        "changed": bool(actions),
+        "actions": actions,
+        "newer": changed_files,
+    }
     if module._diff and actions:
         state = {key: unit.get(key, "") for key in ("ActiveState", "UnitFileState")}
         result["diff"] = {

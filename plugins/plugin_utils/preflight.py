@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..module_utils.headers import header_problem
 from . import certificates, nats_secrets
 from .egress import lets_to
 
@@ -138,6 +139,52 @@ def nats_problems(values: Mapping[str, Any], servers: int) -> list[str]:
 
 
 NATS_TLS = ("nats_certificate", "nats_key", "nats_ca")
+
+
+def secret_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return which keys no HTTP header may hold; the keys themselves are never shown.
+
+    Args:
+        values: variables by name. White space around a key is no problem: it is removed.
+    """
+    return [
+        f"{name} {problem}: give the key as it was issued, in one line"
+        for name in HEADER_KEYS
+        if values.get(name) and (problem := header_problem(str(values[name]).strip()))
+    ]
+
+
+HEADER_KEYS = (
+    "license_proxy_api_key",
+    "chart_api_key",
+    "chart_openai_api_key",
+    "chart_anthropic_api_key",
+)
+
+
+def version_problems(given: object, used: object, table: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with site_versions.
+
+    Args:
+        given: the inventory's own versions; None when it gives none.
+        used: what the roles see. -e replaces the whole table, past the collection's own.
+        table: the collection's versions.
+    """
+    found = []
+    if isinstance(given, Mapping):
+        unknown = sorted(str(name) for name in given.keys() - table.keys())
+        if unknown:
+            found.append(
+                f"site_versions: {', '.join(unknown)} is no component: choose of"
+                f" {', '.join(sorted(table))}"
+            )
+    missing = sorted(table.keys() - used.keys()) if isinstance(used, Mapping) else []
+    if missing:
+        found.append(
+            f"site_versions has no {', '.join(missing)}: given with -e it replaces the whole table;"
+            " put it in the inventory, where it completes it"
+        )
+    return found
 
 
 def least_pods(worker: Mapping[str, Any]) -> int:

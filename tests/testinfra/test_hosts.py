@@ -141,6 +141,23 @@ def test_every_gpu_has_its_device(gpu_machine: Any, gpu_node: str, info: dict[st
     assert gpu_machine.run("test -c /dev/nvidiactl").succeeded
 
 
+def test_a_reload_of_units_finds_every_gpu(gpu_machine: Any) -> None:
+    """systemd knows a container's devices by /dev/char, where NVIDIA's driver makes no links."""
+    program = (
+        "import glob, os\n"
+        "for path in sorted(glob.glob('/dev/nvidia*')):\n"
+        "    made = os.stat(path).st_rdev\n"
+        "    link = f'/dev/char/{os.major(made)}:{os.minor(made)}'\n"
+        "    print(path, os.path.realpath(link))\n"
+    )
+    for command in ("true", "systemctl daemon-reload"):
+        gpu_machine.check_output(command)
+        lines = gpu_machine.check_output("python3 -c %s", program).splitlines()
+        pairs = [line.split() for line in lines]
+        assert "/dev/nvidiactl" in [device for device, _link in pairs]
+        assert [device for device, link in pairs if device != link] == []
+
+
 def test_nvidia_settings_are_a_drop_in_of_their_own(gpu_machine: Any) -> None:
     main = gpu_machine.file("/etc/containerd/config.toml").content_string
     assert "nvidia" not in main.lower().replace("/etc/containerd/conf.d/", "")

@@ -16,7 +16,10 @@ UPSTREAM = {"ghcr.io", "docker.io", "nvcr.io", "quay.io", "registry.k8s.io", "us
 
 def mirrors(**variables: Any) -> dict[str, str]:
     """The mirror of each registry that has one; the rest of its file is the same for all."""
-    site = {"site_versions": {"pause": "3.10"}, "site_registry_mirror": ""}
+    site = {
+        "site_versions": {"pause": "3.10", "containerd": "2.3.7"},
+        "site_registry_mirror": "",
+    }
     [files] = render("containerd", "files.yml.j2", **site | variables)
     found = {}
     for item in files:
@@ -55,3 +58,23 @@ def test_none_for_some() -> None:
         site_registry_mirror="http://192.0.2.2:5000", containerd_mirrors={"ghcr.io": ""}
     )
     assert set(found) == UPSTREAM - {"ghcr.io"}
+
+
+def test_containerd_is_pinned_without_lowering_it() -> None:
+    """`apt upgrade` restarts every pod's runtime otherwise; above 1000 a pin would downgrade."""
+    site = {"site_versions": {"pause": "3.10", "containerd": "2.3.7"}, "site_registry_mirror": ""}
+    [items] = render("containerd", "files.yml.j2", **site)
+    [pin] = [i["content"] for i in items if i["path"].startswith("/etc/apt/preferences.d/")]
+    fields = dict(line.split(": ", 1) for line in pin.splitlines() if not line.startswith("#"))
+    assert fields == {
+        "Package": "containerd.io",
+        "Pin": "version 2.3.7-*",
+        "Pin-Priority": "1000",
+    }
+
+
+def test_a_config_of_another_program_is_kept() -> None:
+    site = {"site_versions": {"pause": "3.10", "containerd": "2.3.7"}, "site_registry_mirror": ""}
+    [items] = render("containerd", "files.yml.j2", **site)
+    [config] = [item for item in items if item["path"] == "/etc/containerd/config.toml"]
+    assert config["marker"] in config["content"].splitlines()[0]

@@ -28,12 +28,23 @@ PLAYBOOK = [
             {
                 "name": "Report",
                 "ansible.builtin.set_fact": {
-                    "report": {"problems": [], "machine_id": "{{ inventory_hostname }}"}
+                    "report": {
+                        "problems": [],
+                        "machine_id": "{{ inventory_hostname }}",
+                        "cluster_ca": "{{ ca | default('') }}",
+                        "networks": "{{ networks | default([]) }}",
+                    },
+                    # As of a control plane that the play does not have.
+                    "leader": {"cluster_ca": "{{ leader_ca | default('') }}"},
                 },
             },
             {
                 "name": "Judge",
-                "baremetal.sonic.preflight": {"roles": ROLES, "report": "report"},
+                "baremetal.sonic.preflight": {
+                    "roles": ROLES,
+                    "report": "report",
+                    "leader_report": "leader",
+                },
                 "run_once": True,
             },
         ],
@@ -242,3 +253,64 @@ def test_nats_is_judged_with_the_servers_that_the_site_has(tmp_path: Path) -> No
     status, [problem] = judge(tmp_path, hosts, "-e", "nats_access=lax")
     assert status != 0
     assert "nats_access must be one of: strict, users, open" in problem
+
+
+def test_a_host_is_added_by_limit(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    assert judge(tmp_path, hosts, "--limit", "gpu2") == (0, [])
+
+
+def test_limit_leaves_nothing_of_the_site_out(tmp_path: Path) -> None:
+    """The whole site's variables count, and the cluster of a leader outside the play."""
+    hosts = inventory(tmp_path, "single-site")
+    options = ["--limit", "gpu2", "-e", '{"ca": "aaaa", "leader_ca": "bbbb", "ingress_hosts": []}']
+    status, problems = judge(tmp_path, hosts, *options)
+    assert status != 0
+    assert [line for line in problems if line.startswith("gpu2: belongs to another cluster")]
+    (hosts.parent / "files/api-key").unlink()
+    _status, problems = judge(tmp_path, hosts, "--limit", "gpu2")
+    assert [line for line in problems if "license_proxy_api_key" in line]
+
+
+@pytest.mark.parametrize("form", ["text", "ini"])
+def test_a_text_for_a_truth_value_means_what_it_says(tmp_path: Path, form: str) -> None:
+    """No ingress host is needed where the controller is not installed."""
+    hosts = inventory(tmp_path, "single-site")
+    text = hosts.read_text(encoding="utf-8").replace(
+        "    ingress:\n      hosts:\n        cp1:\n", ""
+    )
+    hosts.write_text(text, encoding="utf-8")
+    assert judge(tmp_path, hosts)[0] != 0
+    if form == "text":
+        assert judge(tmp_path, hosts, "-e", "ingress_install=false") == (0, [])
+        return
+    ini = hosts.with_name("hosts.ini")
+    ini.write_text(
+        "[control_plane]\ncp1 ansible_host=192.0.2.11\n[gpu_workers]\n"
+        "gpu1 ansible_host=192.0.2.21 nvidia_driver_gpu_count=8\n"
+        "[all:vars]\ningress_install=false\n"
+    )
+    assert judge(tmp_path, ini) == (0, [])
+
+
+def test_a_text_for_a_list_is_refused(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    status, problems = judge(tmp_path, hosts, "-e", "ingress_hosts=speech.example.com")
+    assert status != 0
+    assert [line for line in problems if "ingress_hosts is a text, a list is wanted" in line]
+
+
+def test_names_addresses_and_networks_of_hosts(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    text = hosts.read_text(encoding="utf-8")
+    text = text.replace("gpu1:", "GPU_1:").replace("192.0.2.22", "gpu2.dc.example.test")
+    hosts.write_text(text, encoding="utf-8")
+    networks = '{"networks": [{"network": "10.96.0.0/12", "interface": "eth1"}]}'
+    status, problems = judge(tmp_path, hosts, "-e", networks)
+    assert status != 0
+    starts = (
+        "GPU_1: the inventory name becomes",
+        "gpu2: its address in the cluster would be gpu2.",
+    )
+    for start in (*starts, "cp1: its network 10.96.0.0/12 (eth1) lies in site_service_cidr"):
+        assert [line for line in problems if line.startswith(start)], start

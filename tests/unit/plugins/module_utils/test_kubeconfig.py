@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -146,6 +147,21 @@ def test_certificates_in_other_files(
 def test_token(write: Write, cluster: Entries) -> None:
     path = write(cluster, {"token": "secret"})
     assert KubeClient(path).get("/") == {"names": [], "authorization": "Bearer secret"}
+
+
+def test_token_with_a_line_feed(write: Write, cluster: Entries) -> None:
+    path = write(cluster, {"token": "secret\n"})
+    assert KubeClient(path).get("/") == {"names": [], "authorization": "Bearer secret"}
+
+
+def test_token_that_no_header_holds_is_not_shown(write: Write, cluster: Entries) -> None:
+    path = write(cluster, {"token": "\n".join(["sk"] * 2)})
+    with pytest.raises(UnusableError) as caught:
+        access(path)
+    text = "".join(traceback.format_exception(caught.value))
+    assert "the user's token holds a character" in text
+    assert "sk\\nsk" not in text
+    assert "sk\nsk" not in text
 
 
 def test_plugin(write: Write, cluster: Entries, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils.nvml import (
     count_trouble,
     explain,
     inspect,
+    newest,
 )
 
 from lab.driver.package import DRIVER_VERSION, build_libraries, build_package
@@ -236,6 +237,29 @@ NOT_LOADED = NvmlError("nvmlInit_v2", 9, "Driver Not Loaded")
             "6.1.0-41-amd64 has: reboot into it",
             True,
         ),
+        # Headers from backports, newer than any kernel: each run would reboot in vain.
+        (
+            Host(
+                KERNEL,
+                kernels_with_module=("6.12.9-amd64",),
+                pci_gpus=8,
+                kernel_images=(KERNEL, "6.1.0-9-amd64"),
+            ),
+            "driver_not_loaded",
+            f"a reboot starts {KERNEL}: install linux-headers-{KERNEL}",
+            False,
+        ),
+        (
+            Host(
+                KERNEL,
+                kernels_with_module=("6.1.0-41-amd64",),
+                pci_gpus=8,
+                kernel_images=("6.1.0-41-amd64", "6.1.0-9-amd64"),
+            ),
+            "driver_not_loaded",
+            "6.1.0-41-amd64 has: reboot into it",
+            True,
+        ),
         (
             Host(KERNEL, kernels_with_module=(KERNEL,), secure_boot=True, pci_gpus=8),
             "secure_boot",
@@ -271,6 +295,8 @@ def test_host_is_read_from_the_kernel(tmp_path: Path) -> None:
 
     write("sys/module/nvidia/version", "580.95.05\n")
     write("sys/module/nouveau/refcnt", "1")
+    write("boot/vmlinuz-6.1.0-9-amd64", "")
+    write("boot/vmlinuz-6.1.0-41-amd64", "")
     write("lib/modules/6.1.0-1-amd64/modules.dep", "updates/dkms/nvidia.ko.xz:\n")
     write("lib/modules/6.1.0-2-amd64/modules.dep", "kernel/fbdev/nvidia/nvidiafb.ko: x.ko\n")
     write("lib/modules/6.1.0-3-amd64/modules.dep", "a.ko:\nupdates/dkms/nvidia-current.ko:\n")
@@ -288,6 +314,8 @@ def test_host_is_read_from_the_kernel(tmp_path: Path) -> None:
     assert host.nouveau
     assert host.kernels_with_module == ("6.1.0-1-amd64", "6.1.0-3-amd64")
     assert host.pci_gpus == 1
+    assert host.kernel_images == ("6.1.0-41-amd64", "6.1.0-9-amd64")
+    assert newest(host.kernel_images) == "6.1.0-41-amd64"
     assert host.secure_boot is True
 
 

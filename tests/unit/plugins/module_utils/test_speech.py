@@ -8,6 +8,7 @@ import json
 import math
 import ssl
 import threading
+import traceback
 import wave
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -289,3 +290,45 @@ def test_silence_and_shortness_fail() -> None:
         speech.check_speech(spoken(2, 0.0001), 0.5)
     with pytest.raises(speech.SpeechError, match=r"0\.2 s of audio came back"):
         speech.check_speech(spoken(0.2, 0.1), 0.5)
+
+
+SECRET = "sk-not-a-real-key-0123"
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {} ", "\ufeff{}"])
+def test_what_a_file_adds_to_a_key_is_not_sent(
+    site: Site, request_: speech.SpeechRequest, around: str
+) -> None:
+    speech.speak(dataclasses.replace(request_, api_key=around.format(SECRET)))
+    assert site.seen[0][1]["X-API-Key"] == SECRET
+
+
+@pytest.mark.parametrize(
+    "key", [f"{SECRET}\n{SECRET}", f"{SECRET}\u2013", f"{SECRET}\0x", f"\u00e9{SECRET}", "\n"]
+)
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(
+    site: Site, request_: speech.SpeechRequest, key: str
+) -> None:
+    error = refused(dataclasses.replace(request_, api_key=key))
+    text = "".join(traceback.format_exception(error))
+    assert "api_key" in str(error)
+    assert SECRET not in text
+    assert site.seen == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}@speech.lab.test",
+        f"https://speech.lab.test/?api_key={SECRET}",
+        "https://speech.lab.test:port",
+        "https://sp\u00e9ech.lab.test",
+        "https://[::1",
+        f"https://{'a' * 64}.lab.test",
+        "https://a..b",
+    ],
+)
+def test_a_url_that_cannot_be_asked_is_refused_without_its_secret(url: str) -> None:
+    error = refused(speech.SpeechRequest(url=url, api_key="sk_1", timeout_s=1))
+    assert SECRET not in "".join(traceback.format_exception(error))
+    assert error.status == 0

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt
 from ansible_collections.baremetal.sonic.plugins.modules import apt_repositories
 
+from tests.unit.plugins.module_utils.test_apt_locks import Clock, Hold, hold, release
 from tests.unit.plugins.modules.running import Modules
+
+__all__ = ["hold"]
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEaR\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n"
 SITE: dict[str, Any] = {
@@ -27,7 +32,9 @@ UPDATE = "apt-get -qq -o APT::Update::Error-Mode=any update"
 def apt(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Modules:
     (tmp_path / "sources").mkdir()
     monkeypatch.setattr(apt_repositories, "SOURCES", tmp_path / "sources")
+    monkeypatch.setattr(apt_repositories, "SOURCES_LIST", tmp_path / "sources.list")
     monkeypatch.setattr(apt_repositories, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(apt_repositories, "Apt", functools.partial(Apt, locks=()))
     modules.program("apt-get")
     return modules
 
@@ -75,12 +82,12 @@ def test_failed_refresh_is_made_up_for_by_the_next_run(apt: Modules, tmp_path: P
     apt.program("apt-get", "echo 'E: The repository is not signed.' >&2; exit 100")
     failed = call(apt, SITE)
     assert failed["failed"]
-    assert failed["changed"]
+    assert list((tmp_path / "sources").iterdir()) == []
     assert "site_package_repositories: E: The repository is not signed." in failed["msg"]
     assert not (tmp_path / "stamp").exists()
     apt.program("apt-get")
-    mended = call(apt, SITE)
-    assert (mended["changed"], mended["changed_paths"]) == (True, [])
+    finished = call(apt, SITE)
+    assert finished["changed_paths"] == [str(tmp_path / "sources/site.sources")]
     assert len(apt.ran) == 2
     assert not call(apt, SITE)["changed"]
 
@@ -157,3 +164,139 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     assert said in call(apt, repository)["msg"]
     assert apt.ran == []
+
+
+def test_a_killed_run_is_made_up_for_by_the_next(apt: Modules, tmp_path: Path) -> None:
+    call(apt, SITE)
+    (tmp_path / "stamp").unlink()
+    finished = call(apt, SITE)
+    assert (finished["changed"], finished["changed_paths"]) == (True, [])
+    assert not call(apt, SITE)["changed"]
+
+
+def test_what_apt_cannot_read_is_put_back(apt: Modules, tmp_path: Path) -> None:
+    """Nobody else's apt stops because of a repository that this run added or changed."""
+    call(apt, SITE)
+    good = (tmp_path / "sources/site.sources").read_text()
+    apt.program("apt-get", "echo 'E: Conflicting values set for option Signed-By' >&2; exit 100")
+    failed = call(apt, SITE | {"suites": "bad/"}, SITE | {"name": "more", "uris": "http://b/apt"})
+    assert "Conflicting values" in failed["msg"]
+    assert (tmp_path / "sources/site.sources").read_text() == good
+    assert not (tmp_path / "sources/more.sources").exists()
+
+
+DOCKER = SITE | {
+    "name": "containerd",
+    "uris": "https://download.docker.com/linux/debian",
+    "suites": "bookworm",
+    "components": "stable",
+}
+ONE_LINE = (
+    "# by hand\n"
+    "deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.asc]"
+    " https://download.docker.com/linux/debian bookworm stable test # Docker\n"
+)
+DEB822 = """\
+# Docker's
+Types: deb deb-src
+URIs: https://deb.example.com/debian
+ https://Download.Docker.com/linux/debian/
+Suites: bullseye bookworm
+Components: stable
+Signed-By: /etc/apt/keyrings/docker.asc
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("sources/docker.list", ONE_LINE, 2),
+        ("sources/docker.sources", DEB822, 2),
+        ("sources.list", f"\n{ONE_LINE}", 3),
+        ("sources.list", "deb https://download.docker.com/linux/debian/ bookworm stable", 1),
+    ],
+)
+def test_a_source_that_is_there_is_used(
+    apt: Modules, tmp_path: Path, file: str, text: str, line: int
+) -> None:
+    (tmp_path / file).write_text(text)
+    first = call(apt, DOCKER, SITE)
+    assert first["reused"] == {"containerd": f"{tmp_path / file}:{line}"}
+    assert first["changed_paths"] == [str(tmp_path / "sources/site.sources")]
+    second = call(apt, DOCKER, SITE)
+    assert (second["changed"], second["reused"]) == (False, first["reused"])
+
+
+def test_our_file_goes_when_another_source_has_come(apt: Modules, tmp_path: Path) -> None:
+    call(apt, DOCKER)
+    ours = tmp_path / "sources/containerd.sources"
+    assert ours.exists()
+    (tmp_path / "sources/docker.list").write_text(ONE_LINE)
+    assert call(apt, DOCKER)["changed_paths"] == [str(ours)]
+    assert not ours.exists()
+    assert not call(apt, DOCKER)["changed"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deb https://download.docker.com/linux/debian bookworm test\n",
+        "deb [arch=arm64] https://download.docker.com/linux/debian bookworm stable\n",
+        "deb [ arch=arm64,armhf ] https://download.docker.com/linux/debian bookworm stable\n",
+    ],
+)
+def test_a_source_that_offers_too_little_is_refused(
+    apt: Modules, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "sources/docker.list").write_text(text)
+    result = call(apt, DOCKER)
+    assert f"containerd: {tmp_path}/sources/docker.list:1 has" in result["msg"]
+    assert "without stable for amd64" in result["msg"]
+    assert "Complete that entry, or remove it" in result["msg"]
+    assert apt.ran == []
+    assert not (tmp_path / "sources/containerd.sources").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# deb https://download.docker.com/linux/debian bookworm stable\n",
+        "deb-src https://download.docker.com/linux/debian bookworm stable\n",
+        "deb https://download.docker.com/linux/debian trixie stable\n",
+        "deb https://download.docker.com/linux/ubuntu bookworm stable\n",
+        "",
+    ],
+)
+def test_other_sources_are_no_hindrance(apt: Modules, tmp_path: Path, text: str) -> None:
+    (tmp_path / "sources/docker.list").write_text(text)
+    (tmp_path / "sources/off.sources").write_text(DEB822.replace("Types", "Enabled: no\nTypes"))
+    result = call(apt, DOCKER)
+    assert (result["reused"], len(result["changed_paths"])) == ({}, 1)
+
+
+def test_the_lists_lock_is_waited_for(
+    apt: Modules, tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, clock = tmp_path / "lists-lock", Clock()
+    process = hold(lock)
+    clock.at[110.0] = lambda: release(process)
+    made = functools.partial(Apt, locks=(lock,), clock=clock, sleep=clock.sleep)
+    monkeypatch.setattr(apt_repositories, "Apt", made)
+    result = call(apt, SITE)
+    assert result["changed"]
+    [line] = result["waited"]
+    assert line.startswith(f"waited 10 s: {lock} is held by process {process.pid}")
+    assert apt.ran == [UPDATE]
+
+
+def test_a_lists_lock_that_stays_taken(
+    apt: Modules, tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, clock = tmp_path / "lists-lock", Clock()
+    process = hold(lock)
+    made = functools.partial(Apt, locks=(lock,), clock=clock, sleep=clock.sleep)
+    monkeypatch.setattr(apt_repositories, "Apt", made)
+    result = call(apt, SITE)
+    assert f"after 300 s of waiting, {lock} is held by process {process.pid}" in result["msg"]
+    assert apt.ran == []
+    assert list((tmp_path / "sources").iterdir()) == []

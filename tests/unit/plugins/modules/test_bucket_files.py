@@ -24,7 +24,8 @@ def test_files_are_uploaded_once_and_removed(
     def call(check: bool = False, **options: Any) -> dict[str, Any]:
         return modules.call(
             bucket_files.main, check=check, bucket=BUCKET, prefix="site/", endpoint=storage.url,
-            service_account=account, **options,
+            # As a file brings it that an editor of another system wrote.
+            service_account=f"\ufeff{account}\r\n", **options,
         )  # fmt: skip
 
     wanted: dict[str, Any] = {"files": {"voices/night.json": str(file)}}
@@ -57,6 +58,7 @@ def test_files_are_uploaded_once_and_removed(
         ({"files": {"voices/a.json": "/none/a.json"}}, "voices/a.json: [Errno 2]"),
         ({"service_account": "{"}, "files or service_account cannot be used"),
         ({"service_account": "{}"}, "files or service_account cannot be used"),
+        ({"service_account": "[]"}, "service_account is JSON, but not the key of"),
         ({"endpoint": "http://127.0.0.1:9"}, f"the bucket {BUCKET} at http://127.0.0.1:9: "),
     ],
 )

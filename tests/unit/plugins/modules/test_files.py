@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.modules import files
 
 from tests.unit.plugins.modules.running import Modules
@@ -171,3 +172,53 @@ def test_absent_removes_a_link_that_leads_nowhere(modules: Modules, tmp_path: Pa
     assert result["changed"]
     assert not link.is_symlink()
     assert not modules.call(files.main, files=[item(link, state="absent")])["changed"]
+
+
+MARKER = "Managed by baremetal.sonic"
+FOREIGN = 'disabled_plugins = ["cri"]\n'
+
+
+def test_another_programs_file_is_kept_and_reported(
+    modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, text: warned.append(text))
+    path, kept = tmp_path / "config.toml", tmp_path / "config.toml.before-baremetal-sonic"
+    path.write_text(FOREIGN)
+    path.chmod(0o640)
+    wanted = [item(path, f"# {MARKER}\nversion = 3\n", marker=MARKER)]
+    would = modules.call(files.main, files=wanted, check=True)
+    assert (would["backups"], kept.exists()) == ([str(kept)], False)
+    assert warned == [f"{path} was not this collection's: it is kept as {kept}"]
+    first = modules.call(files.main, files=wanted)
+    assert first["backups"] == [str(kept)]
+    assert kept.read_text() == FOREIGN
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+    second = modules.call(files.main, files=wanted)
+    assert (second["changed"], second["backups"]) == (False, [])
+
+
+def test_own_and_empty_files_need_no_backup(modules: Modules, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    for before in (f"# {MARKER}\nversion = 2\n", "", "\n"):
+        path.write_text(before)
+        result = modules.call(files.main, files=[item(path, f"# {MARKER}\n", marker=MARKER)])
+        assert (result["changed"], result["backups"]) == (True, [])
+    path.write_text(FOREIGN)
+    assert modules.call(files.main, files=[item(path, "new")])["backups"] == []
+
+
+def test_an_earlier_backup_is_not_overwritten(modules: Modules, tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    path = folder / "config.toml"
+    wanted = [item(path, f"# {MARKER}\n", marker=MARKER)]
+    for text in (FOREIGN, "version = 2\n", FOREIGN):
+        path.write_text(text)
+        modules.call(files.main, files=wanted)
+    assert names(folder) == [
+        "config.toml",
+        "config.toml.before-baremetal-sonic",
+        "config.toml.before-baremetal-sonic.2",
+    ]
+    assert (folder / "config.toml.before-baremetal-sonic").read_text() == FOREIGN

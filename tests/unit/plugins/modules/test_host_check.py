@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
 TCP = """\
@@ -46,7 +47,112 @@ def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "memory_mib": 10**9,
         "disk_gib": {"/var/lib/nothing": 10**6},
         "ports": [],
+        "gpus": -1,
+        "time": -1.0,
+        "skip": [],
     }
     problems = host_check.problems(options)
     for part in ("not root's", "is not supported: install", "aarch64", "MiB of memory", "GiB free"):
         assert any(part in problem for problem in problems), part
+    assert [problem.rsplit(" ", 1)[1] for problem in problems] == [
+        "[user]", "[system]", "[processor]", "[memory]", "[disk]",
+    ]  # fmt: skip
+    skipped = options | {"skip": ["user", "memory"]}
+    assert [problem.rsplit(" ", 1)[1] for problem in host_check.problems(skipped)] == [
+        "[system]", "[processor]", "[disk]",
+    ]  # fmt: skip
+
+
+TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.1
+           /32 host LOCAL
+     +-- 192.0.2.0/24 2 0 2
+        |-- 192.0.2.0
+           /24 link UNICAST
+        |-- 192.0.2.11
+           /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+     |-- 10.1.0.5
+        /32 host LOCAL
+Local:
+        |-- 192.0.2.11
+           /32 host LOCAL
+"""
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+kube-bridge\t0001F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+eth0\t0002F40A\t0C0200C0\t0003\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+PEM = "-----BEGIN CERTIFICATE-----\nAQIDBA==\n-----END CERTIFICATE-----\n"
+
+
+def test_addresses_of_the_host_itself() -> None:
+    assert host_check.own_addresses(TRIE) == ["10.1.0.5", "192.0.2.11"]
+    assert host_check.own_addresses("") == []
+
+
+def test_networks_without_those_of_a_cluster() -> None:
+    assert host_check.connected_networks(ROUTES) == [
+        {"network": "192.0.2.0/24", "interface": "eth0"},
+        {"network": "172.17.0.0/16", "interface": "docker0"},
+    ]
+    assert host_check.connected_networks("") == []
+
+
+def test_a_cluster_is_known_by_its_ca() -> None:
+    digest = "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a"
+    assert host_check.certificate_digest(f"# kubeadm's\n{PEM}{PEM}") == digest
+    for none in ("", "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n" + PEM[:40]):
+        assert host_check.certificate_digest(none) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "right"),
+    [(-1, 0, True), (-1, 4, True), (0, 0, False), (0, 1, True), (4, 4, True), (4, 3, False)],
+)
+def test_gpus_of_the_inventory_and_of_the_bus(
+    monkeypatch: pytest.MonkeyPatch, wanted: int, there: int, right: bool
+) -> None:
+    monkeypatch.setattr(nvml.Host, "read", lambda: nvml.Host(pci_gpus=there))
+    found = host_check.CHECKS["gpus"]({"gpus": wanted})
+    assert (found == []) == right
+    assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("controller", "says"),
+    [(-1, ""), (1000, ""), (1119, ""), (700, "300 s ahead of"), (1500, "500 s behind")],
+)
+def test_clocks(monkeypatch: pytest.MonkeyPatch, controller: float, says: str) -> None:
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    found = host_check.CHECKS["clock"]({"time": controller})
+    assert [says in line for line in found] == ([True] if says else [])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "on", "loaded", "problem"),
+    [
+        (4, True, None, True),
+        (4, False, None, False),
+        (4, None, None, False),
+        (4, True, "580.95.05", False),
+        (-1, True, None, False),
+    ],
+)
+def test_secure_boot(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, on: bool | None, loaded: str | None, problem: bool
+) -> None:
+    host = nvml.Host(secure_boot=on, module_version=loaded)
+    monkeypatch.setattr(nvml.Host, "read", lambda: host)
+    found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
+    assert bool(found) == problem
+    assert not problem or "mokutil --import" in found[0]

@@ -73,16 +73,17 @@ def test_second_call_changes_nothing(modules: Modules, root: Root) -> None:
     assert first["changes"] == [
         "/etc/modules-load.d/baremetal-sonic.conf written",
         "module br_netfilter loaded",
-        "/etc/sysctl.d/99-baremetal-sonic.conf written",
+        "/etc/sysctl.d/zz-baremetal-sonic.conf written",
         "net.ipv4.ip_forward: 0 -> 1",
         "net.bridge.bridge-nf-call-iptables: 0 -> 1",
+        "unit swap.target masked",
         "swap off: /swap.img",
         "/etc/fstab written",
     ]
     assert modules.ran == ["modprobe br_netfilter", "swapoff --all"]
     assert root.read("/proc/sys/net/ipv4/ip_forward") == "1"
     assert root.read("/etc/modules-load.d/baremetal-sonic.conf") == "overlay\nbr_netfilter\n"
-    assert "net.ipv4.ip_forward = 1\n" in root.read("/etc/sysctl.d/99-baremetal-sonic.conf")
+    assert "net.ipv4.ip_forward = 1\n" in root.read("/etc/sysctl.d/zz-baremetal-sonic.conf")
     assert not modules.call(kernel_settings.main, **WANTED)["changed"]
     assert len(modules.ran) == 2
 
@@ -96,7 +97,7 @@ def test_check_mode_changes_nothing(modules: Modules, root: Root) -> None:
     assert "net.ipv4.ip_forward: 0 -> 1" in result["changes"]
     assert [part["after_header"] for part in result["diff"]] == [
         "/etc/modules-load.d/baremetal-sonic.conf",
-        "/etc/sysctl.d/99-baremetal-sonic.conf",
+        "/etc/sysctl.d/zz-baremetal-sonic.conf",
         "/etc/fstab",
     ]
 
@@ -145,7 +146,7 @@ def test_lists_of_numbers_are_compared_as_the_kernel_prints_them(
     root.write("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n")
     wanted = {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
     changes = modules.call(kernel_settings.main, sysctl=wanted)["changes"]
-    assert changes == ["/etc/sysctl.d/99-baremetal-sonic.conf written"]
+    assert changes == ["/etc/sysctl.d/zz-baremetal-sonic.conf written"]
 
 
 def test_interface_with_a_dot_in_its_name(modules: Modules, root: Root) -> None:
@@ -158,3 +159,97 @@ def test_interface_with_a_dot_in_its_name(modules: Modules, root: Root) -> None:
 def test_parameter_that_the_kernel_lacks(modules: Modules, root: Root, name: str) -> None:
     result = modules.call(kernel_settings.main, sysctl={name: 1})
     assert result["msg"] == f"sysctl {name}: this kernel has no such parameter"
+
+
+def kept_off(root: Root, name: str, folder: str = "/etc/systemd/system") -> bool:
+    """Whether systemd passes over a unit at the next boot."""
+    path = root.path(folder, name)
+    return path.is_symlink() and path.readlink() == pathlib.Path("/dev/null")
+
+
+UNIT = "[Swap]\nWhat=/var/swapfile\n\n[Install]\nWantedBy=multi-user.target\n"
+SWAP_SOURCES = [
+    ("/etc/systemd/system/var-swapfile.swap", "swap unit var-swapfile.swap"),
+    ("/usr/lib/systemd/system/var-swapfile.swap", "swap unit var-swapfile.swap"),
+    ("/lib/systemd/system/vendor.swap", "swap unit vendor.swap"),
+    ("/run/systemd/generator/dev-zram0.swap", "swap unit dev-zram0.swap"),
+    ("/run/systemd/generator.late/dev-sda3.swap", "swap unit dev-sda3.swap"),
+    ("/run/systemd/system/made.swap", "swap unit made.swap"),
+    ("/usr/lib/systemd/system-generators/zram-generator", "generator zram-generator"),
+    ("/lib/systemd/system/zramswap.service", "swap service zramswap.service"),
+    ("/usr/lib/systemd/system/dphys-swapfile.service", "swap service dphys-swapfile.service"),
+    ("/etc/systemd/system/swapspace.service", "swap service swapspace.service"),
+]
+
+
+@pytest.mark.parametrize(("source", "named"), SWAP_SOURCES)
+def test_swap_that_fstab_does_not_have_stays_off(
+    modules: Modules, root: Root, source: str, named: str
+) -> None:
+    root.write(source, UNIT)
+    modules.program("systemctl")
+    result = modules.call(kernel_settings.main, swap=False)
+    assert f"{named} masked" in result["changes"]
+    name = pathlib.Path(source).name
+    generator = "generator" in named
+    assert kept_off(root, name, f"/etc/systemd/system{'-generators' if generator else ''}")
+    assert kept_off(root, "swap.target")
+    stops = [f"systemctl stop {name}"] if name.endswith(".service") else []
+    assert [line for line in modules.ran if line.startswith("systemctl")] == stops
+    again = modules.call(kernel_settings.main, swap=False)
+    assert (again["changed"], again["changes"]) == (False, [])
+
+
+def test_a_unit_of_the_hosts_own_is_kept_beside_its_mask(modules: Modules, root: Root) -> None:
+    root.write("/etc/systemd/system/var-swapfile.swap", UNIT)
+    modules.call(kernel_settings.main, swap=False)
+    assert root.read("/etc/systemd/system/var-swapfile.swap.off") == UNIT
+
+
+def test_what_comes_from_fstab_needs_no_mask(modules: Modules, root: Root) -> None:
+    """Its unit is gone with the line; the same name could be another's later."""
+    text = f"[Unit]\nSourcePath=/etc/fstab\n{UNIT}"
+    root.write("/run/systemd/generator/swap.img.swap", text)
+    result = modules.call(kernel_settings.main, swap=False)
+    assert "unit swap.target masked" in result["changes"]
+    assert not kept_off(root, "swap.img.swap")
+
+
+def test_no_reload_of_units(modules: Modules, root: Root) -> None:
+    """A daemon-reload takes GPUs from running containers."""
+    for source, _named in SWAP_SOURCES:
+        root.write(source, UNIT)
+    modules.program("systemctl")
+    modules.call(kernel_settings.main, swap=False)
+    assert not [line for line in modules.ran if "reload" in line or "mask" in line]
+
+
+def test_check_mode_masks_nothing(modules: Modules, root: Root) -> None:
+    for source, _named in SWAP_SOURCES:
+        root.write(source, UNIT)
+    before = root.everything()
+    modules.program("systemctl")
+    result = modules.call(kernel_settings.main, swap=False, check=True)
+    assert {f"{named} masked" for _source, named in SWAP_SOURCES} <= set(result["changes"])
+    assert root.everything() == before
+    assert modules.ran == []
+
+
+def test_swap_units_stay_where_swap_may_be_used(modules: Modules, root: Root) -> None:
+    for source, _named in SWAP_SOURCES:
+        root.write(source, UNIT)
+    assert not modules.call(kernel_settings.main, swap=True)["changed"]
+
+
+def test_parameters_are_read_after_those_of_the_host(modules: Modules, root: Root) -> None:
+    """Debian's 99-sysctl.conf is /etc/sysctl.conf: ip_forward=0 there came back at boot."""
+    root.write("/etc/sysctl.d/99-sysctl.conf", "net.ipv4.ip_forward=0\n")
+    modules.call(kernel_settings.main, sysctl=WANTED["sysctl"], modules=WANTED["modules"])
+    folder = root.path("/etc/sysctl.d")
+    last: dict[str, str] = {}
+    # As systemd-sysctl reads them: sysctl.d(5), sorted by name.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        for line in path.read_text().splitlines():
+            key, _sign, value = line.partition("=")
+            last[key.strip()] = value.strip()
+    assert last["net.ipv4.ip_forward"] == "1"

@@ -187,9 +187,16 @@ def test_complete_control_plane_that_starts_is_waited_for(host: Host, modules: M
 
 def test_complete_control_plane_whose_kubeconfig_is_gone(host: Host, modules: Modules) -> None:
     kubeadm.INITIALIZED.touch()
+    host.leave("pki/ca.crt")
     result = host.call(state="initialized", config=INIT)
     assert "kubeadm init phase kubeconfig admin" in result["msg"]
     assert modules.ran == []
+
+
+def test_a_reset_host_is_initialized_again(host: Host, modules: Modules) -> None:
+    """`kubeadm reset` leaves the mark of the earlier cluster, and no CA."""
+    kubeadm.INITIALIZED.touch()
+    assert host.call(state="initialized", config=INIT) == {"changed": True, "joined": True}
 
 
 def test_check_mode_does_not_mark_a_control_plane_of_others(host: Host) -> None:

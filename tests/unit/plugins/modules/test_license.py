@@ -89,6 +89,13 @@ def test_a_licence_is_handed_in_once(modules: Modules, proxy: Proxy) -> None:
     assert proxy.sent == [text.encode()] * 2
 
 
+def test_what_a_file_adds_to_a_licence_is_not_sent(modules: Modules, proxy: Proxy) -> None:
+    text = VENDOR.licence()
+    assert call(modules, license=f"\ufeff{text}\r\n", check=True)["changed"] is True
+    assert call(modules, license=f"\ufeff{text}\r\n")["changed"] is True
+    assert proxy.sent == [text.encode()]
+
+
 def test_check_mode_sends_nothing_and_predicts(modules: Modules, proxy: Proxy) -> None:
     text = VENDOR.licence()
     said = call(modules, license=text, check=True, diff=True)

@@ -178,3 +178,11 @@ def test_open_nats_has_no_use_for_passwords_and_certificates() -> None:
     assert "nats_access is open" in problem
     assert "nats_users is given" in problem
     assert preflight.nats_problems({"nats_access": "open"}, 1) == []
+
+
+def test_keys_that_no_header_holds_are_named_and_not_shown() -> None:
+    good = {"license_proxy_api_key": "sk-1\n", "chart_openai_api_key": ""}
+    assert preflight.secret_problems(good) == []
+    [found] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
+    assert found.startswith("license_proxy_api_key holds a character that no HTTP header may hold")
+    assert "sk-" not in found
