@@ -17,15 +17,16 @@ from sonic_reference import tags
 _TRIAL = " Xy"
 # A line is a sentence, too.
 _LINE_END = re.compile(r"\n\s*")
-# A figure before a full stop at the end may go on, or be the day of a month that follows.
-_UNSURE_END = re.compile(r"\d\.\s*\Z")
+# A figure before a full stop at the end may go on, and a short one be the day of a month.
+_UNSURE_END = re.compile(r"\d\.\Z|(?<![\d.,])\d{1,2}\.\s+\Z")
 
 
 def complete(text: str, language: str = "en") -> int:
     """Return how much of a growing text is whole sentences, in characters.
 
     ``language`` is a BCP 47 tag. A sentence has something to say: punctuation alone waits for what
-    follows it. "Dr." and "U.S." may be in the middle of one, so that the next word decides.
+    follows it. "Dr." and "U.S." may be in the middle of one, so that the next word decides. Spaces
+    and whole tags after a sentence belong to what follows.
     """
     seen = tags.masked(text)
     whole = len(seen.rstrip())
@@ -37,5 +38,5 @@ def complete(text: str, language: str = "en") -> int:
             ends.append(at)
         elif at == whole + 1 and not _UNSURE_END.search(seen):
             ends.append(len(seen))
-    end = max(ends, default=0)
+    end = len(seen[: max(ends, default=0)].rstrip(" "))
     return end if tags.says_something(text[:end]) else 0

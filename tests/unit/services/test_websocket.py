@@ -74,9 +74,9 @@ def until_type(socket: ClientConnection, *types: str) -> list[dict[str, Any]]:
     [
         ("", 0),
         ("The quick", 0),
-        ("It ends. And", 9),
+        ("It ends. And", 8),
         ("Hello!", 6),
-        ('He said "no." And', 14),
+        ('He said "no." And', 13),
         ("It is 3.", 0),
         ("It is 3.5 now", 0),
         ("A line\nanother", 7),
