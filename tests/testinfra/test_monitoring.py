@@ -168,7 +168,7 @@ def test_a_new_rule_is_loaded_without_that(prometheus: Prometheus, api: client.A
     name = "reload-test"
     labels = {"release": "prometheus"}
     group = {"name": name, "rules": [{"record": "reload_test", "expr": "vector(1)"}]}
-    body = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    body: dict[str, Any] = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
     body |= {"metadata": {"name": name, "labels": labels}, "spec": {"groups": [group]}}
     custom.create_namespaced_custom_object(*where, body)
     try:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.unit.rendering import ROOT, render, templated
+from tests.unit.test_nats import SECRETS
 
 Object = dict[str, Any]
 PODS = ("DaemonSet", "Deployment", "StatefulSet")
@@ -82,7 +83,7 @@ CASES: dict[str, tuple[str, str, Object]] = {
         {"artifact_sync_volume": {"hostPath": {"path": "/srv/files"}}},
     ),
     "images": ("stack", "images.yml.j2", {"stack_images": ["registry.example.com/w:1"]}),
-    "nats": ("nats", "nats.yml.j2", {"nats_replicas": 3}),
+    "nats": ("nats", "nats.yml.j2", {"nats_replicas": 3, "nats_secrets": SECRETS}),
 }
 
 

@@ -16,6 +16,7 @@ from tests.monitoring import INVENTORY, render
 from tests.playbooks import ROOT, offline
 from tests.unit import rendering
 from tests.unit.plugins.plugin_utils.authority import Authority
+from tests.unit.test_nats import SECRETS
 
 
 def whole(path: Path) -> Path:
@@ -54,7 +55,7 @@ def rendered(folder: Path, variables: dict[str, Any]) -> dict[str, list[dict[str
     """The objects of every template, by its path."""
     names = [str(path.relative_to(ROOT)) for path in TEMPLATES]
     # Templates that look others of their role up by name find them beside the play.
-    (folder / "templates").mkdir()
+    (folder / "templates").mkdir(exist_ok=True)
     for path in ROOT.glob("roles/*/templates/*.cfg.j2"):
         (folder / "templates" / path.name).symlink_to(path)
     files = sorted(
@@ -66,10 +67,14 @@ def rendered(folder: Path, variables: dict[str, Any]) -> dict[str, list[dict[str
         "ingress_certificates": [Authority().server(NAMES)],
         "ingress_hosts": NAMES,
         "license_proxy_api_key": "sk_test",
+        "nats_secrets": SECRETS,
         "prometheus_ingress_names": NAMES,
         "stack_images": ["registry.example.com/worker:1"],
         "workers_list": [WORKER],
     }
+    # A template that takes in another one names it as its role does.
+    (folder / "templates").mkdir(exist_ok=True)
+    (folder / "templates/nats.conf.j2").symlink_to(ROOT / "roles/nats/templates/nats.conf.j2")
     lookup = "lookup('ansible.builtin.template', '{}') | from_yaml_all | select | list"
     play = {
         "hosts": "control_plane",

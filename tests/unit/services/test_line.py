@@ -54,8 +54,12 @@ class Site(Dispatcher):
             return None
         self.free -= 1
         self.order.append(job.request_id)
-        session = Session(bytes(32), bytes(32))
-        return Stream(self, job.request_id, f"tts/{model}", "worker", session)
+        return offered(self, job.request_id, f"tts/{model}")
+
+
+def offered(site: Dispatcher, job: str, offering: str) -> Stream:
+    """A stream that a worker was offered."""
+    return Stream(site, job, offering, "worker", Session(bytes(32), bytes(32)))
 
 
 def check(body: Callable[[], Awaitable[None]]) -> None:
@@ -165,7 +169,7 @@ def test_a_pod_that_stood_still_does_not_take_its_workers_for_lost() -> None:
     async def body() -> None:
         site = Site(queue_timeout_s=1)
         site._stream_timeout_s = 0.5
-        stream = Stream(site, "job", "tts/m")
+        stream = offered(site, "job", "tts/m")
         stream.worker = "w"
         site._streams["job"] = stream
         ticking = asyncio.create_task(site._tick())
@@ -184,7 +188,7 @@ def test_a_pod_that_stood_still_does_not_take_its_workers_for_lost() -> None:
 
 def test_a_pod_that_stood_still_still_hears_an_acceptance() -> None:
     async def body() -> None:
-        stream = Stream(Site(queue_timeout_s=1), "job", "tts/m")
+        stream = offered(Site(queue_timeout_s=1), "job", "tts/m")
         answering = asyncio.create_task(stream.answer())
         await asyncio.sleep(0)
         stand_still(1.0)
@@ -192,7 +196,7 @@ def test_a_pod_that_stood_still_still_hears_an_acceptance() -> None:
         assert not answering.done()
         stream.put("accepted", b'{"worker": "w"}')
         assert (await answering).kind == "accepted"
-        silent = Stream(Site(queue_timeout_s=1), "job", "tts/m")
+        silent = offered(Site(queue_timeout_s=1), "job", "tts/m")
         assert (await silent.answer()).kind == "silent"
 
     check(body)
