@@ -205,6 +205,7 @@ class Dispatcher:
         self._offerings_key = offerings_key
         self._streams: dict[str, Stream] = {}
         self._void: OrderedDict[str, Stream] = OrderedDict()
+        self._offers = sealing.Offers()
         self._refused = ""
         self._waiting: Counter[str] = Counter()
         self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -332,7 +333,7 @@ class Dispatcher:
         name = sealing.new_job()
         try:
             content = job.model_dump_json().encode()
-            session, payload = sealing.offer(name, content, self.roster.key(worker))
+            session, payload = self._offers.seal(name, content, self.roster.key(worker))
         except sealing.SealError as error:
             log.warning("worker %s: %s", worker, error)
             self.roster.forget(worker)
