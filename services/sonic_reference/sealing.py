@@ -2,9 +2,10 @@
 """Seal what an API pod and a worker send each other, so that no third one reads or forges it.
 
 All workers of one operation share a NATS user, so its permissions cannot keep them apart. Each
-worker process therefore has a key pair. The API pod encrypts a job to the worker that it picked
-(HPKE, RFC 9180, base mode), together with two random keys. Each later message of this job is
-encrypted with one of them (AES-256-GCM, RFC 5116), each direction with its own.
+worker process therefore has a key pair. An API pod encrypts a random secret to each worker (HPKE,
+RFC 9180, base mode), and sends it with each job. Both derive a job's two keys from the secret and
+the job's name (HKDF, RFC 5869), one for each direction, and encrypt the job and all later messages
+of it with them (AES-256-GCM, RFC 5116).
 """
 
 from __future__ import annotations
@@ -16,14 +17,25 @@ import hmac
 import re
 import secrets
 import struct
+from collections import OrderedDict
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _KEY_BYTES = 32
+_INFO = b"sonic.v2 secret"
+# The secret, the ephemeral public key of HPKE, and the tag.
+_WRAPPED_BYTES = _KEY_BYTES + 32 + 16
+# So many secrets are remembered, of workers or of API pods: what is forgotten costs time only.
+_REMEMBERED = 1024
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 _COUNTER = struct.Struct(">Q")
 # A nonce of AES-GCM has 96 bits.
 _NONCE_HEAD = bytes(4)
@@ -74,6 +86,7 @@ class Identity:
 
     def __init__(self, host: str) -> None:
         self._private = X25519PrivateKey.generate()
+        self._secrets: OrderedDict[bytes, bytes] = OrderedDict()
         public = self._private.public_key().public_bytes_raw()
         readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in host)
         self.key = base64.urlsafe_b64encode(public).decode()
@@ -84,28 +97,43 @@ class Identity:
 
         Raises SealError: the job was not sealed for this worker, or under another name.
         """
-        try:
-            content = _SUITE.decrypt(payload, self._private, info=job.encode())
-        except (InvalidTag, ValueError):
-            raise SealError("not sealed for this worker") from None
-        if len(content) < 2 * _KEY_BYTES:
-            raise SealError("no keys")
-        to_worker, to_api = content[:_KEY_BYTES], content[_KEY_BYTES : 2 * _KEY_BYTES]
-        return Session(to_api, to_worker), content[2 * _KEY_BYTES :]
+        wrapped, sealed = payload[:_WRAPPED_BYTES], payload[_WRAPPED_BYTES:]
+        secret = self._secrets.get(wrapped)
+        if secret is None:
+            try:
+                secret = _SUITE.decrypt(wrapped, self._private, info=_INFO)
+            except (InvalidTag, ValueError):
+                raise SealError("not sealed for this worker") from None
+            _remember(self._secrets, wrapped, secret)
+        to_worker, to_api = _keys(secret, job)
+        session = Session(to_api, to_worker)
+        return session, session.open("job", sealed)
 
 
-def offer(job: str, content: bytes, key: str) -> tuple[Session, bytes]:
-    """Return a new session with the worker of this public key, and the payload of the offer.
+class Offers:
+    """An API pod's side: one secret for each worker, made when it is first given a job."""
 
-    Raises SealError: this is no key.
-    """
-    to_worker, to_api = (secrets.token_bytes(_KEY_BYTES) for _unused in range(2))
-    try:
-        public = X25519PublicKey.from_public_bytes(_raw(key))
-        payload = _SUITE.encrypt(to_worker + to_api + content, public, info=job.encode())
-    except ValueError as error:
-        raise SealError(f"no key: {error}") from None
-    return Session(to_worker, to_api), payload
+    def __init__(self) -> None:
+        self._secrets: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
+
+    def seal(self, job: str, content: bytes, key: str) -> tuple[Session, bytes]:
+        """Return a new session with the worker of this public key, and the payload of the offer.
+
+        Raises SealError: this is no key.
+        """
+        known = self._secrets.get(key)
+        if known is None:
+            secret = secrets.token_bytes(_KEY_BYTES)
+            try:
+                public = X25519PublicKey.from_public_bytes(_raw(key))
+                known = secret, _SUITE.encrypt(secret, public, info=_INFO)
+            except ValueError as error:
+                raise SealError(f"no key: {error}") from None
+            _remember(self._secrets, key, known)
+        secret, wrapped = known
+        to_worker, to_api = _keys(secret, job)
+        session = Session(to_worker, to_api)
+        return session, wrapped + session.seal("job", content)
 
 
 def owns(name: str, key: str) -> bool:
@@ -138,6 +166,18 @@ def proven(given: str, master: str, operation: str, model: str, worker: str) -> 
     """Whether a worker has the key of the offering that it announces."""
     wanted = proof(offering_key(master, operation, model), worker)
     return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _keys(secret: bytes, job: str) -> tuple[bytes, bytes]:
+    """Return a job's key for messages to the worker, and the one for messages to the API pod."""
+    derived = HKDF(hashes.SHA256(), 2 * _KEY_BYTES, salt=None, info=job.encode()).derive(secret)
+    return derived[:_KEY_BYTES], derived[_KEY_BYTES:]
+
+
+def _remember(known: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    known[key] = value
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)
 
 
 def _mac(key: str, text: str) -> str:

@@ -231,6 +231,7 @@ class Dispatcher:
         self._streams: dict[str, Stream] = {}
         self._lines: defaultdict[str, Line] = defaultdict(Line)
         self._void: OrderedDict[str, Stream] = OrderedDict()
+        self._offers = sealing.Offers()
         self._refused = ""
         self._ticker: asyncio.Task[None] | None = None
         self.roster = Roster(models)
@@ -365,7 +366,7 @@ class Dispatcher:
         name = sealing.new_job()
         try:
             content = job.model_dump_json().encode()
-            session, payload = sealing.offer(name, content, self.roster.key(worker))
+            session, payload = self._offers.seal(name, content, self.roster.key(worker))
         except sealing.SealError as error:
             log.warning("worker %s: %s", worker, error)
             self.roster.forget(worker)

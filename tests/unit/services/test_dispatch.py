@@ -17,7 +17,7 @@ def stream() -> Stream:
     dispatcher = Dispatcher(
         ApiMetrics(), pod="p", models={}, queue_timeout_s=1, queue_limit=1, stream_timeout_s=1
     )
-    session, _payload = sealing.offer("j", b"", sealing.Identity("w").key)
+    session, _payload = sealing.Offers().seal("j", b"", sealing.Identity("w").key)
     return Stream(dispatcher, "j", "tts/m", "w", session)
 
 

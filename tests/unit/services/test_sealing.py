@@ -17,7 +17,7 @@ JOB = sealing.new_job()
 def session(content: bytes = b"job") -> tuple[Session, Session]:
     """The API pod's end and the worker's end of a job."""
     worker = Identity("pod-1")
-    ours, payload = sealing.offer(JOB, content, worker.key)
+    ours, payload = sealing.Offers().seal(JOB, content, worker.key)
     theirs, opened = worker.open(JOB, payload)
     assert opened == content
     return ours, theirs
@@ -39,7 +39,7 @@ def test_a_lost_message_breaks_no_later_one() -> None:
 
 def test_nothing_of_the_job_is_readable() -> None:
     worker = Identity("pod-1")
-    ours, payload = sealing.offer(JOB, b"CANARY text", worker.key)
+    ours, payload = sealing.Offers().seal(JOB, b"CANARY text", worker.key)
     assert b"CANARY" not in payload
     assert b"CANARY" not in ours.seal("audio", b"CANARY sound")
 
@@ -86,7 +86,7 @@ def test_a_message_counts_once_as_its_kind_and_in_its_direction() -> None:
 
 def test_only_the_worker_it_is_for_opens_a_job_under_its_name() -> None:
     worker, sibling = Identity("pod"), Identity("pod")
-    ours, payload = sealing.offer(JOB, b"job", worker.key)
+    ours, payload = sealing.Offers().seal(JOB, b"job", worker.key)
     with pytest.raises(SealError):
         sibling.open(JOB, payload)
     with pytest.raises(SealError):
@@ -110,7 +110,7 @@ def test_only_the_worker_it_is_for_opens_a_job_under_its_name() -> None:
 )
 def test_what_is_no_key_is_refused(key: str) -> None:
     with pytest.raises(SealError):
-        sealing.offer(JOB, b"job", key)
+        sealing.Offers().seal(JOB, b"job", key)
 
 
 def test_a_name_belongs_to_its_key() -> None:
@@ -138,3 +138,27 @@ def test_roles_and_services_derive_the_same_key() -> None:
     assert nats_secrets.offering_key("m", "TTS", "sonic-3.5") == sealing.offering_key(
         "m", "tts", "sonic-3.5"
     )
+
+
+def test_jobs_of_one_pod_and_worker_have_keys_of_their_own() -> None:
+    worker, offers = Identity("pod"), sealing.Offers()
+    first, payload = offers.seal("job-1", b"one", worker.key)
+    second, other = offers.seal("job-2", b"two", worker.key)
+    theirs, opened = worker.open("job-2", other)
+    assert opened == b"two"
+    with pytest.raises(SealError):
+        worker.open("job-2", payload)
+    with pytest.raises(SealError):
+        first.open("audio", theirs.seal("audio", b"of the second"))
+    assert second.open("beat", theirs.seal("beat", b"")) == b""
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    offers = sealing.Offers()
+    _session, early = offers.seal(JOB, b"early", (first := Identity("pod")).key)
+    for _turn in range(1100):
+        sealing.Offers().seal(JOB, b"", first.key)
+        first.open(JOB, sealing.Offers().seal(JOB, b"other pod", first.key)[1])
+    # The worker has forgotten this pod's secret, and finds it again.
+    assert first.open(JOB, early)[1] == b"early"
+    assert len(first._secrets) == 1024
