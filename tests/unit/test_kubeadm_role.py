@@ -143,3 +143,14 @@ def test_every_change_is_noted_but_leases_and_events() -> None:
         assert level(user, groups, "create", "", "events") == "None"
     assert level("kubernetes-admin", ["system:masters"], "get", "", "pods") == "Metadata"
     assert level("kubernetes-admin", ["system:masters"], "create", "", "pods/exec") == "Metadata"
+
+
+def test_a_joins_token_is_removed_whatever_became_of_the_join() -> None:
+    path = ROOT / "roles/kubeadm/tasks/join.yml"
+    made, joined = yaml.safe_load(path.read_text(encoding="utf-8"))
+    module = "baremetal.sonic.kubeadm_node"
+    assert made[module] == {"state": "token"}
+    assert [task[module]["state"] for task in joined["block"]] == ["joined"]
+    [removed] = joined["always"]
+    assert removed[module] == {"state": "revoked", "secret": "{{ kubeadm_token.secret }}"}
+    assert removed["delegate_to"] == made["delegate_to"] == "{{ site_leader }}"
