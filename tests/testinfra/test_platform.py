@@ -4,12 +4,23 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from kubernetes import client
 
 from lab.waiting import wait, wait_while
@@ -146,3 +157,42 @@ def test_certificate_that_serves_no_host_goes_with_its_key(
     finally:
         on_lab("platform.yml")
     assert kept() == before
+
+
+@pytest.mark.soak
+def test_wildcard_and_certificate_as_they_were_pasted(info: dict[str, Any]) -> None:
+    """The run ends only when each ingress host serves it: what it says is what clients get."""
+    folder = Path(info["ca_file"]).parent
+    issuer = x509.load_pem_x509_certificate((folder / "intermediate.pem").read_bytes())
+    signer = load_pem_private_key((folder / "intermediate.key").read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("*.lab.test")]), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    leaf = made.public_bytes(Encoding.PEM).decode()
+    form = (Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    lines = ((folder / "ca.pem").read_text(encoding="utf-8") + leaf + leaf).splitlines()
+    given = {
+        "certificate": "\ufeff" + "".join(f"    {line}\r\n" for line in lines),
+        "key": leaf + key.private_bytes(*form).decode().replace("\n", "\r\n"),
+    }
+    context = ssl.create_default_context(cafile=info["ca_file"])
+    try:
+        on_lab("platform.yml", ingress_hosts=["*.Lab.test."], ingress_certificates=[given])
+        with (
+            socket.create_connection((info["ingress_address"], 443), 10) as plain,
+            context.wrap_socket(plain, server_hostname="anything.lab.test") as secure,
+        ):
+            assert secure.getpeercert(binary_form=True) == made.public_bytes(Encoding.DER)
+    finally:
+        on_lab("platform.yml")
