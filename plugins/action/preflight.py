@@ -198,7 +198,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options = entry.get("options") or {}
         given: dict[str, Any] = {}
         found = []
-        unreadable = set()
+        unreadable: set[str] = set()
         for name in options:
             try:
                 if name in hostvars:
@@ -206,13 +206,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             except AnsibleError as error:
                 unreadable.add(name)
                 found.append(f"{name} cannot be evaluated: {error.message.splitlines()[0]}")
+        for name, option in options.items():
+            if texts := nodes.type_problems({name: option}, given):
+                found += texts
+                unreadable.add(name)
+                given.pop(name)
         spec = {
             name: _without_defaults(option)
             for name, option in options.items()
             if name not in unreadable
         }
-        if texts := nodes.type_problems(options, given):
-            return [f"role {role}: {message}" for message in [*found, *texts]]
         result = ArgumentSpecValidator(spec).validate(given)
         if not result.error_messages:
             # In the types that the spec asks for: what is mistyped is not judged further.

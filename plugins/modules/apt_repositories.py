@@ -277,6 +277,18 @@ def main() -> None:
     reused, wrong = existing(module.params["repositories"])
     if wrong:
         module.fail_json(msg=f"site_package_repositories: {'; '.join(wrong)}")
+    for name, where in reused.items():
+        module.log(f"the repository {name} comes from {where}")
+    module.exit_json(**keep_in_step(module, reused))
+
+
+def keep_in_step(module: AnsibleModule, reused: dict[str, str]) -> dict[str, Any]:
+    """Write the files, refresh the index where that is due, and return the module's result.
+
+    Args:
+        module: brings the options, check mode and commands.
+        reused: the sources of others that are used, by the names of the repositories.
+    """
     texts: dict[Path, str] = {}
     diffs = []
     newest = 0.0
@@ -299,8 +311,6 @@ def main() -> None:
     unfinished = refreshed_at < newest
     refresh = bool(texts) or unfinished or too_old
     waited = refresh_index(module, texts) if refresh and not module.check_mode else []
-    for name, where in reused.items():
-        module.log(f"the repository {name} comes from {where}")
     for line in waited:
         module.warn(line)
     result: dict[str, Any] = {
@@ -312,7 +322,7 @@ def main() -> None:
     }
     if module._diff:
         result["diff"] = diffs
-    module.exit_json(**result)
+    return result
 
 
 if __name__ == "__main__":

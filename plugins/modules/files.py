@@ -221,6 +221,11 @@ def main() -> None:
     wrong = problems(files)
     if wrong:
         module.fail_json(msg="; ".join(wrong))
+    module.exit_json(**make_files(module, files))
+
+
+def make_files(module: AnsibleModule, files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Bring the files into their wanted state; returns the module's result. Fails the module."""
     changed_paths: list[str] = []
     diffs: list[dict[str, str]] = []
     backups: list[str] = []
@@ -259,7 +264,7 @@ def main() -> None:
     }
     if module._diff:
         result["diff"] = diffs
-    module.exit_json(**result)
+    return result
 
 
 if __name__ == "__main__":
