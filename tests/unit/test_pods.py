@@ -32,7 +32,8 @@ TEMPLATES = sorted(
     {
         whole(path)
         for path in ROOT.glob("roles/*/templates/*.j2")
-        if "containers:" in path.read_text(encoding="utf-8")
+        # Patches of a release's own objects have parts of containers.
+        if "containers:" in path.read_text(encoding="utf-8") and "patches" not in path.name
     }
 )
 NAMES = ["speech.example.com"]
@@ -56,7 +57,7 @@ def rendered(folder: Path, variables: dict[str, Any]) -> dict[str, list[dict[str
     names = [str(path.relative_to(ROOT)) for path in TEMPLATES]
     # Templates that look others of their role up by name find them beside the play.
     (folder / "templates").mkdir(exist_ok=True)
-    for path in ROOT.glob("roles/*/templates/*.cfg.j2"):
+    for path in ROOT.glob("roles/*/templates/*.c*f*.j2"):
         (folder / "templates" / path.name).symlink_to(path)
     files = sorted(
         path
@@ -72,9 +73,6 @@ def rendered(folder: Path, variables: dict[str, Any]) -> dict[str, list[dict[str
         "stack_images": ["registry.example.com/worker:1"],
         "workers_list": [WORKER],
     }
-    # A template that takes in another one names it as its role does.
-    (folder / "templates").mkdir(exist_ok=True)
-    (folder / "templates/nats.conf.j2").symlink_to(ROOT / "roles/nats/templates/nats.conf.j2")
     lookup = "lookup('ansible.builtin.template', '{}') | from_yaml_all | select | list"
     play = {
         "hosts": "control_plane",
