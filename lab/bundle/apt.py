@@ -67,7 +67,7 @@ class Repository:
                     cwd=out,
                 )
             except LabError as error:
-                raise publishers.NotTakenError(part, str(error)) from error
+                raise publishers.NotTakenError(part, _last(error)) from error
         (deb,) = set(out.iterdir()) - before
         found = f"sha256:{hashlib.sha256(deb.read_bytes()).hexdigest()}"
         if found != digest:
@@ -118,7 +118,7 @@ class Repository:
             try:
                 run(["apt-get", "-qq", *self._options(), "update"])
             except LabError as error:
-                raise publishers.NotTakenError(part, str(error)) from error
+                raise publishers.NotTakenError(part, _last(error)) from error
             self._ready = True
 
     def _check_key(self, part: str, key: Path) -> None:
@@ -137,3 +137,8 @@ class Repository:
                 f" and lab/bundle/upstream.yml pins {', '.join(self.spec['fingerprints'])}: nothing"
                 " was taken. Compare with what the publisher announces before you change the pin"
             )
+
+
+def _last(error: LabError) -> str:
+    """What apt said at its end, which names the cause."""
+    return str(error).splitlines()[-1]

@@ -52,7 +52,7 @@ class Bearer(httpx.Auth):
         realm = named.pop("realm", "")
         if urlsplit(realm).scheme != "https":
             return
-        query = {name: named[name] for name in ("service", "scope") if name in named}
+        query: dict[str, str] = {n: named[n] for n in named if n in {"service", "scope"}}
         given = yield httpx.Request("GET", httpx.URL(realm).copy_merge_params(query))
         given.read()
         if given.status_code != httpx.codes.OK:
@@ -121,7 +121,7 @@ def image_digest(http: httpx.Client, part: str, image: str, tag: str) -> str:
     host, _, repository = image.partition("/")
     url = f"https://{registry_host(host)}/v2/{repository}/manifests/{tag}"
     response = ask(http, part, "HEAD", url, {"Accept": MANIFESTS})
-    found = response.headers.get("docker-content-digest", "")
+    found = str(response.headers.get("docker-content-digest", ""))
     if not found:
         body = ask(http, part, "GET", url, {"Accept": MANIFESTS}).content
         found = f"sha256:{hashlib.sha256(body).hexdigest()}"

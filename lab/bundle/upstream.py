@@ -113,7 +113,7 @@ class Image:
         try:
             return self.store.pull(f"{self.image}@{wanted}")
         except LabError as error:
-            raise NotTakenError(self.name, str(error)) from error
+            raise NotTakenError(self.name, str(error).splitlines()[-1]) from error
 
     def fetch(self, digests: dict[str, str], out: Path) -> None:
         """With podman."""
