@@ -43,7 +43,11 @@ class Bearer(httpx.Auth):
     """A registry's tokens for anonymous pulls (distribution's token authentication)."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Ask for a token where the registry names who gives one, and repeat the request."""
+        """Ask for a token where the registry names who gives one, and repeat the request.
+
+        Raises:
+            httpx.RequestError: the endpoint of tokens gives none.
+        """
         response = yield request
         scheme, _, words = response.headers.get("www-authenticate", "").partition(" ")
         if response.status_code != httpx.codes.UNAUTHORIZED or scheme.lower() != "bearer":
@@ -55,22 +59,33 @@ class Bearer(httpx.Auth):
         query: dict[str, str] = {n: named[n] for n in named if n in {"service", "scope"}}
         given = yield httpx.Request("GET", httpx.URL(realm).copy_merge_params(query))
         given.read()
-        if given.status_code != httpx.codes.OK:
+        if given.status_code == httpx.codes.TOO_MANY_REQUESTS:
             return
-        answer = given.json()
-        token = answer.get("token") or answer.get("access_token")
+        token = _token(given)
+        if not token:
+            # Without this its answer would pass for the registry's.
+            raise httpx.RequestError(f"{realm} gives no token", request=request)
         request.headers["Authorization"] = f"Bearer {token}"
         yield request
 
 
-def client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+def _token(answer: httpx.Response) -> str:
+    """The token that an answer holds; empty where it holds none."""
+    try:
+        found = answer.json() if answer.status_code == httpx.codes.OK else None
+    except ValueError:
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    return str(found.get("token") or found.get("access_token") or "")
+
+
+def client() -> httpx.Client:
     """A client that trusts what Debian trusts and follows redirects."""
-    # A machine whose authorities lie elsewhere fails each request, which counts as no answer.
     return httpx.Client(
         verify=ssl.create_default_context(cafile=AUTHORITIES),
         timeout=TIMEOUT_S,
         follow_redirects=True,
-        transport=transport,
     )
 
 

@@ -161,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         match = PATH.fullmatch(urlsplit(self.path).path)
         if self.headers.get("Authorization") not in self.content.tokens:
             scope = f',scope="repository:{match["repository"]}:pull"' if match else ""
-            challenge = f'Bearer realm="https://{host}/token",service="{host}"{scope}'
+            realm = f"https://{self.headers['Host']}/token"
+            challenge = f'Bearer realm="{realm}",service="{host}"{scope}'
             self._error(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", {"WWW-Authenticate": challenge})
         elif match is None:
             self._answer(HTTPStatus.OK if self.path == "/v2/" else HTTPStatus.NOT_FOUND)
