@@ -331,6 +331,6 @@ def _step(source: Source, digests: dict[str, str]) -> Step:
     return Step(
         name=source.name,
         key=digest("upstream", source.name, *inputs),
-        seconds=10,
+        seconds=6,
         build=build,
     )
