@@ -12,6 +12,7 @@ import sys
 import time
 
 from lab import bench, hosts, outside, preflight, show
+from lab.bundle import upstream
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
@@ -30,6 +31,7 @@ def say(text: str) -> None:
 
 def create(lab: Lab) -> None:
     """Bundle, hosts, certificates: everything up to an inventory that site.yml can use."""
+    upstream.setting()
     if not hosts.running(lab):
         subnet = os.environ.get("LAB_SUBNET") or None
         preflight.check(lab, subnet)

@@ -32,6 +32,8 @@ class Repository:
     root: Path
     _alone: threading.Lock = field(default_factory=threading.Lock)
     _ready: bool = False
+    # Why it cannot be used: the other packages of this repository need not wait for that again.
+    _failure: str = ""
 
     def digest(self, part: str, package: str, version: str) -> str:
         """The sha256 of a package, by the repository's signed index.
@@ -99,27 +101,36 @@ class Repository:
 
     def _prepare(self, part: str) -> None:
         with self._alone:
+            if self._failure:
+                raise publishers.NotTakenError(part, self._failure)
             if self._ready:
                 return
-            for folder in FOLDERS:
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-            (self.root / "status").touch()
-            (self.root / "apt.conf").write_text(self._configuration(), encoding="utf-8")
-            key = self.root / "key.asc"
-            with publishers.client() as http:
-                answer = publishers.ask(http, part, "GET", self.spec["key_url"])
-            key.write_bytes(answer.content)
-            self._check_key(part, key)
-            text = f"Types: deb\nURIs: {self.spec['uri']}\nSuites: {self.spec['suite']}\n"
-            text += f"Components: {self.spec['components']}\n" if self.spec["components"] else ""
-            text += f"Signed-By: {key}\n"
-            source = self.root / "etc/apt/sources.list.d/publisher.sources"
-            source.write_text(text, encoding="utf-8")
             try:
-                run(["apt-get", "-qq", *self._options(), "update"])
-            except LabError as error:
-                raise publishers.NotTakenError(part, _last(error)) from error
+                self._update(part)
+            except publishers.NotTakenError as error:
+                self._failure = error.reason
+                raise
             self._ready = True
+
+    def _update(self, part: str) -> None:
+        for folder in FOLDERS:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        (self.root / "status").touch()
+        (self.root / "apt.conf").write_text(self._configuration(), encoding="utf-8")
+        key = self.root / "key.asc"
+        with publishers.client() as http:
+            answer = publishers.ask(http, part, "GET", self.spec["key_url"])
+        key.write_bytes(answer.content)
+        self._check_key(part, key)
+        text = f"Types: deb\nURIs: {self.spec['uri']}\nSuites: {self.spec['suite']}\n"
+        text += f"Components: {self.spec['components']}\n" if self.spec["components"] else ""
+        text += f"Signed-By: {key}\n"
+        source = self.root / "etc/apt/sources.list.d/publisher.sources"
+        source.write_text(text, encoding="utf-8")
+        try:
+            run(["apt-get", "-qq", *self._options(), "update"])
+        except LabError as error:
+            raise publishers.NotTakenError(part, _last(error)) from error
 
     def _check_key(self, part: str, key: Path) -> None:
         """Compare every primary key of the file with the pinned fingerprints."""

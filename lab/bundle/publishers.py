@@ -31,12 +31,16 @@ MANIFESTS = ", ".join(
 
 
 class NotTakenError(LabError):
-    """A part that a publisher does not have, or does not hand out now; `part` is its step."""
+    """A part that a publisher does not have, or does not hand out now.
+
+    `part` is the part's step, and `reason` what the publisher answered.
+    """
 
     def __init__(self, part: str, reason: str) -> None:
-        """`reason` says what the publisher answered."""
+        """Keep both for the caller, which may build the part."""
         super().__init__(f"{part} cannot be taken from its publisher: {reason}")
         self.part = part
+        self.reason = reason
 
 
 class Bearer(httpx.Auth):

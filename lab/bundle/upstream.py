@@ -313,13 +313,20 @@ class Taking:
         return [source for source in wanted if urlsplit(source.url).hostname in found]
 
     def _resolve(self, wanted: list[Source]) -> list[tuple[Source, dict[str, str]]]:
-        resolved = []
+        resolved, refused = [], []
         with ThreadPoolExecutor(4) as pool:
             for source, answer in [(s, pool.submit(s.resolve)) for s in wanted]:
                 try:
                     resolved.append((source, answer.result()))
                 except NotTakenError as error:
-                    self.refuse(error)
+                    refused.append(error)
+        if refused and self._wanted:
+            raise LabError(
+                "; ".join(str(refusal) for refusal in refused)
+                + f". Without {SETTING}, 'make lab' builds what cannot be taken"
+            )
+        for refusal in refused:
+            self.refuse(refusal)
         return resolved
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lab.__main__ import create
 from lab.bundle import build, images, publishers, table, upstream
 from lab.bundle.apt import Repository
 from lab.bundle.lock import Lock
 from lab.bundle.publishers import NotTakenError
 from lab.bundle.steps import Runner, Step, closure
-from lab.config import LabError
+from lab.config import Lab, LabError
 from lab.standins import authority, content
 from lab.standins.server import Content, Publishers
 from tests.unit.lab.conftest import Programs
@@ -53,7 +54,11 @@ def test_bad_setting_stops_before_anything_is_made(
     monkeypatch.setenv(upstream.SETTING, "both")
     with pytest.raises(LabError, match="LAB_SOURCES='both'"):
         build.build(print)
+    lab = Lab("lab")
+    with pytest.raises(LabError, match="LAB_SOURCES='both'"):
+        create(lab)
     assert not (tmp_path / "caches").exists()
+    assert not lab.directory.exists()
 
 
 def test_digest_is_recorded_at_first_use_and_another_one_is_refused(tmp_path: Path) -> None:
@@ -391,7 +396,8 @@ def test_missing_part_is_built_unless_upstream_is_demanded(publisher: Publisher)
     publisher.parts["image:a"].found = None
     assert set(publisher.choose()) == {"deb:b"}
     assert any("image:a" in line and "building it" in line for line in publisher.said)
-    with pytest.raises(NotTakenError, match="image:a cannot be taken"):
+    publisher.parts["deb:b"].found = None
+    with pytest.raises(LabError, match=r"image:a cannot be taken.*deb:b cannot.*Without LAB_S"):
         publisher.choose("upstream")
 
 
@@ -493,3 +499,21 @@ def test_page_in_place_of_a_key_is_no_answer(
 ) -> None:
     with pytest.raises(NotTakenError, match="is no key"):
         check_key(signer[0], text, tmp_path)
+
+
+def test_repository_that_is_down_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(_http: httpx.Client, part: str, _method: str, url: str) -> httpx.Response:
+        asked.append(url)
+        raise NotTakenError(part, "no route")
+
+    monkeypatch.setattr(publishers, "ask", ask)
+    spec = {"key_url": "https://example.com/key", "fingerprints": [], "uri": "u"}
+    repository = Repository("r", spec, tmp_path)
+    for package in ("one", "two"):
+        with pytest.raises(NotTakenError, match=f"deb:{package} .*no route"):
+            repository.digest(f"deb:{package}", package, "1")
+    assert asked == ["https://example.com/key"]
