@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from lab.__main__ import create
 from lab.bundle import build, images, publishers, table, upstream
@@ -19,7 +20,7 @@ from lab.bundle.apt import Repository
 from lab.bundle.lock import Lock
 from lab.bundle.publishers import NotTakenError
 from lab.bundle.steps import Runner, Step, closure
-from lab.config import Lab, LabError
+from lab.config import REPOSITORY, Lab, LabError
 from lab.standins import authority, content
 from lab.standins.server import Content, Publishers
 from tests.unit.lab.conftest import Programs
@@ -421,6 +422,15 @@ def test_every_part_has_a_publisher_but_the_labs_own(tmp_path: Path) -> None:
     assert "{" not in json.dumps([*(s.items for s in known.values()), table.upstream()])[1:5]
     assert all(source.url.startswith("https://") for source in known.values())
     assert known["deb:kubelet"].items == (f"deb:kubelet={spec['packages']['kubelet']['version']}",)
+
+
+def test_kubeadm_depends_on_nothing_as_its_publishers_package_does() -> None:
+    """A dependency of the lab's own package would hide that a role leaves a package out."""
+    assert "depends" not in table.artifacts()["packages"]["kubeadm"]
+    tasks = yaml.safe_load((REPOSITORY / "roles/kubeadm/tasks/main.yml").read_text())
+    (install,) = [task for task in tasks if "baremetal.sonic.apt_packages" in task]
+    names = {p.partition("=")[0] for p in install["baremetal.sonic.apt_packages"]["packages"]}
+    assert names == {"kubeadm", "kubelet", "kubectl", "cri-tools"}
 
 
 def test_plan_compiles_nothing_when_all_is_taken(tmp_path: Path, programs: Programs) -> None:
