@@ -43,14 +43,14 @@ class Repository:
             LabError: its key is not the pinned one.
         """
         self._prepare(part)
+        reason = f"{self.spec['uri']} has no {package} {version}"
         try:
             shown = run(["apt-cache", *self._options(), "show", f"{package}={version}"])
         except LabError as error:
-            reason = f"{self.spec['uri']} has no {package} {version}"
             raise publishers.NotTakenError(part, reason) from error
         match = re.search(r"^SHA256: ([0-9a-f]{64})$", shown, re.MULTILINE)
         if match is None:
-            raise publishers.NotTakenError(part, f"{self.spec['uri']} gives no sha256 of {package}")
+            raise publishers.NotTakenError(part, f"{reason} with a sha256")
         return f"sha256:{match[1]}"
 
     def fetch(self, part: str, package: str, version: str, digest: str, out: Path) -> None:

@@ -21,7 +21,10 @@ class Lock:
             LabError: the file is there, but is not what `record` wrote.
         """
         self.path = path
-        self._entries: dict[str, Any] = read_json(path)
+        try:
+            self._entries: dict[str, Any] = read_json(path)
+        except OSError as error:
+            raise LabError(f"{path} cannot be read: {error.strerror}") from error
         if path.exists() and not self._entries:
             raise LabError(f"{path} is not a lock file: restore it, or delete it to record again")
 

@@ -4,25 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from lab.__main__ import create
 from lab.bundle import build, images, publishers, table, upstream
-from lab.bundle.apt import Repository
 from lab.bundle.lock import Lock
 from lab.bundle.publishers import NotTakenError
 from lab.bundle.steps import Runner, Step, closure
 from lab.config import REPOSITORY, Lab, LabError
-from lab.standins import authority, content
-from lab.standins.server import Content, Publishers
 from tests.unit.lab.conftest import Programs
 
 ONE = "sha256:" + "1" * 64
@@ -104,169 +97,17 @@ def test_lock_file_that_is_none_is_an_error_and_is_kept(text: str, tmp_path: Pat
     assert path.read_text() == text
 
 
+def test_folder_in_place_of_the_lock_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="cannot be read: Is a directory"):
+        Lock(tmp_path)
+
+
 @pytest.mark.parametrize("entry", [{}, [], "sha256:1", None])
 def test_entry_without_a_digest_is_an_error(entry: object, tmp_path: Path) -> None:
     path = tmp_path / "lock.json"
     path.write_text(json.dumps({ITEM: entry}))
     with pytest.raises(LabError, match="has no digest: delete that entry"):
         Lock(path).digests((ITEM,))
-
-
-Answers = Callable[[httpx.Request], httpx.Response]
-
-
-def ask(answers: Answers, pauses: list[float] | None = None) -> httpx.Response:
-    with httpx.Client(transport=httpx.MockTransport(answers)) as http:
-        waited = [] if pauses is None else pauses
-        return publishers.ask(
-            http, "image:tool", "GET", "https://registry.test/x", pause=waited.append
-        )
-
-
-def test_rate_limit_is_waited_for_as_long_as_it_says() -> None:
-    headers = [{"Retry-After": "7"}, {}]
-
-    def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(429, headers=headers.pop(0)) if headers else httpx.Response(200)
-
-    waited: list[float] = []
-    assert ask(answer, waited).status_code == 200
-    assert waited == [7.0, 5.0]
-
-
-@pytest.mark.parametrize("after", ["61", "86400", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "soon"])
-def test_long_rate_limit_is_not_waited_for(after: str) -> None:
-    waited: list[float] = []
-    with pytest.raises(NotTakenError, match="rate limit"):
-        ask(lambda _request: httpx.Response(429, headers={"Retry-After": after}), waited)
-    assert waited == []
-
-
-def test_endless_rate_limit_ends() -> None:
-    waited: list[float] = []
-    with pytest.raises(NotTakenError, match="rate limit"):
-        ask(lambda _request: httpx.Response(429, headers={"Retry-After": "0"}), waited)
-    assert sum(waited) == publishers.PATIENCE_S
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 503])
-def test_part_that_is_refused_is_named_with_the_answer(status: int) -> None:
-    with pytest.raises(NotTakenError, match=f"image:tool .*: {status} ") as caught:
-        ask(lambda _request: httpx.Response(status))
-    assert caught.value.part == "image:tool"
-
-
-@pytest.mark.parametrize(
-    "challenge",
-    [
-        'Bearer realm="http://plain.test/token",service="x"',
-        'Bearer service="x"',
-        "Basic realm=x",
-        "Bearer",
-        'Bearer realm="https://',
-    ],
-)
-def test_token_is_asked_for_over_tls_only(challenge: str) -> None:
-    asked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
-        return httpx.Response(401, headers={"WWW-Authenticate": challenge})
-
-    with pytest.raises(NotTakenError):
-        ask(answer)
-    assert all(url.startswith("https://registry.test/") for url in asked)
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"no json", b'{"token": ""}'])
-def test_endpoint_that_gives_no_token(body: bytes) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/token":
-            return httpx.Response(200, content=body)
-        realm = 'Bearer realm="https://registry.test/token"'
-        return httpx.Response(401, headers={"WWW-Authenticate": realm})
-
-    with pytest.raises(NotTakenError, match="gives no token"):
-        ask(answer)
-
-
-def test_rate_limit_of_the_endpoint_of_tokens_is_waited_for() -> None:
-    limits = [429]
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/token":
-            return httpx.Response(limits.pop() if limits else 200, json={"access_token": "t"})
-        if request.headers.get("Authorization") == "Bearer t":
-            return httpx.Response(200, text="manifest")
-        realm = 'Bearer realm="https://registry.test/token"'
-        return httpx.Response(401, headers={"WWW-Authenticate": realm})
-
-    waited: list[float] = []
-    assert ask(answer, waited).text == "manifest"
-    assert waited == [5.0]
-
-
-@dataclasses.dataclass
-class Registry:
-    """A stand-in of a registry with one image, on this machine."""
-
-    served: Content
-    name: str
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\n")
-    content.add_image(tmp_path / "store", "example.com/tool", "1", program, "/bin/tool")
-    trusted, pair = authority.issue(["localhost"], tmp_path)
-    served = Content([tmp_path / "store"], tmp_path / "site", {"localhost": "example.com"})
-    monkeypatch.setattr(publishers, "AUTHORITIES", str(trusted))
-    with Publishers(served, ("127.0.0.1", 0), pair) as standin:
-        yield Registry(served, f"localhost:{standin.server.server_port}")
-
-
-def test_digest_of_a_tag_from_a_registry_with_tokens_and_limits(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    found = registry.served.manifest("example.com/tool", "1")
-    assert found is not None
-    digest, body = found
-    assert digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
-    with publishers.client() as http:
-        got = publishers.image_digest(http, "image:tool", f"{registry.name}/tool", "1")
-    assert got == digest
-    methods = [words.split()[0] for words in registry.served.asked]
-    # Without a token, for the token, and with it: the last one twice, for its first is limited.
-    assert methods == ["HEAD", "GET", "HEAD", "HEAD", "GET", "HEAD"]
-
-
-def test_tag_that_a_registry_does_not_have(registry: Registry) -> None:
-    registry.served.limited = 0
-    with publishers.client() as http, pytest.raises(NotTakenError, match="404"):
-        publishers.image_digest(http, "image:tool", f"{registry.name}/tool", "2")
-
-
-def test_registry_that_gives_no_digest_is_asked_for_the_manifest() -> None:
-    body = b'{"schemaVersion": 2}'
-    http = httpx.Client(transport=httpx.MockTransport(lambda _r: httpx.Response(200, content=body)))
-    found = publishers.image_digest(http, "image:tool", "example.com/tool", "1")
-    assert found == f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
-def test_hosts_that_answer_are_found_within_the_time(registry: Registry) -> None:
-    assert publishers.answering({registry.name, "localhost:1"}, seconds=30) == {registry.name}
-    assert publishers.answering(set()) == set()
-
-
-def test_certificate_of_another_authority_is_no_answer(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "other").mkdir()
-    other, _pair = authority.issue(["localhost"], tmp_path / "other")
-    monkeypatch.setattr(publishers, "AUTHORITIES", str(other))
-    assert publishers.answering({registry.name}, seconds=30) == set()
 
 
 @dataclasses.dataclass
@@ -475,55 +316,3 @@ def test_pulled_image_is_pushed_by_its_id(
     assert any(f"example.com/tool@{ONE}" in line for line in programs.ran)
     store.seed(Path("/registry"), {step.name: step}, print)
     assert programs.ran[-1].endswith("abc123 docker://127.0.0.1:5999/example.com/tool:1")
-
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, bytes]]:
-    """A key's fingerprint, and the key as its publisher hands it out."""
-    home = tmp_path_factory.mktemp("signer") / "gnupg"
-    fingerprint = content.make_key(home)
-    exported = subprocess.run(
-        [*content.GPG, home, "--armor", "--export"], check=True, capture_output=True
-    ).stdout
-    yield fingerprint, exported
-    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
-
-
-def check_key(pinned: str, text: bytes, folder: Path) -> None:
-    key = folder / "key.asc"
-    key.write_bytes(text)
-    spec = {"key_url": "https://example.com/key", "fingerprints": [pinned], "uri": "u"}
-    Repository("r", spec, folder)._check_key("deb:tool", key)
-
-
-def test_key_of_a_repository_is_the_pinned_one(signer: tuple[str, bytes], tmp_path: Path) -> None:
-    check_key(*signer, tmp_path)
-    with pytest.raises(LabError, match=f"{signer[0]}.*pins {'0' * 40}.*nothing was taken") as error:
-        check_key("0" * 40, signer[1], tmp_path)
-    assert not isinstance(error.value, NotTakenError)
-
-
-@pytest.mark.parametrize("text", [b"", b"<html>Please sign in</html>", b"\x00\xff" * 40])
-def test_page_in_place_of_a_key_is_no_answer(
-    text: bytes, signer: tuple[str, bytes], tmp_path: Path
-) -> None:
-    with pytest.raises(NotTakenError, match="is no key"):
-        check_key(signer[0], text, tmp_path)
-
-
-def test_repository_that_is_down_is_asked_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def ask(_http: httpx.Client, part: str, _method: str, url: str) -> httpx.Response:
-        asked.append(url)
-        raise NotTakenError(part, "no route")
-
-    monkeypatch.setattr(publishers, "ask", ask)
-    spec = {"key_url": "https://example.com/key", "fingerprints": [], "uri": "u"}
-    repository = Repository("r", spec, tmp_path)
-    for package in ("one", "two"):
-        with pytest.raises(NotTakenError, match=f"deb:{package} .*no route"):
-            repository.digest(f"deb:{package}", package, "1")
-    assert asked == ["https://example.com/key"]
