@@ -130,10 +130,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
         yield Registry(served, f"localhost:{standin.server.server_port}")
 
 
-def test_digest_of_a_tag_from_a_registry_with_tokens_and_limits(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+def test_digest_of_a_tag_from_a_registry_with_tokens_and_limits(registry: Registry) -> None:
     found = registry.served.manifest("example.com/tool", "1")
     assert found is not None
     digest, body = found
