@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # LAB=name picks one of several labs that stand side by side: make lab LAB=mine
+# LAB_SOURCES=upstream takes official packages and images, LAB_SOURCES=build compiles them (docs/lab.md)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -11,6 +12,7 @@ activate := source .lab/env && export PATH="$$VENV/bin:$$GOBIN_DIR:$$PATH"
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo '  LAB=name picks one of several labs that stand side by side: make lab LAB=mine'
+	@echo '  LAB_SOURCES=upstream takes official packages and images, =build compiles them; without it, make lab looks'
 
 bootstrap: ## Install what the rest needs: Debian packages, a Python environment, Go
 	@lab/bootstrap >/dev/null

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's command line: python -m lab up | create | info | down | bench."""
+"""The lab's command line: python -m lab up | create | bundle | info | down | bench."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import time
 
 from lab import bench, hosts, outside, preflight, show
+from lab.bundle import upstream
 from lab.bundle.build import build
 from lab.config import REPOSITORY, Lab, LabError
 
@@ -30,6 +31,7 @@ def say(text: str) -> None:
 
 def create(lab: Lab) -> None:
     """Bundle, hosts, certificates: everything up to an inventory that site.yml can use."""
+    upstream.setting()
     if not hosts.running(lab):
         subnet = os.environ.get("LAB_SUBNET") or None
         preflight.check(lab, subnet)
@@ -74,6 +76,12 @@ def up(lab: Lab) -> None:
     show.summary(lab, say)
 
 
+def bundle(_lab: Lab) -> None:
+    """Only the bundle, without hosts: what a lab needs of the network is in the cache then."""
+    made = build(say)
+    say(f"the bundle is in {made.repository.parent.parent}")
+
+
 def down(lab: Lab) -> None:
     """Remove the lab."""
     removed = hosts.destroy(lab)
@@ -92,7 +100,8 @@ def info(lab: Lab) -> None:
 def main() -> int:
     """Parse the command line and run; errors that a person can mend are one message."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
-    commands = {"up": up, "create": create, "info": info, "down": down, "bench": bench.run}
+    commands = {"up": up, "create": create, "bundle": bundle, "info": info, "down": down}
+    commands["bench"] = bench.run
     parser.add_argument("command", choices=commands)
     parser.add_argument("--lab", default=os.environ.get("LAB") or "lab", help="the lab's name")
     options = parser.parse_args()

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bundle import golang, manifests, packages, table, wheels
+from lab.bundle import golang, manifests, packages, table, upstream, wheels
 from lab.bundle.images import ImageStore, debian_step
-from lab.bundle.steps import Runner, Step, digest
+from lab.bundle.publishers import NotTakenError
+from lab.bundle.steps import Runner, Step, closure, digest
 from lab.config import REPOSITORY, cache_dir
 from lab.driver import package as driver
 
@@ -49,50 +50,95 @@ class Bundle:
     reference_tag: str
 
 
+# What the lab runs on this machine.
+REGISTRY = "go:registry/registry"
+STORAGE = "go:fake-gcs-server/fake-gcs-server"
+
+
+class Plan:
+    """The bundle's steps: every one that can be built, with some replaced by a publisher's."""
+
+    def __init__(self, cache: Path, store: ImageStore, tag: str) -> None:
+        """`tag` is the one of the reference services' images."""
+        self.cache = cache
+        spec = table.artifacts()
+        self.binaries = golang.steps(spec["binaries"], cache)
+        debian = debian_step("debian", ["ca-certificates"])
+        self.host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
+        pythons = store.python_steps(debian)
+        services = wheels.services_step(REPOSITORY / "services/requirements.txt")
+        self.client = wheels.client_step(table.versions()["kubernetes_python"])
+        kubectl = self.binaries["go:kubernetes/kubectl"]
+        sources = self.binaries[golang.SOURCES]
+        self.manifests = manifests.step(spec["manifests"], sources, kubectl, cache)
+        self.debs = packages.steps(spec["packages"], self.binaries, cache)
+        self.debs["deb:nvidia-driver-mock"] = _driver_step()
+        self.images = store.steps(spec["images"], self.binaries, debian)
+        self.images |= store.service_steps(tag, pythons, services)
+        base = [debian, self.host, services, self.client, *pythons.values()]
+        self._base = {step.name: step for step in base}
+        self.replace({})
+
+    def built(self) -> dict[str, Step]:
+        """The steps that a publisher's may replace, by name."""
+        return self.binaries | self.debs | self.images | {self.manifests.name: self.manifests}
+
+    def replace(self, taken: dict[str, Step]) -> None:
+        """Put these steps in place of those that build the same."""
+        every = self._base | self.built() | taken
+        self.releases = every[self.manifests.name]
+        self.repository = packages.repository_step({n: every[n] for n in self.debs}, self.cache)
+        self.served = {name: every[name] for name in self.images}
+        self.registry, self.storage = every[REGISTRY], every[STORAGE]
+        every[self.repository.name] = self.repository
+        targets = [*self._base, *self.images, self.releases.name, self.repository.name]
+        self.steps = closure([*targets, REGISTRY, STORAGE], every)
+
+
 def build(say: Callable[[str], None]) -> Bundle:
-    """Build what the cache does not hold.
+    """Take from publishers or build what the cache does not hold.
 
     Raises:
-        LabError: a part could not be built; what was finished stays in the cache.
+        LabError: a part could not be made; what was finished stays in the cache.
     """
+    wanted = upstream.setting()
     cache = cache_dir() / "bundle"
     cache.mkdir(parents=True, exist_ok=True)
-    spec = table.artifacts()
     store = ImageStore(cache)
-    binaries = golang.steps(spec["binaries"], cache)
-    debian = debian_step("debian", ["ca-certificates"])
-    host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
-    pythons = store.python_steps(debian)
-    services = wheels.services_step(REPOSITORY / "services/requirements.txt")
-    client = wheels.client_step(table.versions()["kubernetes_python"])
-    kubectl = binaries["go:kubernetes/kubectl"]
-    releases = manifests.step(spec["manifests"], binaries[golang.SOURCES], kubectl, cache)
-    debs = packages.steps(spec["packages"], binaries, cache)
-    debs["deb:nvidia-driver-mock"] = _driver_step()
-    repository = packages.repository_step(debs, cache)
-    images = store.steps(spec["images"], binaries, debian)
     tag = reference_tag()
-    images |= store.service_steps(tag, pythons, services)
-    steps: list[Step] = [debian, host, services, client, releases, *pythons.values()]
-    steps += [*binaries.values(), *debs.values(), repository, *images.values()]
-    registry = binaries["go:registry/registry"].output(cache) / "registry"
-    runner = Runner(cache, say, workers=3)
-    if not runner.complete(steps) or store.unseeded(images):
+    plan = Plan(cache, store, tag)
+    known = upstream.sources(table.artifacts(), store, cache)
+    taking = upstream.Taking(known, cache, say, wanted)
+    plan.replace(taking.cached(plan.built()) or {})
+    if not Runner(cache, say).complete(plan.steps) or store.unseeded(plan.served):
         with _alone(cache, say):
-            runner.run(steps)
-            store.seed(registry, images, say)
+            _make(plan, taking, store, say)
     return Bundle(
-        repository=repository.output(cache),
-        wheels=client.output(cache),
-        manifests=releases.output(cache),
-        registry_binary=registry,
+        repository=plan.repository.output(cache),
+        wheels=plan.client.output(cache),
+        manifests=plan.releases.output(cache),
+        registry_binary=plan.registry.output(cache) / "registry",
         registry_store=store.registry,
-        storage_binary=binaries["go:fake-gcs-server/fake-gcs-server"].output(cache)
-        / "fake-gcs-server",
-        host_image=host.output(cache) / "rootfs.tar",
-        host_image_key=host.key,
+        storage_binary=plan.storage.output(cache) / "fake-gcs-server",
+        host_image=plan.host.output(cache) / "rootfs.tar",
+        host_image_key=plan.host.key,
         reference_tag=tag,
     )
+
+
+def _make(
+    plan: Plan, taking: upstream.Taking, store: ImageStore, say: Callable[[str], None]
+) -> None:
+    """Run the plan's steps; a part that a publisher refuses half-way is built after all."""
+    while True:
+        plan.replace(taking.choose(plan.built()))
+        try:
+            Runner(plan.cache, say, workers=3).run(plan.steps)
+        except NotTakenError as error:
+            taking.refuse(error)
+            continue
+        store.seed(plan.registry.output(plan.cache) / "registry", plan.served, say)
+        return
 
 
 def reference_tag() -> str:

@@ -62,6 +62,35 @@ class ImageStore:
         command = [*self.podman, "image", "exists", reference]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
+    def pull(self, reference: str) -> str:
+        """Pull an image of a publisher by its digest; returns the image's id.
+
+        Raises:
+            LabError: the registry does not have it, or hands out something else.
+        """
+        return run([*self.podman, "pull", "--quiet", reference]).split()[-1]
+
+    def copy_out(self, image: str, path: str, target: Path) -> None:
+        """Copy a file of an image; no program of it is run.
+
+        Raises:
+            LabError: the image has no such file.
+        """
+        name = run([*self.podman, "create", "--network", "none", image, path]).split()[-1]
+        try:
+            run([*self.podman, "cp", f"{name}:{path}", target])
+        finally:
+            run([*self.podman, "rm", "--force", name])
+
+    def note(self, out: Path, reference: str, image: str = "") -> None:
+        """Note in a step's folder the reference that an image is served by.
+
+        `image` is the image's id where this storage does not know it by that reference.
+        """
+        (out / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
+        if image:
+            (out / "image.json").write_text(json.dumps(image), encoding="utf-8")
+
     def steps(
         self, images: dict[str, Any], sources: dict[str, Step], debian: Step
     ) -> dict[str, Step]:
@@ -135,7 +164,7 @@ class ImageStore:
             + ["--file", containerfile, context],
             env=dict(os.environ) | {"BUILDAH_FORMAT": "oci"},
         )
-        (out / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
+        self.note(out, reference)
         shutil.rmtree(context)
 
     def python_steps(self, debian: Step) -> dict[str, Step]:
@@ -223,7 +252,7 @@ class ImageStore:
                 reference = _reference(step, self.cache)
                 say(f"[{number}/{len(missing)}] seeding the site's registry: {reference}")
                 run([*self.podman, "push", "--quiet", "--tls-verify=false"]
-                    + [reference, f"docker://{address}/{reference}"])  # fmt: skip
+                    + [_stored(step, self.cache), f"docker://{address}/{reference}"])  # fmt: skip
                 seeded[reference] = step.key
                 write_json(self.registry / "seeded.json", seeded)
 
@@ -231,6 +260,12 @@ class ImageStore:
 def _reference(step: Step, cache: Path) -> str:
     text = (step.output(cache) / "reference.json").read_text(encoding="utf-8")
     return str(json.loads(text))
+
+
+def _stored(step: Step, cache: Path) -> str:
+    """What the storage knows a step's image by."""
+    note = step.output(cache) / "image.json"
+    return str(json.loads(note.read_text("utf-8"))) if note.exists() else _reference(step, cache)
 
 
 def _apt_line(packages: Sequence[str]) -> str:

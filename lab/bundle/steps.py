@@ -91,6 +91,28 @@ class Step:
         return cache / "steps" / f"{self.name.replace('/', '_').replace(':', '-')}-{self.key}"
 
 
+def closure(wanted: Iterable[str], steps: dict[str, Step]) -> list[Step]:
+    """The steps of these names and all that they need, each once, needs first.
+
+    Raises:
+        LabError: a step needs one that there is not.
+    """
+    found: dict[str, Step] = {}
+
+    def add(name: str, by: str) -> None:
+        if name in found:
+            return
+        if name not in steps:
+            raise LabError(f"parts that can never be built: {by} needs {name}")
+        for need in steps[name].needs:
+            add(need, name)
+        found[name] = steps[name]
+
+    for name in wanted:
+        add(name, "the bundle")
+    return list(found.values())
+
+
 class Pace:
     """How long is left, by the speed of what is finished.
 

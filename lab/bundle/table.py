@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads artifacts.yml and the versions that it names."""
+"""Reads artifacts.yml and upstream.yml, and the versions that they name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ def versions() -> dict[str, str]:
 
 def artifacts() -> dict[str, Any]:
     """artifacts.yml with every {version} filled in."""
-    raw = yaml.safe_load((HERE / "artifacts.yml").read_text(encoding="utf-8"))
+    return _read("artifacts.yml")
+
+
+def upstream() -> dict[str, Any]:
+    """upstream.yml with every {version} filled in."""
+    return _read("upstream.yml")
+
+
+def _read(name: str) -> dict[str, Any]:
+    raw = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
     filled: dict[str, Any] = _fill(raw, versions())
     return filled
 
