@@ -215,7 +215,7 @@ def existing(
 
 
 def refresh_index(module: AnsibleModule, before: dict[Path, str]) -> list[str]:
-    """Refresh apt's index; returns what was waited for.
+    """Refresh apt's index; returns one line on the wait for locks.
 
     Where apt refuses, the files get their former texts back (an empty one: no file), so that apt
     works for others, and the module fails.

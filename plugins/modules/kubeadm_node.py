@@ -214,7 +214,7 @@ class Node:
             note = kubeadm.INITIALIZED.read_text(encoding="utf-8")
         left = kubeadm_settings.differences(note, documents)
         if not note.strip():
-            # Initialized by others, or before notes were kept: the programs' arguments tell.
+            # Another tool or an older version initialized it: read the programs' arguments.
             code, out, error = self.module.run_command(
                 ["kubectl", "get", "pods", f"--kubeconfig={kubeadm.ADMIN}"]
                 + ["--namespace=kube-system", "--selector=tier=control-plane"]
@@ -233,7 +233,7 @@ class Node:
         return left
 
     def clean_tokens(self) -> bool:
-        """Remove join tokens that nobody needs any more; whether there were some."""
+        """Remove join tokens that are no longer needed; whether there were some."""
         try:
             names = kubeadm.left_tokens(self.module.run_command)
             if names and not self.module.check_mode:

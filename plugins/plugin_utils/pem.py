@@ -218,13 +218,13 @@ def _key(block: re.Match[str]) -> Key:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the beginning of what a library says, without its address of a manual."""
+    """Return the beginning of a library's message, without its link to a manual."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.split(" See https:")[0][:200].rstrip(". ")
 
 
 def _layout_hint(text: str) -> str:
-    """Say why a key that is there is not found; empty when there is none."""
+    """Return the reason why a key in the text is not found; empty for a text without one."""
     if not re.search(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----", text):
         return ""
     if text.startswith(_BYTE_ORDER_MARK):

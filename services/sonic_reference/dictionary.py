@@ -93,7 +93,7 @@ class _Finder:
         return _OPEN + marked + _CLOSE
 
     def find(self, marked: bytes) -> list[tuple[int, int, int]]:
-        """Return number, start and end of what is found: from left to right, the longest first."""
+        """Return number, start and end of each match: from left to right, the longest first."""
         return self._automaton.find_matches_as_indexes(marked)
 
 

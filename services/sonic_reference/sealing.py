@@ -145,7 +145,7 @@ def owns(name: str, key: str) -> bool:
 
 
 def new_job() -> str:
-    """Return a name for a job that nobody guesses: 128 random bits."""
+    """Return a name for a job that cannot be guessed: 128 random bits."""
     return secrets.token_hex(16)
 
 

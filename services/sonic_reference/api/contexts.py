@@ -56,7 +56,7 @@ class Context:
         # How to speak; the text comes by add().
         self._request = request.model_copy(update={"transcript": ""})
         self._text = ""
-        # Tags of what was spoken that hold for what follows.
+        # Tags of spoken text that also hold for later text.
         self._tags = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
@@ -119,7 +119,7 @@ class Context:
         await stopped(self.task)
 
     async def fail(self, unfinished: bool) -> None:
-        """Stop at once, because its client was told an error about it."""
+        """Stop at once, because its client got an error about it."""
         self.unfinished = unfinished
         await stopped(self.task)
 

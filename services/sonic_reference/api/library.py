@@ -47,7 +47,7 @@ REMEMBERED_S = 3600.0
 MAX_REMEMBERED = 1000
 # Bytes of texts in dictionaries that are kept ready to be used; each takes about twelve in memory.
 MAX_READY = 2 * 1024 * 1024
-# Characters of a text that is said while everybody else waits; that takes far less than 1 ms.
+# Characters of a text that is replaced on the event loop; that takes far less than 1 ms.
 QUICK = 200
 # Characters of a text with its aliases.
 MAX_SAID = 100_000

@@ -24,7 +24,7 @@ from lab.bus import Bus, running
 from lab.processes import KEY, Stack
 
 STORE = "KV_sonic-v1-dictionaries"
-# By user: what it may do, and what others may, or nobody.
+# By user: its rights, and the rights of others or of no user.
 ALLOWED = {
     "api": {
         "publish": [
@@ -239,7 +239,7 @@ def said(name: str, model: str, **more: object) -> bytes:
 
 
 def test_others_jobs_and_audio_are_not_readable(stack: Stack) -> None:
-    """Whoever has a worker's password, and not its key, hears all that the password may hear."""
+    """A client with a worker's password, but not its key, hears all that the password allows."""
     stack.start_worker()
     stack.wait_worker()
 

@@ -48,7 +48,7 @@ SOURCES: dict[str, Endpoint] = {name: component(name) for name in SELECTORS} | {
     "outsider": ("elsewhere", {}, "10.244.1.34"),
 }
 CONTROLLER: Endpoint = ("ingress", {"app.kubernetes.io/name": "haproxy-ingress"}, "10.244.1.41")
-# Who has the ports of what is no component.
+# Owners of the ports of destinations that are not components.
 HOLDERS: dict[str, list[Endpoint]] = {
     "dns": [(SYSTEM, {"k8s-app": "kube-dns"}, "10.244.0.2")],
     "entry": [("", {}, INGRESS_HOST), CONTROLLER],
