@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - As P(baremetal.sonic.host_names#filter), with a name that a wildcard stands for in its place. For C(*.example.com) that is
-    C(speech.example.com).
+  - As P(baremetal.sonic.host_names#filter), with a name in place of each wildcard that the wildcard covers. For C(*.example.com) that
+    is C(speech.example.com).
 options:
   _input:
     description: Host names, in the form of the variable C(ingress_hosts).

@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: apt_packages
 short_description: Install Debian packages at given versions
 description:
-  - Installs packages, at a version where one is given, and otherwise at the version that apt itself would choose (its candidate).
-  - Removes no package, lowers no version and changes no held package unless O(allow) says so. It looks at what apt would do first, and
-    fails with the whole list before anything is changed.
+  - Installs packages at the given version, or without one at the version that apt itself would choose (its candidate).
+  - Removes no package, lowers no version and changes no held package unless O(allow) permits it. It simulates the installation first,
+    and fails with the whole list before anything is changed.
   - Waits while another program holds one of dpkg's or apt's locks, and names that program.
   - It asks dpkg what is installed and calls apt only when something is missing, so a run with nothing to do loads no package index;
     M(ansible.builtin.apt) loads it every time, which takes most of a second on each host.

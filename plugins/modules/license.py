@@ -21,8 +21,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - A licence is judged as the license proxy would, by its form, its times and the licence in force. Only its signature is not
-        verified.
+      - The module validates a licence as the license proxy does, by its form, its times and the licence in force. It does not verify
+        the signature.
 options:
   namespace:
     description: Namespace of the license proxy.

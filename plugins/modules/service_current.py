@@ -13,9 +13,9 @@ description:
   - Enables and starts a systemd service, and restarts it when a file that it reads has another content than when it was started.
   - It compares states instead of waiting to be notified, so a run that was interrupted between a change and the restart is finished by the
     next one.
-  - What the running process was started with is kept as digests in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
-  - Of a process that was started by something else, no digests are known. Only then the files' change times (C(ctime)) count, once.
-  - A C(systemctl daemon-reload), which takes devices from running containers, is given only before a start or restart that needs it.
+  - Digests of the files at the process's start are kept in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
+  - A process that another program started has no digests. Only then the files' change times (C(ctime)) count, once.
+  - C(systemctl daemon-reload) takes devices from running containers, so it runs only before a start or restart that needs it.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)

@@ -97,7 +97,7 @@ def plan(
         mode: connected or airgapped.
         platform: the namespaces.
         selectors: label selector of each component.
-        peers: NetworkPolicyPeers of what the matrix names that is no component: dns, ingress,
+        peers: NetworkPolicyPeers of the matrix's names that are not components: dns, ingress,
             control-plane, node, entry, ingress-pods and dcgm-exporter.
         allowlist: the variable egress_allowlist.
         ranges: networks of `pods` and `services`.

@@ -89,7 +89,8 @@ def certificates(text: str) -> list[x509.Certificate]:
     and keys are passed over.
 
     Raises:
-        PemError: there is none, one cannot be read, or the text is longer than MAX_TEXT.
+        PemError: the text has no certificate, one cannot be read, or the text is longer than
+            MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
     found: list[x509.Certificate] = []
@@ -112,8 +113,8 @@ def private_keys(text: str) -> list[Key]:
     """Return the private keys of a text, in its order.
 
     Raises:
-        PemError: there is none, one cannot be read or is protected by a passphrase, or the text is
-            longer than MAX_TEXT.
+        PemError: the text has no key, one cannot be read or is protected by a passphrase, or the
+            text is longer than MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
     blocks = [block for block in _PLAIN_BLOCK.finditer(text) if _is_key(block)]

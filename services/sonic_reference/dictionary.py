@@ -7,7 +7,7 @@ spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) is a word of its own, so t
 inside a sentence of them.
 
 An Aho-Corasick automaton finds all texts at once, each word between two marks. The time grows with
-the length of what is read, whatever the texts are; no pattern is made of what a client sends.
+the length of the transcript, whatever the texts are. No pattern is made from a client's text.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _KEY_BYTES = 32
 _INFO = b"sonic.v2 secret"
 # The secret, the ephemeral public key of HPKE, and the tag.
 _WRAPPED_BYTES = _KEY_BYTES + 32 + 16
-# So many secrets are remembered, of workers or of API pods: what is forgotten costs time only.
+# Number of secrets that are remembered, of workers or of API pods. A forgotten one costs time only.
 _REMEMBERED = 1024
 
 _K = TypeVar("_K")

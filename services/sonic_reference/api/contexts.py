@@ -61,12 +61,12 @@ class Context:
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
         self._meter = Meter(session.limits.context_bytes, session.meter)
-        # Text to speak with when it was asked for and what it counts; a flush's number; an error to
-        # end with; None at the end.
+        # Each item is a text with its time and its bytes, a flush's number, an error to end with, or
+        # None at the end.
         self._work: asyncio.Queue[tuple[str, float, int] | int | ApiError | None] = asyncio.Queue()
         self._flushes = 0
         self._closed = False
-        # How it ended, and whether its client still meant to send text.
+        # The reason of its end, and whether its client still wanted to send text.
         self.how: End = "failed"
         self.unfinished = True
         self.task = asyncio.create_task(self._run())

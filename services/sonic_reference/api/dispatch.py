@@ -32,7 +32,7 @@ OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
 # Number of unanswered offers that are remembered, so that a late worker can be stopped.
 VOID_OFFERS = 256
-# No worker of ours is further ahead of its credit, nor sends so many events that nobody took yet.
+# Our workers never exceed their credit by this much, nor leave this many events unread.
 OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
 OVERRUN_EVENTS = 10_000
 # A timer that is later than this (seconds) shows that this process stood still. What it did not
@@ -414,13 +414,13 @@ class Dispatcher:
     async def _on_reply(self, message: Msg) -> None:
         parts = message.subject.split(".")
         job = parts[4]
-        # The server itself answers on the bare subject when nobody listens to an offer.
-        event = parts[5] if len(parts) > 5 else "nobody"
+        # The server itself answers on the bare subject when no worker is subscribed to an offer.
+        event = parts[5] if len(parts) > 5 else "unheard"
         stream = self._streams.get(job) or self._void.get(job)
         if stream is None:
             return
         content = b""
-        if event != "nobody":
+        if event != "unheard":
             try:
                 # Only the worker that the job was sealed for can have sealed this.
                 content = stream.session.open(event, message.data)

@@ -183,9 +183,9 @@ class Library:
         return found
 
     async def hear(self, name: str | None) -> None:
-        """Look for a dictionary that this pod has not heard of: another may just have made it.
+        """Look in the store for a dictionary that this pod does not know: another may have made it.
 
-        What cannot be looked for stays unknown; nothing is raised.
+        Without an answer of the store it stays unknown; nothing is raised.
         """
         known = name in self._known or name in self._delivered
         if known or self._store is None or not (name and MADE.fullmatch(name)):

@@ -203,7 +203,7 @@ class AuditLog:
         """Go on from records that another one of this class appended."""
         found = scan(self._path, 0, self.head)
         if found.broken:
-            self._gap(f"a record was added by somebody else: {found.broken}")
+            self._gap(f"a record was added by another program: {found.broken}")
             return
         self.head = found.head
         if found.mark is not None:

@@ -20,7 +20,7 @@ from typing import Any
 
 # A clock that moves ahead by more than that at once, in seconds, is doubted.
 LEAP_S = 366 * 86400.0
-# A clock that is behind by no more than that says nothing.
+# A clock that is behind by no more than that (seconds) is not reported.
 SKEW_S = 300.0
 
 

@@ -146,7 +146,7 @@ def test_every_cell(bus: Bus, user: str) -> None:
 
 
 @pytest.mark.parametrize("who", ["", "api@", "api:guessed@", "worker:guessed@", "nobody:x@"])
-def test_nobody_gets_in_without_the_password(bus: Bus, who: str) -> None:
+def test_the_password_is_needed(bus: Bus, who: str) -> None:
     async def knock() -> None:
         url = bus.url("api")
         async with connected(bus, f"tls://{who}{url.partition('@')[2]}"):
@@ -197,7 +197,7 @@ def test_users_without_subjects_may_do_everything(tmp_path: Path, nats_server: s
 
     with running(nats_server, tmp_path, "users") as made:
         assert asyncio.run(tries(made)) == []
-        test_nobody_gets_in_without_the_password(made, "")
+        test_the_password_is_needed(made, "")
         test_plain_text_gets_no_answer(made)
 
 

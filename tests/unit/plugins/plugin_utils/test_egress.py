@@ -395,8 +395,8 @@ EXPORTERS = ["json-exporter", "blackbox-exporter"]
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-def test_exporters_are_nobodys_deputies(name: str) -> None:
-    """They connect to whatever a request says: Prometheus alone asks, their targets alone hear."""
+def test_exporters_are_no_deputies(name: str) -> None:
+    """They connect to any address in a request: only Prometheus asks them, for their targets only."""
     policies = plan("strict")["policies"]
     [port] = egress_policies.ports_of(MATRIX["destinations"][name])
     asked = component(name), (port["protocol"], port["port"])
@@ -408,7 +408,7 @@ def test_exporters_are_nobodys_deputies(name: str) -> None:
         assert not allowed(policies, SOURCES[name], target, where)
 
 
-def test_somebody_elses_prometheus_and_keda_keep_policies_of_their_own() -> None:
+def test_prometheus_and_keda_of_others_keep_their_own_policies() -> None:
     theirs = replace(PLATFORM, policed=[])
     policies = plan("strict", platform=theirs)["policies"]
     names = {
