@@ -68,7 +68,7 @@ def network_policies(
         matrix: roles/egress/vars/main/matrix.yml.
         profile: one of its profiles.
         platform: the namespaces.
-        peers: NetworkPolicyPeers of each source, and of each name in a destination's `to`. Those of a
+        peers: NetworkPolicyPeers of each source, and of each name in destinations' `to`. Those of a
             component must be a podSelector and a namespaceSelector each.
         listening: what `listeners` returned; empty where there is no gateway.
     """

@@ -61,8 +61,8 @@ class Context:
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
         self._meter = Meter(session.limits.context_bytes, session.meter)
-        # Each item is a text with its time and its bytes, a flush's number, an error to end with, or
-        # None at the end.
+        # Each item is a text with its time and its bytes, a flush's number, an error that ends the
+        # context, or None at the end.
         self._work: asyncio.Queue[tuple[str, float, int] | int | ApiError | None] = asyncio.Queue()
         self._flushes = 0
         self._closed = False

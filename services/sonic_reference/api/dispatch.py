@@ -415,12 +415,12 @@ class Dispatcher:
         parts = message.subject.split(".")
         job = parts[4]
         # The server itself answers on the bare subject when no worker is subscribed to an offer.
-        event = parts[5] if len(parts) > 5 else "unheard"
+        event = parts[5] if len(parts) > 5 else "nobody"
         stream = self._streams.get(job) or self._void.get(job)
         if stream is None:
             return
         content = b""
-        if event != "unheard":
+        if event != "nobody":
             try:
                 # Only the worker that the job was sealed for can have sealed this.
                 content = stream.session.open(event, message.data)

@@ -396,7 +396,7 @@ EXPORTERS = ["json-exporter", "blackbox-exporter"]
 
 @pytest.mark.parametrize("name", EXPORTERS)
 def test_exporters_are_no_deputies(name: str) -> None:
-    """They connect to any address in a request: only Prometheus asks them, for their targets only."""
+    """They connect to any address in a request: only Prometheus may ask, for their targets only."""
     policies = plan("strict")["policies"]
     [port] = egress_policies.ports_of(MATRIX["destinations"][name])
     asked = component(name), (port["protocol"], port["port"])
