@@ -52,8 +52,8 @@ options:
   patches:
     description:
       - Changes to objects of the manifest. Each names kind, name and, if the object has one, O(namespace).
-      - Mappings are merged, null removes a key, lists are replaced. The lists that Kubernetes merges by name (containers, env,
-        webhooks) are merged.
+      - Mappings are merged, and null removes a key. Lists that Kubernetes merges by name (containers, env, webhooks) are merged. All
+        other lists are replaced.
       - A patch for an object that the manifest does not have is refused, so that no right stays that a patch should have removed.
     type: list
     elements: dict
