@@ -104,7 +104,7 @@ def recordings(draw: st.DrawFn) -> bytes:
     """A recording in which something was changed, cut off or put in."""
     content = bytearray(seed(draw(st.sampled_from(KINDS))))
     for _unused in range(draw(st.integers(0, 4))):
-        # Most of what is read with care is at the beginning.
+        # Headers, which need the most care, are at the beginning.
         at = draw(st.integers(0, 200) | st.integers(0, len(content)))
         new = draw(st.binary(min_size=1, max_size=8) | st.sampled_from([b"\xff" * 4, bytes(4)]))
         content[at : at + len(new) * draw(st.integers(0, 1))] = new

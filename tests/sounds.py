@@ -13,7 +13,7 @@ TONE_HZ = 440
 
 
 class Pipe(io.RawIOBase):
-    """Keeps what is written, and like a pipe lets nobody go back to fill in a length."""
+    """Keeps the written bytes, and like a pipe cannot be rewound to fill in a length."""
 
     def __init__(self) -> None:
         self.content = bytearray()

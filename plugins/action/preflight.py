@@ -57,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         problems: list[str] = []
         warnings: list[str] = []
         for name, members in sites.items():
-            # A run for some of the hosts (--limit) is about the whole site all the same.
+            # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
             found = self._hosts(members, options["report"], variables)
             found += preflight.version_problems(
@@ -136,7 +136,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # What the chart requires, nobody else needs.
             if role != "chart" or leader.get("stack_source") == "chart":
                 found += self._role(role, leader, values)
-        # Addresses that are none are among the hosts' problems already.
+        # The hosts' own checks have reported invalid addresses.
         found += egress.variable_problems(values, {}) + images.problems(values)
         found += preflight.artifact_problems(values) + preflight.secret_problems(values)
         found += pins.problems(values)
@@ -261,7 +261,7 @@ INGRESS_DEFAULTS = (
 
 
 def _ingress_warnings(values: dict[str, Any]) -> list[str]:
-    """Return what is served otherwise than the inventory has it."""
+    """Return differences between the chains served and those in the inventory."""
     values = _defaults("ingress", INGRESS_DEFAULTS) | values
     return certificates.warnings(
         values.get("ingress_certificates") or [],

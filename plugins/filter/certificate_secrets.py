@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are written anew from what
-    was read, so that no byte order mark, other text or other key of the given texts reaches the cluster.
+  - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded anew, so that
+    no byte order mark, other text or other key of the given texts reaches the cluster.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment: baremetal.sonic.authorities
 positional: roots, intermediates

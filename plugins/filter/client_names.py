@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name hosts as a client asks for them."""
+"""Return the host names that clients ask for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - As P(baremetal.sonic.host_names#filter), with a name that a wildcard stands for in its place. For C(*.example.com) that is
-    C(speech.example.com).
+  - As P(baremetal.sonic.host_names#filter), with a name in place of each wildcard that the wildcard covers. For C(*.example.com) that
+    is C(speech.example.com).
 options:
   _input:
     description: Host names, in the form of the variable C(ingress_hosts).

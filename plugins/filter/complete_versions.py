@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Returns the collection's table of versions with those replaced that are given.
-  - Without it an inventory that gives one version would have to give all.
+  - Returns the collection's table of versions, with the given ones in place of its own.
+  - With it an inventory may give one version without the others.
 options:
   _input:
     description: Versions by component; may be empty.

@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Keeps what is stored in the cluster's Secrets, takes what the operator gives, and makes what is missing. What it makes is random, so
-    keep the result in a fact instead of evaluating it twice.
+  - Keeps the secrets that the cluster has, uses those of the operator, and makes the missing ones. These are random, so keep the result
+    in a fact instead of evaluating it twice.
   - Makes a certificate again when less than a third of its 825 days is left, when it is for other names, or when its authority changed.
     The authority lives for ten years. A new one is put in front of the one before, so that both are trusted.
   - Works on the controller, with the Python library cryptography.

@@ -36,11 +36,11 @@ _FLOCK = "hhqqi4x"
 
 
 class LockedError(Exception):
-    """A lock stayed taken; the message names the lock and who holds it."""
+    """A lock stayed taken; the message names the lock and its holder."""
 
 
 def holder(lock: Path) -> str | None:
-    """Say who holds a lock: process and command; None where it is free or not there."""
+    """Return a lock's holder, process and command; None if it is free or missing."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -100,7 +100,7 @@ class Apt:
     spent_s: float = 0.0
 
     def __call__(self, command: list[str], **options: Any) -> tuple[int, str, str]:
-        """Run a command, again where it met a taken lock; returns exit code, stdout and stderr.
+        """Run a command, again after a taken lock; returns exit code, stdout and stderr.
 
         Raises:
             LockedError: a lock stayed taken for timeout_s.
@@ -111,7 +111,7 @@ class Apt:
             code, out, error = self.run(command, environ_update=environment, **options)
             if not code or not refused(f"{error}\n{out}"):
                 return code, out, error
-            # Another program was faster, or holds a lock that is not among those known here.
+            # Another program took a lock first, or holds one that is not in this list.
             self._wait(held(self.locks) or _refusal(f"{error}\n{out}"), again=False)
 
     def _wait(self, what: str, again: bool = True) -> None:
@@ -134,7 +134,7 @@ class Apt:
             what = held(self.locks)
 
     def summary(self) -> list[str]:
-        """What was waited for and for how long, one line; nothing when nothing was."""
+        """One line with the lock and the time of waiting; empty without any waiting."""
         if not self.waited:
             return []
         return [f"waited {self.spent_s:.0f} s: {'; '.join(self.waited)}"]

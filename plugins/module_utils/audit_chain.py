@@ -17,7 +17,7 @@ NOTHING = "0" * 64
 # A log of ten years of records each five minutes is half of that.
 MAX_BYTES = 2**30
 MAX_MANIFEST_BYTES = 65536
-# These take a time that was seen back: the vendor's word shows that the clock had been ahead.
+# These events set the latest time back: the vendor has confirmed that the clock was ahead.
 CORRECTIONS = ("clock", "license")
 
 
@@ -59,7 +59,7 @@ def read_tar(file: IO[bytes]) -> AuditLog:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     """The content of one file. Raises AuditError for one that is too long, or no plain file."""
     member = archive.getmember(name)
-    # A sparse one is small in the archive, and as long as it likes in the memory.
+    # A sparse file is small in the archive, but may be huge in memory.
     opened = archive.extractfile(member) if member.isreg() and not member.issparse() else None
     if opened is None:
         raise AuditError(f"{name} in the archive is not a plain file")

@@ -23,7 +23,7 @@ LAST_OBJECTS = ("configmap/kubeadm-config", "daemonset.apps/kube-proxy", "deploy
 
 # A Secret with a token by which a host may join, as kubeadm and the control plane know it.
 TOKEN_TYPE = "bootstrap.kubernetes.io/token"
-# Marks the tokens that are made here, for they alone may be removed.
+# Marks the tokens of this module. It removes no others.
 OWN_TOKEN = "For one join, by baremetal.sonic; removed after it."
 
 # Preflight checks that only say that an earlier, interrupted run left something behind.
@@ -74,7 +74,7 @@ def bootstrapped(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
 
 
 def completed() -> bool:
-    """Whether `kubeadm init` came to its end on this host, and no `kubeadm reset` came after it.
+    """Whether `kubeadm init` finished on this host, without a `kubeadm reset` after it.
 
     A reset removes the CA and the administrator's kubeconfig, and passes over our mark.
     """
@@ -148,7 +148,7 @@ def token(run: Runner, minutes: int) -> dict[str, Any]:
 
 
 def with_own_token(documents: list[dict[str, Any]], minutes: int) -> list[dict[str, Any]]:
-    """Documents for `kubeadm init` that name the join token which it makes in any case.
+    """Documents for `kubeadm init` that describe the join token, because it always makes one.
 
     Without one, and with an empty list too, it makes a token that lives a day and has no mark.
     kubeadm fills in the token itself.

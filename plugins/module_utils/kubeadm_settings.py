@@ -47,7 +47,7 @@ def encryption_configuration(key: bytes) -> dict[str, Any]:
 
 
 def make_encryption_file(path: Path) -> bool:
-    """Write a configuration with a new key where there is none; whether it was written.
+    """Write a configuration with a new key if the file is missing; whether it was written.
 
     Only root can read it. It is there whole or not at all, and never replaced: what is in etcd can
     be read only with this key. Raises OSError.
@@ -68,12 +68,12 @@ def make_encryption_file(path: Path) -> bool:
 
 
 def noted(documents: Documents) -> str:
-    """What is kept of the documents that a cluster was initialized with, for `differences`."""
+    """The part of a cluster's first documents that is stored for `differences`."""
     return json.dumps([_lasting(document) for document in documents], sort_keys=True) + "\n"
 
 
 def differences(note: str, documents: Documents) -> list[str]:
-    """Fields that are to be otherwise than when the cluster was initialized.
+    """Fields whose wanted values differ from those at the cluster's initialization.
 
     Args:
         note: what `noted` made then; empty when that is not known.
@@ -105,7 +105,7 @@ def _changed(path: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def lacking_arguments(documents: Documents, pods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Wanted arguments of the control plane's programs that those do not run with.
+    """Wanted arguments that the control plane's programs do not run with.
 
     Args:
         documents: what is wanted.

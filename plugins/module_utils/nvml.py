@@ -92,7 +92,7 @@ class Host:
     kernel: str = ""
     module_version: str | None = None
     kernels_with_module: tuple[str, ...] = ()
-    # Kernels that the host can start; empty where that is not to be seen.
+    # Kernels that the host can start; empty if they cannot be listed.
     kernel_images: tuple[str, ...] = ()
     nouveau: bool = False
     secure_boot: bool | None = None

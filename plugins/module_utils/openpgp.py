@@ -56,7 +56,7 @@ def _blocks(text: str) -> Iterator[bytes]:
         content = lines[1:end]
         # Headers end with an empty line, and may be missing.
         content = content[content.index("") + 1 :] if "" in content else content
-        # The line with = is a checksum, which gpgv does not ask for any more.
+        # The line with = is a checksum, which gpgv no longer requires.
         encoded = "".join(line for line in content if not line.startswith("="))
         try:
             yield base64.b64decode(encoded, validate=True)
@@ -102,7 +102,7 @@ def _fingerprint(body: bytes) -> str:
     """A primary key's fingerprint, as RFC 9580 section 5.5.4 has it."""
     version = body[0] if body else 0
     if version == 4:
-        # The format asks for SHA-1; apt trusts the key for other reasons.
+        # The format prescribes SHA-1. The pinned fingerprint is compared in full.
         framed = b"\x99" + len(body).to_bytes(2, "big") + body
         return hashlib.sha1(framed, usedforsecurity=False).hexdigest().upper()
     if version == 6:

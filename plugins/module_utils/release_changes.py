@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a site wants otherwise than a release's manifest has it, and what it adds."""
+"""Change the objects of a release's manifest for a site, and add others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def changed(
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """An object with a part laid over it, as a strategic merge patch does; null takes away."""
+    """An object after a strategic merge patch; null removes a field."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 CONNECT_TIMEOUT = 5.0
 # Seconds between two looks at a server that shows something else.
 PAUSE = 0.5
-# What haproxy-ingress shows where it takes no other (pkg/controller/services/ssl.go).
+# haproxy-ingress shows this one if it has no valid one (pkg/controller/services/ssl.go).
 FAKE = b"Kubernetes Ingress Controller Fake Certificate"
 # The object identifier of a common name, DER (X.520, 2.5.4.3).
 _COMMON_NAME = bytes.fromhex("0603550403")

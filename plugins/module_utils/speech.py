@@ -139,7 +139,7 @@ def speak(request: SpeechRequest) -> Speech:
     except (OSError, http.client.HTTPException) as error:
         raise SpeechError(f"{request.url}: the connection failed: {_said(error)}") from error
     except ValueError:
-        # http.client quotes the value that it refuses: neither the message nor a cause goes on.
+        # http.client quotes the refused value, so pass on neither its message nor the cause.
         raise SpeechError(f"{request.url}: no HTTP request can be made of this URL") from None
     finally:
         connection.close()
@@ -250,7 +250,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
 
 
 def _host(url: str) -> tuple[str, int]:
-    """Return host and port of a URL. Raises SpeechError for a URL that is none of ours."""
+    """Return host and port of a URL. Raises SpeechError for a URL that cannot be used."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443

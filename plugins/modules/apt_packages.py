@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: apt_packages
 short_description: Install Debian packages at given versions
 description:
-  - Installs packages, at a version where one is given, and otherwise at the version that apt itself would choose (its candidate).
-  - Removes no package, lowers no version and changes no held package unless O(allow) says so. It looks at what apt would do first, and
-    fails with the whole list before anything is changed.
+  - Installs packages at the given version, or without one at the version that apt itself would choose (its candidate).
+  - Removes no package, lowers no version and changes no held package unless O(allow) permits it. It simulates the installation first,
+    and fails with the whole list before anything is changed.
   - Waits while another program holds one of dpkg's or apt's locks, and names that program.
   - It asks dpkg what is installed and calls apt only when something is missing, so a run with nothing to do loads no package index;
     M(ansible.builtin.apt) loads it every time, which takes most of a second on each host.
@@ -88,7 +88,7 @@ def split(package: str) -> tuple[str, str]:
 
 
 def installed_versions(output: str) -> dict[str, str]:
-    """Versions by name, of what dpkg-query lists as installed and configured.
+    """Versions by name of the packages that dpkg-query lists as installed and configured.
 
     The first letter says what is wanted of a package (dpkg-query(1)): a held one is there, too.
     """
@@ -121,7 +121,7 @@ def available_versions(output: str) -> dict[str, list[str]]:
 
 
 def candidate_versions(output: str) -> dict[str, str]:
-    """The version that apt would choose by name, of what `apt-cache policy` printed.
+    """The candidate version by name, read from the output of `apt-cache policy`.
 
     Pins, target releases and backports are in it. A package without a candidate is left out.
     """
@@ -138,7 +138,7 @@ def candidate_versions(output: str) -> dict[str, str]:
 def choose(
     wanted: list[str], available: dict[str, list[str]], candidates: dict[str, str]
 ) -> tuple[list[str], list[str]]:
-    """What to ask apt for, and the items that no repository has.
+    """The packages to request from apt, and the items that no repository has.
 
     apt's candidate where it fits, else the newest version that does. Without a version in the
     item only the candidate counts: a newer one that a pin keeps away is not wanted.
@@ -174,7 +174,7 @@ def refusal(unknown: list[str], available: dict[str, list[str]]) -> str:
 
 @dataclass
 class Effects:
-    """What an installation would do to packages that are there: one line each."""
+    """The changes of an installation to installed packages: one line each."""
 
     remove: list[str] = field(default_factory=list)
     downgrade: list[str] = field(default_factory=list)
@@ -182,7 +182,7 @@ class Effects:
 
 
 def effects(simulated: str, holds: set[str], older: Callable[[str, str], bool]) -> Effects:
-    """What apt would do, of what `apt-get --simulate` printed.
+    """The changes that apt would make, read from the output of `apt-get --simulate`.
 
     Args:
         simulated: the output.
@@ -213,7 +213,7 @@ ADVICE = {
 
 
 def forbidden(found: Effects, allowed: list[str], chosen: list[str]) -> str:
-    """Why an installation is not begun, and what to do; empty when it may be."""
+    """The reason to refuse an installation, with the fix; empty when it is allowed."""
     parts = [
         f"{verb} {', '.join(packages)}: {advice}, or add {kind} to site_apt_allow"
         for kind, (verb, advice) in ADVICE.items()
@@ -230,7 +230,7 @@ def flags(allowed: list[str]) -> list[str]:
 
 
 class Installer:
-    """Asks apt what it would do, and has it do so."""
+    """Simulates an installation, and runs it."""
 
     def __init__(self, module: AnsibleModule) -> None:
         """`module` brings commands, check mode and options."""
@@ -270,7 +270,7 @@ class Installer:
     def install(self, chosen: list[str]) -> None:
         """Have apt install exact versions; configuration files that a person changed are kept."""
         if not self.module.check_mode:
-            # What an interrupted dpkg left unpacked must be configured before apt agrees to go on.
+            # Configure packages that an interrupted dpkg left unpacked: apt refuses to run else.
             self.run(["dpkg", "--configure", "--pending", "--force-confold"])
         self.check(chosen)
         if not self.module.check_mode:
@@ -320,7 +320,7 @@ def make_installed(
     if unknown and not module.check_mode:
         module.fail_json(msg=refusal(unknown, available))
     installer = Installer(module)
-    # In check mode an earlier task of the run would have added the repository of what is unknown.
+    # In check mode the repository of an unknown package may be one that the run would add.
     if not unknown:
         installer.install(chosen)
     result: dict[str, Any] = {"installed": chosen + unknown, "waited": installer.apt.summary()}

@@ -13,9 +13,9 @@ description:
   - Writes one deb822 file for each repository, with its signing key inside, and refreshes apt's index in the same call.
   - The index is refreshed when a repository changed, when an earlier refresh did not finish, and when it is older than O(max_age_hours),
     so a run that was interrupted between the two is finished by the next one.
-  - Where the host has a source of the same address and suite already (another tool's, say), that one is used and none is written beside it;
-    apt refuses every command when two sources of one suite name different keys. One that lacks a component is refused.
-  - Where apt cannot read what was written, the files are put back as they were, so that apt goes on to work.
+  - If the host has a source of the same address and suite (of another tool, for example), the module uses that one and writes no second,
+    because apt refuses every command when two sources of one suite name different keys. One that lacks a component is refused.
+  - If apt cannot read the new files, the module restores the old ones, so that apt keeps working.
   - Waits while another program holds one of dpkg's or apt's locks, and names that program.
 version_added: "0.1.0"
 author:
@@ -215,7 +215,7 @@ def existing(
 
 
 def refresh_index(module: AnsibleModule, before: dict[Path, str]) -> list[str]:
-    """Refresh apt's index; returns what was waited for.
+    """Refresh apt's index; returns one line on the wait for locks.
 
     Where apt refuses, the files get their former texts back (an empty one: no file), so that apt
     works for others, and the module fails.

@@ -13,7 +13,7 @@ version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Connects to each address as a TLS client, once for each name, and compares the certificate that is shown with the wanted one.
-  - Fails, and says what is shown instead, when the time is over.
+  - Fails when the time is over, and names the certificates that are shown instead.
 extends_documentation_fragment: baremetal.sonic.attributes.reads
 options:
   addresses:

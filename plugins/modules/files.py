@@ -51,9 +51,9 @@ options:
         default: present
       marker:
         description:
-          - Words by which a file of this collection is known, in one of its first five lines, for example its comment C(Managed by NAME).
-          - A file without them is somebody else's. It is kept beside the new one, under its name with C(.before-baremetal-sonic) at its end,
-            and a warning names it.
+          - Words that mark a file of this collection in one of its first five lines, for example its comment C(Managed by NAME).
+          - A file without them belongs to another program. It is kept beside the new one, with C(.before-baremetal-sonic) at the end of
+            its name, and a warning names it.
         type: str
         default: ""
 """

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check whether a host can become a node, and list everything that speaks against it."""
+"""Check whether a host can become a node, and list all problems."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _address(little_endian: str) -> IPv4Address:
 
 
 def certificate_digest(pem: str) -> str:
-    """SHA-256 of the first certificate of a PEM text; empty when there is none."""
+    """SHA-256 of the first certificate of a PEM text; empty for a text without one."""
     start, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     if start not in pem or end not in pem:
         return ""
@@ -248,7 +248,7 @@ def is_node() -> bool:
 
 def _disk(options: dict[str, Any]) -> list[str]:
     found: list[str] = []
-    # A node's disk is filled by what it runs; that is the cluster's business, not ours.
+    # The pods of a node use its disk, so its free space shows nothing about the host.
     for folder, gib in {} if is_node() else options["disk_gib"].items():
         free = shutil.disk_usage(existing(Path(folder))).free / GIB
         if free < float(gib):
@@ -318,7 +318,7 @@ CHECKS: dict[str, Check] = {
 
 
 def problems(options: dict[str, Any]) -> list[str]:
-    """Everything that speaks against this host, each with the name of its check."""
+    """All problems of this host, each with the name of its check."""
     return [
         f"{line} [{name}]"
         for name, check in CHECKS.items()

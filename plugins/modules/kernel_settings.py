@@ -240,7 +240,7 @@ class Settings:
                     )
 
     def mask(self, folder: str, name: str, what: str) -> bool:
-        """Make systemd pass over a unit or generator from the next boot on; returns whether it is new.
+        """Make systemd ignore a unit or generator from the next boot on; whether that is new.
 
         A link to /dev/null, as `systemctl mask` makes it, but without its reload of all units.
         """
@@ -259,7 +259,7 @@ class Settings:
         return True
 
     def no_swap_at_boot(self) -> None:
-        """Mask everything but /etc/fstab that brings swap at the next boot."""
+        """Mask everything outside /etc/fstab that turns swap on at the next boot."""
         self.mask(MASKS, SWAP_TARGET, "unit")
         for name in swap_units():
             self.mask(MASKS, name, "swap unit")

@@ -12,7 +12,7 @@ short_description: Initialize a control plane, make or remove a join token, or j
 description:
   - Brings a host to the wanted state and says what state it is in.
   - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
-  - kubeadm reads its configuration only at C(kubeadm init). What O(config) has otherwise later is not applied, and is named in a warning.
+  - kubeadm reads its configuration only at C(kubeadm init). Later changes of O(config) are not applied; a warning names them.
   - A control plane that was complete once is never initialized again; when its API does not answer, that is an error that says where to look.
 version_added: "0.1.0"
 author:
@@ -46,7 +46,7 @@ options:
     type: dict
   encryption_config:
     description:
-      - Where O(state=initialized) makes an EncryptionConfiguration with a key of its own, before it runs C(kubeadm init), if no file is there.
+      - File in which O(state=initialized) writes an EncryptionConfiguration with a new key before C(kubeadm init), if it does not exist.
       - Only root can read it, and it is never replaced. The documents of O(config) have to name it to the API server.
     type: path
   ignore_preflight_errors:
@@ -214,7 +214,7 @@ class Node:
             note = kubeadm.INITIALIZED.read_text(encoding="utf-8")
         left = kubeadm_settings.differences(note, documents)
         if not note.strip():
-            # Initialized by others, or before notes were kept: the programs' arguments tell.
+            # Another tool or an older version initialized it: read the programs' arguments.
             code, out, error = self.module.run_command(
                 ["kubectl", "get", "pods", f"--kubeconfig={kubeadm.ADMIN}"]
                 + ["--namespace=kube-system", "--selector=tier=control-plane"]
@@ -233,7 +233,7 @@ class Node:
         return left
 
     def clean_tokens(self) -> bool:
-        """Remove join tokens that nobody needs any more; whether there were some."""
+        """Remove join tokens that are no longer needed; whether there were some."""
         try:
             names = kubeadm.left_tokens(self.module.run_command)
             if names and not self.module.check_mode:

@@ -21,8 +21,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - A licence is judged as the license proxy would, by its form, its times and the licence in force. Only its signature is not
-        verified.
+      - The module validates a licence as the license proxy does, by its form, its times and the licence in force. It does not verify
+        the signature.
 options:
   namespace:
     description: Namespace of the license proxy.
@@ -126,7 +126,7 @@ def terms_of(text: str) -> dict[str, Any]:
     return {name: terms[name] for name in ("id", "issued_at", "expires_at")}
 
 
-def foretold(given: licence_text.Terms, force: dict[str, Any] | None, now: float) -> bool:
+def would_take(given: licence_text.Terms, force: dict[str, Any] | None, now: float) -> bool:
     """Whether the proxy would take a licence, False where it is the one in force.
 
     Args:
@@ -182,7 +182,7 @@ def main() -> None:
             if module.check_mode:
                 given = terms_of(given_license)
                 terms = read(given_license)
-                changed = foretold(terms, before.get("license"), time.time())
+                changed = would_take(terms, before.get("license"), time.time())
                 after = before | {"license": given} if changed else before
             else:
                 after = proxy.hand_in(given_license)

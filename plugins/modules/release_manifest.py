@@ -51,10 +51,10 @@ options:
     default: ""
   patches:
     description:
-      - Parts of the manifest's objects to have otherwise. Each names kind, name and, where it has one, O(namespace) of the object.
-      - Mappings are merged, null takes a key away, lists are replaced, but for those that Kubernetes itself merges by name (containers,
-        env, webhooks).
-      - A patch for an object that the manifest does not have is refused, so that nothing stays that a patch was to take away.
+      - Changes to objects of the manifest. Each names kind, name and, if the object has one, O(namespace).
+      - Mappings are merged, and null removes a key. Lists that Kubernetes merges by name (containers, env, webhooks) are merged. All
+        other lists are replaced.
+      - A patch for an object that the manifest does not have is refused, so that no right stays that a patch should have removed.
     type: list
     elements: dict
     default: []

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a systemd service enabled, and running with the present content of what it reads."""
+"""Keep a systemd service enabled, and running with the present content of its files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ description:
   - Enables and starts a systemd service, and restarts it when a file that it reads has another content than when it was started.
   - It compares states instead of waiting to be notified, so a run that was interrupted between a change and the restart is finished by the
     next one.
-  - What the running process was started with is kept as digests in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
-  - Of a process that was started by something else, no digests are known. Only then the files' change times (C(ctime)) count, once.
-  - A C(systemctl daemon-reload), which takes devices from running containers, is given only before a start or restart that needs it.
+  - Digests of the files at the process's start are kept in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
+  - A process that another program started has no digests. Only then the files' change times (C(ctime)) count, once.
+  - C(systemctl daemon-reload) takes devices from running containers, so it runs only before a start or restart that needs it.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -80,7 +80,7 @@ PROPERTIES = (
     "NeedDaemonReload",
     "UnitFileState",
 )
-# The unit itself, among the patterns of what a service reads.
+# The unit itself, among the patterns of a service's files.
 UNIT = "(unit)"
 
 
@@ -112,7 +112,7 @@ class Record:
 
     @classmethod
     def of(cls, path: Path, invocation: str) -> Record:
-        """Read the record of a unit; an empty one where there is none of this start."""
+        """Read the record of a unit; an empty one if this start has no record."""
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             read = cls(said["invocation"], said["files"])
@@ -248,7 +248,7 @@ class Service:
         """
         files = record.files | read
         if began:
-            # It has read everything anew, what other calls name as well.
+            # A started process has read all files anew, also those of other calls.
             others = {p: [p] for p in record.files if p != UNIT and p not in read}
             files = read | snapshot(others, record)
         new = Record(self.show().get("InvocationID", "") if began else record.invocation, files)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build the path from a server's certificate to a root as clients do, and say why there is none."""
+"""Build the path from a server's certificate to a root as clients do, or say why it fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ else:
 
 # Certificates between the server's own and the root. Public chains have one or two.
 MAX_BETWEEN = 6
-# What OpenSSL's security level 2 asks for, with which Debian builds HAProxy: 112 bits.
+# OpenSSL's security level 2 requires 112 bits. Debian builds HAProxy with this level.
 MIN_RSA_BITS = 2048
 # What OpenSSL verifies at most (OPENSSL_RSA_MAX_MODULUS_BITS).
 MAX_RSA_BITS = 16384

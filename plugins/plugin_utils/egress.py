@@ -39,7 +39,7 @@ def cells(matrix: Matrix, profile: str) -> dict[tuple[str, str], bool]:
     sources, destinations = matrix["sources"], matrix["destinations"]
     return {
         (source, name): (source not in rows or name in rows[source])
-        # What is closed by another role's policy, whatever the profile.
+        # Destinations that another role's policy closes, with any profile.
         and destination.get("only", facts.get("namespace")) == facts.get("namespace")
         for source, facts in sources.items()
         for name, destination in destinations.items()
@@ -97,7 +97,7 @@ def plan(
         mode: connected or airgapped.
         platform: the namespaces.
         selectors: label selector of each component.
-        peers: NetworkPolicyPeers of what the matrix names that is no component: dns, ingress,
+        peers: NetworkPolicyPeers of the matrix's names that are not components: dns, ingress,
             control-plane, node, entry, ingress-pods and dcgm-exporter.
         allowlist: the variable egress_allowlist.
         ranges: networks of `pods` and `services`.

@@ -12,7 +12,7 @@ from typing import Any
 Object = dict[str, Any]
 Matrix = Mapping[str, Any]
 
-# RFC 1918, and the address at which clouds serve metadata and credentials to whoever asks.
+# RFC 1918, and the address at which clouds serve metadata and credentials without a password.
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 METADATA = "169.254.169.254/32"
 LABELS = {
@@ -34,7 +34,7 @@ def ports_of(destination: Mapping[str, Any]) -> list[Object]:
 
 @dataclass(frozen=True)
 class Platform:
-    """What is around the stack.
+    """The surroundings of the stack.
 
     Attributes:
         namespaces: names of the namespaces by the matrix' names; the stack's is ``stack``.
@@ -68,7 +68,7 @@ def network_policies(
         matrix: roles/egress/vars/main/matrix.yml.
         profile: one of its profiles.
         platform: the namespaces.
-        peers: NetworkPolicyPeers of each source, and of what destinations name in `to`. Those of a
+        peers: NetworkPolicyPeers of each source, and of each name in destinations' `to`. Those of a
             component must be a podSelector and a namespaceSelector each.
         listening: what `listeners` returned; empty where there is no gateway.
     """
@@ -145,7 +145,7 @@ def _by_network(
     peers: Mapping[str, Sequence[Object]],
     listening: Sequence[Object],
 ) -> dict[tuple[str, str], Object]:
-    """What all of the stack may reach, and what single components may besides."""
+    """Rules for all pods of the stack, and more for single components."""
     stack = platform.namespaces["stack"]
     shared = set.intersection(*(set(rows[name]) for name in components))
     specs: dict[tuple[str, str], Object] = {
@@ -258,7 +258,7 @@ def _is_address(item: Mapping[str, Any]) -> bool:
 
 
 def _networks(networks: set[str]) -> list[Object]:
-    """Egress rules for parts of the world, whoever is there."""
+    """Egress rules for networks outside, whatever hosts are in them."""
     rules: dict[str, Object] = {
         "dns": {"ports": DNS_PORTS},
         "private": {"to": [{"ipBlock": {"cidr": cidr}} for cidr in PRIVATE]},

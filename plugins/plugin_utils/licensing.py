@@ -38,7 +38,7 @@ def problems(
         values: the role's variables by name, defaults included.
         egress: egress_profile, egress_mode and egress_allowlist.
         hosts: the site's hosts by their inventory names.
-        now: the time to judge by; the current time when left out.
+        now: the time at which the licence has to hold; the current time by default.
     """
     found = _times(values) + _persistence(values, hosts)
     if values["license_proxy_mode"] == "connected":

@@ -70,7 +70,7 @@ def complete(
         given: the operator's own: users (passwords by user), and certificate, key and ca, which
             come together or are empty. They go before what is stored.
         names: the DNS names that the certificate is for.
-        now: the time to judge by; the current time when left out.
+        now: the time at which certificates have to hold; the current time by default.
 
     Returns:
         users (passwords by user), offerings (the key that the keys of offerings are derived from),
@@ -103,7 +103,7 @@ def complete(
 
 
 def offering_key(master: str, operation: str, model: str) -> str:
-    """The key by which workers of one offering prove that they are such.
+    """The key with which workers prove their offering.
 
     services/sonic_reference/sealing.py derives it in the same way.
     """

@@ -89,7 +89,8 @@ def certificates(text: str) -> list[x509.Certificate]:
     and keys are passed over.
 
     Raises:
-        PemError: there is none, one cannot be read, or the text is longer than MAX_TEXT.
+        PemError: the text has no certificate, one cannot be read, or the text is longer than
+            MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
     found: list[x509.Certificate] = []
@@ -112,8 +113,8 @@ def private_keys(text: str) -> list[Key]:
     """Return the private keys of a text, in its order.
 
     Raises:
-        PemError: there is none, one cannot be read or is protected by a passphrase, or the text is
-            longer than MAX_TEXT.
+        PemError: the text has no key, one cannot be read or is protected by a passphrase, or the
+            text is longer than MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
     blocks = [block for block in _PLAIN_BLOCK.finditer(text) if _is_key(block)]
@@ -218,13 +219,13 @@ def _key(block: re.Match[str]) -> Key:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the beginning of what a library says, without its address of a manual."""
+    """Return the beginning of a library's message, without its link to a manual."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.split(" See https:")[0][:200].rstrip(". ")
 
 
 def _layout_hint(text: str) -> str:
-    """Say why a key that is there is not found; empty when there is none."""
+    """Return the reason why a key in the text is not found; empty for a text without one."""
     if not re.search(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----", text):
         return ""
     if text.startswith(_BYTE_ORDER_MARK):

@@ -16,7 +16,7 @@ MANIFESTS = (
 
 
 def problems(values: Mapping[str, Any]) -> list[str]:
-    """What the network could replace without a word.
+    """Downloads that the network could replace unnoticed.
 
     Args:
         values: variables of the roles site, keda and prometheus by name; what has its default,

@@ -93,7 +93,7 @@ class Encoder:
 
     def __init__(self, output: OutputFormat, source_rate: int, volume: float = 1.0) -> None:
         self._output = output
-        # A factor of what the engine made; it may change between two calls of feed.
+        # A factor for the engine's samples; it may change between two calls of feed.
         self.volume = volume
         self._resampler: soxr.ResampleStream | None = None
         if output.sample_rate != source_rate:

@@ -7,7 +7,7 @@ spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) is a word of its own, so t
 inside a sentence of them.
 
 An Aho-Corasick automaton finds all texts at once, each word between two marks. The time grows with
-the length of what is read, whatever the texts are; no pattern is made of what a client sends.
+the length of the transcript, whatever the texts are. No pattern is made from a client's text.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Finder:
         return _OPEN + marked + _CLOSE
 
     def find(self, marked: bytes) -> list[tuple[int, int, int]]:
-        """Return number, start and end of what is found: from left to right, the longest first."""
+        """Return number, start and end of each match: from left to right, the longest first."""
         return self._automaton.find_matches_as_indexes(marked)
 
 

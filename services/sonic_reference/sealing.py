@@ -31,7 +31,7 @@ _KEY_BYTES = 32
 _INFO = b"sonic.v2 secret"
 # The secret, the ephemeral public key of HPKE, and the tag.
 _WRAPPED_BYTES = _KEY_BYTES + 32 + 16
-# So many secrets are remembered, of workers or of API pods: what is forgotten costs time only.
+# Number of secrets that are remembered, of workers or of API pods. A forgotten one costs time only.
 _REMEMBERED = 1024
 
 _K = TypeVar("_K")
@@ -145,7 +145,7 @@ def owns(name: str, key: str) -> bool:
 
 
 def new_job() -> str:
-    """Return a name for a job that nobody guesses: 128 random bits."""
+    """Return a name for a job that cannot be guessed: 128 random bits."""
     return secrets.token_hex(16)
 
 

@@ -82,7 +82,7 @@ def parse(text: str) -> list[Speech | Silence]:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
-    """Yield the text before each tag, the silence that it is, and the manner of what follows.
+    """Yield the text before each tag, the tag's silence, and the manner of the text after it.
 
     The last text has no manner after it: None.
     """
@@ -141,7 +141,7 @@ def says_something(text: str) -> bool:
 
 
 def in_force(text: str) -> str:
-    """Return the tags that go before the text that follows this one, for it to be said alike."""
+    """Return the tags to put before the next text, so that it is said in the same manner."""
     manner = Manner()
     for _piece, _silence, after in _pieces(text):
         manner = after or manner

@@ -136,7 +136,7 @@ def ports_at(name: str) -> list[int]:
 
 
 def namespaces_are_gone(core: client.CoreV1Api) -> bool:
-    """Whether the namespaces of what is outside are no more."""
+    """Whether the namespaces outside the stack are gone."""
     names = {item.metadata.name for item in core.list_namespace().items}
     return not names & {OUTSIDE, GUARDED}
 

@@ -105,7 +105,7 @@ def test_stack_runs_as_non_root_in_fact(core: client.CoreV1Api) -> None:
 
 
 def test_no_join_token_is_left(core: client.CoreV1Api) -> None:
-    """Whoever reads one can join a host of their own."""
+    """A reader of a token can join any host."""
     left = core.list_namespaced_secret(
         "kube-system", field_selector="type=bootstrap.kubernetes.io/token"
     ).items

@@ -38,7 +38,7 @@ def before(core: client.CoreV1Api) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def peak(core: client.CoreV1Api) -> Callable[[], int]:
-    """How the most memory is known that a process of the API's pods has taken (bytes)."""
+    """Return a function for the peak memory of the API's processes (bytes)."""
     asked = 0.0
     most = 0
 

@@ -132,7 +132,7 @@ def test_client_that_never_speaks_is_dropped(info: dict[str, Any], host: str) ->
 
 
 def test_wrong_keys_are_limited(info: dict[str, Any], host: str) -> None:
-    """The address waits a moment: it would guess on, or keep the license proxy busy."""
+    """The address has to wait: it can neither guess fast nor keep the license proxy busy."""
     with urllib3.HTTPSConnectionPool(
         info["ingress_address"], 443, ca_certs=info["ca_file"], server_hostname=host,
         assert_hostname=host, headers={"Host": host, "Cartesia-Version": VERSION}, timeout=30,

@@ -153,7 +153,7 @@ def test_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
 
 
 @pytest.mark.parametrize("path", ["/-/quit", "/-/reload", "/api/v1/admin/tsdb/snapshot"])
-def test_nobody_changes_prometheus_by_its_port(info: dict[str, Any], path: str) -> None:
+def test_prometheus_cannot_be_changed_by_its_port(info: dict[str, Any], path: str) -> None:
     asked = urllib.request.Request(info["prometheus_url"] + path, method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=30)

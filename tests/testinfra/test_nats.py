@@ -148,7 +148,7 @@ def knock(
     tls: bool = True,
     component: str = "api",
 ) -> str:
-    """What a server answers to somebody in a pod that passes the network policies."""
+    """A server's answer to a client in a pod that passes the network policies."""
     who = {"user": user, "pass": password} if user else {}
     label = f"app.kubernetes.io/component={component}"
     found = core.list_namespaced_pod(STACK, label_selector=label).items
@@ -178,7 +178,7 @@ def guarded(**variables: Any) -> Iterator[None]:
         on_lab("stack.yml")
 
 
-def test_nobody_connects_without_password_and_tls(core: client.CoreV1Api) -> None:
+def test_connections_need_password_and_tls(core: client.CoreV1Api) -> None:
     right = passwords(core)["api"]
     assert "PONG" in knock(core, "api", right)
     assert "Authorization Violation" in knock(core)

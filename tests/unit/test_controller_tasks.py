@@ -48,7 +48,7 @@ def test_verify_of_a_sudo_users_site_and_one_version_of_its_own(tmp_path: Path) 
         "all": {
             "vars": {
                 "ansible_become": True,
-                # Nobody becomes root by this.
+                # This makes no task root.
                 "ansible_become_exe": "/bin/false",
                 "site_versions": {"kubernetes": "1.99.9"},
                 "verify_url": "https://speech.example.com",

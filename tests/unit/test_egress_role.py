@@ -85,7 +85,7 @@ def test_namespaces_are_the_sites(tmp_path: Path) -> None:
     assert "default-deny" in names(made, "keda")
 
 
-def test_what_somebody_else_installed_is_left_alone(tmp_path: Path) -> None:
+def test_what_others_installed_is_left_alone(tmp_path: Path) -> None:
     made = policies(tmp_path, prometheus_install=False, keda_install=False)
     assert names(made, "monitoring") == {"json-exporter", "blackbox-exporter"}
     assert names(made, "keda") == set()

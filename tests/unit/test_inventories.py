@@ -236,7 +236,7 @@ def test_license_is_judged(tmp_path: Path) -> None:
     assert "license_proxy_public_key is empty" in key
 
 
-def test_nats_is_judged_with_the_servers_that_the_site_has(tmp_path: Path) -> None:
+def test_nats_is_validated_with_the_servers_that_the_site_has(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     authority = Authority()
     server = authority.server(["nats"])

@@ -119,7 +119,7 @@ def rights(objects: list[Object], account: str) -> Iterator[tuple[str, dict[str,
 
 
 @pytest.mark.parametrize("account", sorted(PROGRAMS))
-def test_nobody_may_read_everything(account: str) -> None:
+def test_no_account_may_read_everything(account: str) -> None:
     for _namespace, rule in rights(applied(), account):
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
 

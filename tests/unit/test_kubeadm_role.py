@@ -126,7 +126,7 @@ def test_no_body_is_ever_noted() -> None:
     ],
 )
 @pytest.mark.parametrize("resource", ["secrets", "serviceaccounts/token"])
-def test_whoever_asks_for_a_secret_or_a_token_is_noted(
+def test_requests_for_secrets_and_tokens_are_recorded(
     user: str, groups: list[str], resource: str
 ) -> None:
     for verb in ("get", "list", "watch", "create", "delete"):

@@ -193,7 +193,7 @@ def test_secret_port_stays_closed_by_default(rendered: dict[str, Any], tmp_path:
     assert (opened["type"], opened["ports"][0]["nodePort"]) == ("NodePort", 30090)
 
 
-def test_whoever_reaches_prometheus_can_only_read(rendered: dict[str, Any]) -> None:
+def test_clients_of_prometheus_can_only_read(rendered: dict[str, Any]) -> None:
     [spec] = [item["spec"] for item in rendered["objects"] if item["kind"] == "Prometheus"]
     # By HTTP the operator starts it with --web.enable-lifecycle, which also lets anybody end it.
     assert spec["reloadStrategy"] == "ProcessSignal"

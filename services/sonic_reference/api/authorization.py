@@ -174,7 +174,7 @@ class Authorizer:
             self._granted.popitem(last=False)
 
     async def _post(self, key: str, operation: str) -> httpx.Response | None:
-        """Return the proxy's answer, None when there is none."""
+        """Return the proxy's answer, None without an answer."""
         for last in (False, True):
             try:
                 return await self._client.post(

@@ -56,17 +56,17 @@ class Context:
         # How to speak; the text comes by add().
         self._request = request.model_copy(update={"transcript": ""})
         self._text = ""
-        # Tags of what was spoken that hold for what follows.
+        # Tags of spoken text that also hold for later text.
         self._tags = ""
         self._first_at = 0.0
         self._delay: asyncio.TimerHandle | None = None
         self._meter = Meter(session.limits.context_bytes, session.meter)
-        # Text to speak with when it was asked for and what it counts; a flush's number; an error to
-        # end with; None at the end.
+        # Each item is a text with its time and its bytes, a flush's number, an error that ends the
+        # context, or None at the end.
         self._work: asyncio.Queue[tuple[str, float, int] | int | ApiError | None] = asyncio.Queue()
         self._flushes = 0
         self._closed = False
-        # How it ended, and whether its client still meant to send text.
+        # The reason of its end, and whether its client still wanted to send text.
         self.how: End = "failed"
         self.unfinished = True
         self.task = asyncio.create_task(self._run())
@@ -119,7 +119,7 @@ class Context:
         await stopped(self.task)
 
     async def fail(self, unfinished: bool) -> None:
-        """Stop at once, because its client was told an error about it."""
+        """Stop at once, because its client got an error about it."""
         self.unfinished = unfinished
         await stopped(self.task)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads one sound file: a process of its own, so that a hostile file harms nobody else.
+"""Reads one sound file in a process of its own, so that a hostile file harms no other client.
 
 Standard input: the file; it must be one that can be read from any place. Standard output: frames of
 a type byte, a 32-bit big-endian length and the content: ``A`` audio (16-bit little-endian mono
@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
 
 def limit() -> None:
-    """Give up what reading a file does not need, and let everybody else go first."""
+    """Drop the rights that reading a file does not need, and lower the process's priority."""
     os.nice(5)
     for kind, most in (
         (resource.RLIMIT_AS, MEMORY),
@@ -62,14 +62,14 @@ def limit() -> None:
 
 
 def send(kind: bytes, content: bytes = b"") -> None:
-    """Write one frame; blocks while nobody reads."""
+    """Write one frame; blocks while the API does not read."""
     left = memoryview(kind + struct.pack(">I", len(content)) + content)
     while left:
         left = left[os.write(1, left) :]
 
 
 def check(frame: AudioFrame) -> None:
-    """Refuse what takes far more memory or time than its length asks for."""
+    """Refuse a rate or number of channels that takes too much memory or time."""
     if not LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE:
         raise RefusedError(
             f"{frame.sample_rate} samples a second; {LOWEST_RATE} to {HIGHEST_RATE} can be read"
@@ -118,7 +118,7 @@ def decode(file: object) -> int:
             if shape != (shape := (frame.sample_rate, frame.layout.nb_channels, frame.format.name)):
                 sent += drain(resampler, None)
                 resampler = AudioResampler(format="s16", layout="mono", rate=RATE)
-            # What a file says of its times is not needed, and may be nonsense.
+            # The times in a file are not needed, and may be wrong.
             frame.pts = None
             sent += drain(resampler, frame)
             if sent > MAX_AUDIO_S * RATE:

@@ -30,9 +30,9 @@ ACCEPT_TIMEOUT_S = 0.5
 # Between two offers while nothing is heard of the workers.
 OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
-# So many offers that nobody answered in time are remembered, so that a late worker can be stopped.
+# Number of unanswered offers that are remembered, so that a late worker can be stopped.
 VOID_OFFERS = 256
-# No worker of ours is further ahead of its credit, nor sends so many events that nobody took yet.
+# Our workers never exceed their credit by this much, nor leave this many events unread.
 OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
 OVERRUN_EVENTS = 10_000
 # A timer that is later than this (seconds) shows that this process stood still. What it did not
@@ -59,7 +59,7 @@ class WorkerLostError(Exception):
 
 
 class Patience:
-    """How long a request still waits, in seconds."""
+    """The time for which a request still waits, in seconds."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -266,7 +266,7 @@ class Dispatcher:
         A worker that is lost before its first audio is replaced once. ``begun`` is the model that
         has spoken an earlier part of the same reply: the job then goes before new ones, and is not
         refused because workers are full. Raises ApiError 404 for an unknown model, 429 when all
-        workers stay full, 503 when there are none, or what the worker says.
+        workers stay full, 503 without a worker, or the worker's own error.
         """
         for attempt in (1, 2):
             stream = await self.connect(job, begun=begun)
@@ -414,7 +414,7 @@ class Dispatcher:
     async def _on_reply(self, message: Msg) -> None:
         parts = message.subject.split(".")
         job = parts[4]
-        # The server itself answers on the bare subject when nobody listens to an offer.
+        # The server itself answers on the bare subject when no worker is subscribed to an offer.
         event = parts[5] if len(parts) > 5 else "nobody"
         stream = self._streams.get(job) or self._void.get(job)
         if stream is None:

@@ -47,7 +47,7 @@ REMEMBERED_S = 3600.0
 MAX_REMEMBERED = 1000
 # Bytes of texts in dictionaries that are kept ready to be used; each takes about twelve in memory.
 MAX_READY = 2 * 1024 * 1024
-# Characters of a text that is said while everybody else waits; that takes far less than 1 ms.
+# Characters of a text that is replaced on the event loop; that takes far less than 1 ms.
 QUICK = 200
 # Characters of a text with its aliases.
 MAX_SAID = 100_000
@@ -183,9 +183,9 @@ class Library:
         return found
 
     async def hear(self, name: str | None) -> None:
-        """Look for a dictionary that this pod has not heard of: another may just have made it.
+        """Look in the store for a dictionary that this pod does not know: another may have made it.
 
-        What cannot be looked for stays unknown; nothing is raised.
+        Without an answer of the store it stays unknown; nothing is raised.
         """
         known = name in self._known or name in self._delivered
         if known or self._store is None or not (name and MADE.fullmatch(name)):

@@ -9,7 +9,7 @@ from sonic_reference.settings import Environment
 
 # What a waiting message costs besides its text, in bytes.
 MESSAGE_BYTES = 128
-# When a session's token or key has ended, what is being spoken or heard may finish for that long.
+# Seconds for which running speech or transcription may go on after the session's permit ended.
 FINISH_S = 5.0
 
 

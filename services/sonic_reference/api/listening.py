@@ -26,10 +26,10 @@ from sonic_reference.protocol import TranscriptionJob
 
 log = logging.getLogger(__name__)
 
-# So many wishes to finalize wait at most; the socket is not read while there are more.
+# Most finalize commands that wait; at this number the socket is not read.
 MAX_FINALIZES = 16
 
-# How the client's side ends: it left, it said so, or it said nothing for long.
+# How the client's side ends: it left, it sent close, or it was idle for long.
 Farewell = Literal["left", "closed", "idle"]
 
 

@@ -151,7 +151,7 @@ def read_audio(content: bytes) -> bytes:
         os.lseek(file, 0, os.SEEK_SET)
         process = subprocess.Popen(
             [sys.executable, "-P", str(CHILD)], stdin=file, stdout=subprocess.PIPE,
-            # Nothing of ours is its business: no keys, no addresses.
+            # The process gets none of the API's environment: no keys, no addresses.
             env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     finally:

@@ -120,7 +120,7 @@ class SpeechFields(Fields):
         return self
 
     def spoken_language(self, voices: Voices) -> str:
-        """Return the BCP 47 tag of what is spoken: what was asked for, or the voice's own."""
+        """Return the BCP 47 tag of the speech: the requested one, or the voice's own."""
         voice = voices.find(self.voice.id)
         return self.language or self.locale or (voice.language if voice else "en")
 

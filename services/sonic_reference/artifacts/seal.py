@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A signature over all files of a generation: who can write to the bucket alone changes nothing.
+"""A signature over all files of a generation: a writer of the bucket alone cannot change it.
 
     python3 -m sonic_reference.artifacts.seal --key private.pem FOLDER
 

@@ -45,7 +45,7 @@ def _uptime() -> float:
 
 
 class AuditLog:
-    """Appends records to the log in a store, and packs it for whoever asks for it.
+    """Appends records to the log in a store, and packs the log for export.
 
     It also keeps the marks: the latest time, and the newest licence.
     """
@@ -97,7 +97,7 @@ class AuditLog:
             log.error("the audit record %s of %s is lost: %s", event, stamp(now), error)
 
     def see(self, now: float) -> float:
-        """Return the time to judge by, when the clock says ``now``: never less than was seen."""
+        """Return the time that counts when the clock says ``now``: never less than was seen."""
         uptime = self._uptime()
         self.mark = self.mark.seen(now, uptime - self._observed)
         self._observed = uptime
@@ -203,7 +203,7 @@ class AuditLog:
         """Go on from records that another one of this class appended."""
         found = scan(self._path, 0, self.head)
         if found.broken:
-            self._gap(f"a record was added by somebody else: {found.broken}")
+            self._gap(f"a record was added by another program: {found.broken}")
             return
         self.head = found.head
         if found.mark is not None:

@@ -80,7 +80,7 @@ def scan(path: Path, anchor: int, start: Head | None = None) -> Scan:
 
 
 def last_line(path: Path, head: Head) -> str:
-    """Return the hash of what is where the last record was. Raises OSError."""
+    """Return the hash of the bytes in the last record's place. Raises OSError."""
     if not head.records:
         return NOTHING
     with path.open("rb") as file:

@@ -20,7 +20,7 @@ from typing import Any
 
 # A clock that moves ahead by more than that at once, in seconds, is doubted.
 LEAP_S = 366 * 86400.0
-# A clock that is behind by no more than that says nothing.
+# A clock that is behind by no more than that (seconds) is not reported.
 SKEW_S = 300.0
 
 
@@ -49,7 +49,7 @@ class Mark:
         return replace(self, steady=steady, latest=max(self.latest + elapsed_s, steady, now))
 
     def begun(self, at: float) -> Mark:
-        """Return the mark of whoever begins to watch the time; as it is when they did before."""
+        """Return the mark after the watch on the time began; unchanged if it had begun before."""
         return self if self.latest is not None else replace(self, latest=at, steady=at)
 
     def latest_of(self, now: float) -> float:
@@ -57,7 +57,7 @@ class Mark:
         return now if self.latest is None else max(now, self.latest)
 
     def sure(self, now: float) -> float:
-        """Return the time to judge a newer licence by: the clock's or the mark's without leaps."""
+        """Return the time that counts for a newer licence: without leaps of the clock."""
         return now if self.steady is None else max(now, self.steady)
 
     def licensed(self, name: str, issued_at: float, now: float) -> Mark:

@@ -78,7 +78,7 @@ class AirGapped:
         self._grace_s = grace_s
         self._clock = clock
         # What was last said of the file.
-        self.told = ""
+        self.reported = ""
         self.terms: Terms | None = None
         if kept := store.text(STORED):
             try:
@@ -139,13 +139,13 @@ class AirGapped:
             return self.accept(content, self._clock())
         except LicenceError as error:
             if error.code == licence_text.SUPERSEDED:
-                self._tell(logging.INFO, f"the licence in {path} is not used: {error}")
+                self._report(logging.INFO, f"the licence in {path} is not used: {error}")
                 return None
-            self._tell(logging.ERROR, f"the licence in {path} is not used: {error}")
+            self._report(logging.ERROR, f"the licence in {path} is not used: {error}")
             if error.code == licence_text.EXPIRED and self.terms is None:
                 self._fall_back(read(content, self._key))
         except OSError as error:
-            self._tell(logging.ERROR, f"{path} cannot be read, or its licence be kept: {error}")
+            self._report(logging.ERROR, f"{path} cannot be read, or its licence be kept: {error}")
         return None
 
     def _restored(self, kept: str) -> Terms:
@@ -187,8 +187,8 @@ class AirGapped:
         self.terms = terms
         self.audit.begin(terms.issued_at.timestamp())
 
-    def _tell(self, level: int, message: str) -> None:
+    def _report(self, level: int, message: str) -> None:
         """Log what came of the file, once."""
-        if message != self.told:
+        if message != self.reported:
             log.log(level, "%s", message)
-        self.told = message
+        self.reported = message

@@ -19,7 +19,7 @@ from sonic_reference.worker.engine import Block, EngineError, Mark, Utterance
 
 CHILD = Path(__file__).with_name("espeak_child.py")
 WORDS_A_MINUTE = 175
-# What the public API means by a language without a region; eSpeak NG's own choice is another.
+# The public API's regions for languages without one. eSpeak NG's own choices differ.
 LANGUAGES = {"en": "en-us", "pt": "pt-br"}
 
 

@@ -119,7 +119,7 @@ def on_audio(
 ) -> int:
     """Take the next samples from the library; returns 1 to end the utterance.
 
-    Of a text of which nothing can be said the library makes a moment's silence: nothing is sent.
+    For a text without anything to say the library makes a moment's silence: nothing is sent.
     """
     if asked_to_stop():
         return 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who can write to the bucket, or answers in its place, fills neither memory nor disk."""
+"""A writer of the bucket, or a server in its place, fills neither memory nor disk."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def test_wrong_keys_do_not_push_out_right_ones() -> None:
 
 @pytest.mark.parametrize("said", [200, 401, 402, 403])
 def test_what_something_else_answers_is_no_verdict(said: int) -> None:
-    """A page of a gateway between this server and the proxy lets nobody in and ends nothing."""
+    """A gateway's page between this server and the proxy lets no client in and ends no session."""
 
     async def body(authorizer: Authorizer, proxy: Proxy) -> None:
         assert await status(authorizer, "good") == 200

@@ -35,7 +35,7 @@ def site(quiet_stack: Stack) -> Site:
 
 @pytest.fixture(scope="module")
 def peak(quiet_stack: Stack) -> Callable[[], int]:
-    """How the most memory is known that the API has taken since these tests began (bytes)."""
+    """Return a function for the API's peak memory since these tests began (bytes)."""
     process = Path(f"/proc/{quiet_stack.processes['api'].pid}")
     # Linux then counts anew; other tests may have sent far more.
     (process / "clear_refs").write_text("5", encoding="ascii")

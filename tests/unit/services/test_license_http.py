@@ -223,7 +223,7 @@ def test_a_log_that_was_cut_is_a_warning_and_a_metric(tmp_path: Path) -> None:
         assert "license_proxy_audit_gaps 1.0" in await served.metrics()
         served.clock.now -= 3600
         await served.ask("POST", "/authorize", headers=BEARER)
-        told = [one for one in await served.metrics() if "clock_behind_seconds 3" in one]
-        assert len(told) == 1
+        shown = [one for one in await served.metrics() if "clock_behind_seconds 3" in one]
+        assert len(shown) == 1
 
     serve(tmp_path, body)

@@ -76,7 +76,7 @@ class Site:
         return taken.id if taken else "as before"
 
     def problems(self) -> str:
-        """What whoever verifies an export is told."""
+        """The problems that verifying an export finds."""
         return "; ".join(verify(read_tar(io.BytesIO(self.audit.tar(self.clock_s, "i")))))
 
     def remove(self, *names: str) -> Callable[[], None]:

@@ -133,7 +133,7 @@ def by_file(folder: Path, given: bytes) -> tuple[bool, str]:
     taken = known.seed(path) is not None
     assert (known.verdict(NOW.timestamp()).state == "airgapped") == taken
     store.close()
-    return taken, known.told
+    return taken, known.reported
 
 
 def reader_says(given: bytes) -> str:
@@ -153,9 +153,9 @@ def test_one_verdict(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
     posted = by_post(tmp_path / "post", given).replace("request_too_large", "license_unreadable")
     assert posted == code
     said = reader_says(given)
-    taken, told = by_file(tmp_path, given)
+    taken, reported = by_file(tmp_path, given)
     assert taken == (not code)
-    assert said in told or name == "huge"
+    assert said in reported or name == "huge"
     try:
         text = given.decode()
     except UnicodeDecodeError:
@@ -164,7 +164,7 @@ def test_one_verdict(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert bool(found) == bool(code), found
     if code in ("license_unreadable", "license_not_yet"):
         assert said.removesuffix("set the clock") in found[0]
-    assert foretold(text) == ("" if code == "license_signature" else code)
+    assert in_check_mode(text) == ("" if code == "license_signature" else code)
 
 
 EGRESS = {"egress_profile": "off", "egress_mode": "airgapped", "egress_allowlist": []}
@@ -179,10 +179,10 @@ def variables(text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def foretold(text: str) -> str:
+def in_check_mode(text: str) -> str:
     """What the module license says in check mode, where nothing is in force."""
     try:
-        license_module.foretold(license_module.read(text), None, NOW.timestamp())
+        license_module.would_take(license_module.read(text), None, NOW.timestamp())
     except plugins_reader.LicenceError as error:
         return error.code
     return ""
@@ -219,4 +219,4 @@ def test_a_file_without_end_is_not_read_whole(tmp_path: Path) -> None:
         file.truncate(2**40)
     known = AirGapped(KEY, Store(tmp_path / "state"), grace_s=0, clock=NOW.timestamp)
     assert known.seed(path) is None
-    assert "longer than" in known.told
+    assert "longer than" in known.reported

@@ -83,7 +83,7 @@ def test_server_that_begins_to_ask_for_tls_holds_nobody_back(
     asyncio.run(run())
 
 
-def test_server_that_ended_its_tls_connection_holds_nobody_back(
+def test_server_that_ended_its_tls_connection_delays_no_shutdown(
     tmp_path: Path, nats_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that still has something to say leaves all the same, and raises nothing."""

@@ -24,7 +24,7 @@ from lab.bus import Bus, running
 from lab.processes import KEY, Stack
 
 STORE = "KV_sonic-v1-dictionaries"
-# By user: what it may do, and what others may, or nobody.
+# By user: its rights, and the rights of others or of no user.
 ALLOWED = {
     "api": {
         "publish": [
@@ -146,7 +146,7 @@ def test_every_cell(bus: Bus, user: str) -> None:
 
 
 @pytest.mark.parametrize("who", ["", "api@", "api:guessed@", "worker:guessed@", "nobody:x@"])
-def test_nobody_gets_in_without_the_password(bus: Bus, who: str) -> None:
+def test_the_password_is_needed(bus: Bus, who: str) -> None:
     async def knock() -> None:
         url = bus.url("api")
         async with connected(bus, f"tls://{who}{url.partition('@')[2]}"):
@@ -197,7 +197,7 @@ def test_users_without_subjects_may_do_everything(tmp_path: Path, nats_server: s
 
     with running(nats_server, tmp_path, "users") as made:
         assert asyncio.run(tries(made)) == []
-        test_nobody_gets_in_without_the_password(made, "")
+        test_the_password_is_needed(made, "")
         test_plain_text_gets_no_answer(made)
 
 
@@ -239,7 +239,7 @@ def said(name: str, model: str, **more: object) -> bytes:
 
 
 def test_others_jobs_and_audio_are_not_readable(stack: Stack) -> None:
-    """Whoever has a worker's password, and not its key, hears all that the password may hear."""
+    """A client with a worker's password, but not its key, hears all that the password allows."""
     stack.start_worker()
     stack.wait_worker()
 

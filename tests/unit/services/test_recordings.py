@@ -240,7 +240,7 @@ def test_few_files_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         tasks = [asyncio.create_task(files.read(bytes([number]))) for number in range(5)]
         for _unused in range(recordings.DECODERS):
             await asyncio.to_thread(begun.acquire, timeout=20)
-        # A client that leaves gives its turn to nobody while its file is still being read.
+        # The turn of a client that leaves stays taken while its file is still being read.
         tasks[0].cancel()
         await asyncio.sleep(0.05)
         assert len(running) == recordings.DECODERS

@@ -91,7 +91,7 @@ def test_only_the_worker_it_is_for_opens_a_job_under_its_name() -> None:
         sibling.open(JOB, payload)
     with pytest.raises(SealError):
         worker.open(sealing.new_job(), payload)
-    # Whoever was given another job answers this one in vain.
+    # A worker with another job cannot answer this one.
     _unused, other = session()
     with pytest.raises(SealError):
         ours.open("accepted", other.seal("accepted", b"{}"))

@@ -244,7 +244,7 @@ def locked(host: Host, monkeypatch: pytest.MonkeyPatch, lock: Path, clock: Clock
     monkeypatch.setattr(apt_packages, "Apt", made)
 
 
-def test_a_taken_lock_is_waited_for_and_told(
+def test_a_taken_lock_is_waited_for_and_reported(
     host: Host, tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, clock = tmp_path / "lock", Clock()

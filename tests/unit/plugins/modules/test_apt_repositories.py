@@ -175,7 +175,7 @@ def test_a_killed_run_is_made_up_for_by_the_next(apt: Modules, tmp_path: Path) -
 
 
 def test_what_apt_cannot_read_is_put_back(apt: Modules, tmp_path: Path) -> None:
-    """Nobody else's apt stops because of a repository that this run added or changed."""
+    """A repository that this run added or changed never stops apt for other programs."""
     call(apt, SITE)
     good = (tmp_path / "sources/site.sources").read_text()
     apt.program("apt-get", "echo 'E: Conflicting values set for option Signed-By' >&2; exit 100")

@@ -48,7 +48,7 @@ SOURCES: dict[str, Endpoint] = {name: component(name) for name in SELECTORS} | {
     "outsider": ("elsewhere", {}, "10.244.1.34"),
 }
 CONTROLLER: Endpoint = ("ingress", {"app.kubernetes.io/name": "haproxy-ingress"}, "10.244.1.41")
-# Who has the ports of what is no component.
+# Owners of the ports of destinations that are not components.
 HOLDERS: dict[str, list[Endpoint]] = {
     "dns": [(SYSTEM, {"k8s-app": "kube-dns"}, "10.244.0.2")],
     "entry": [("", {}, INGRESS_HOST), CONTROLLER],
@@ -395,8 +395,8 @@ EXPORTERS = ["json-exporter", "blackbox-exporter"]
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-def test_exporters_are_nobodys_deputies(name: str) -> None:
-    """They connect to whatever a request says: Prometheus alone asks, their targets alone hear."""
+def test_exporters_are_no_deputies(name: str) -> None:
+    """They connect to any address in a request: only Prometheus may ask, for their targets only."""
     policies = plan("strict")["policies"]
     [port] = egress_policies.ports_of(MATRIX["destinations"][name])
     asked = component(name), (port["protocol"], port["port"])
@@ -408,7 +408,7 @@ def test_exporters_are_nobodys_deputies(name: str) -> None:
         assert not allowed(policies, SOURCES[name], target, where)
 
 
-def test_somebody_elses_prometheus_and_keda_keep_policies_of_their_own() -> None:
+def test_prometheus_and_keda_of_others_keep_their_own_policies() -> None:
     theirs = replace(PLATFORM, policed=[])
     policies = plan("strict", platform=theirs)["policies"]
     names = {

@@ -45,7 +45,7 @@ def test_nats_servers_are_each_others_clients() -> None:
     assert "clientAuth" in problem
 
 
-def test_everything_wrong_with_a_nats_certificate_is_told() -> None:
+def test_everything_wrong_with_a_nats_certificate_is_listed() -> None:
     other = Authority("Other CA")
     made = {"ca": other.certificate, "key": other.server(["nats"])["key"]}
     found = nats(Authority(), ["nats"], 1, **made)
