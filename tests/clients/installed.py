@@ -58,9 +58,10 @@ def install() -> Clients:
 
 
 def _install_python(clients: Clients) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--clear", clients.programs.parent], check=True)
-    command = [clients.programs / "python", "-m", "pip", "install", "--quiet"]
-    command += ["--disable-pip-version-check", "--no-deps", "--requirement", PYTHON_LOCK]
+    venv = str(clients.programs.parent)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+    command = [str(clients.programs / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--requirement", str(PYTHON_LOCK)]
     subprocess.run(command, check=True)
 
 
@@ -69,8 +70,8 @@ def _install_node(clients: Clients, headers: bool) -> None:
     folder.mkdir(exist_ok=True)
     for lock in NODE_LOCKS:
         shutil.copy(lock, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [str(clients.programs / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     command += [] if headers else ["--omit=optional"]
+    # npm looks for its Node on the path.
     path = f"{clients.programs}{os.pathsep}{os.environ['PATH']}"
-    command[0] = str(clients.programs / "npm")
     subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, check=True)

@@ -10,8 +10,19 @@ from livekit.agents import APIConnectOptions, stt, utils
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.plugins import cartesia
 
-from tests.clients.reaching import KEY, RATE, SOUND_RATE, TEXT, URL, VOICE, encoded, main
-from tests.clients.reaching import sound_parts
+from tests.clients.reaching import (
+    KEY,
+    LONG,
+    PIECES,
+    RATE,
+    SOUND_RATE,
+    TEXT,
+    URL,
+    VOICE,
+    encoded,
+    main,
+    sound_parts,
+)
 
 # The plugin tries again by itself otherwise, and hides what failed.
 ONCE = APIConnectOptions(max_retry=0)
@@ -46,9 +57,7 @@ async def speaks() -> dict[str, Any]:
     async with utils.http_context.open(), mouth() as tts:
         return {
             "replies": [
-                await reply(
-                    tts, ["The quick brown ", "fox jumps. ", "Over the lazy ", "dog it goes."]
-                ),
+                await reply(tts, PIECES),
                 await reply(tts, [TEXT]),
             ],
             "reused": tts._pool.last_connection_reused,
@@ -66,7 +75,7 @@ async def interrupts() -> dict[str, Any]:
     """Return the reply after one that was cut short at its first sound."""
     async with utils.http_context.open(), mouth() as tts:
         async with tts.stream(conn_options=ONCE) as stream:
-            stream.push_text(f"{TEXT} " * 40)
+            stream.push_text(LONG)
             stream.flush()
             heard = len((await anext(stream)).frame.data.tobytes())
         return {"heard": heard, "reply": await reply(tts, [TEXT])}

@@ -18,10 +18,20 @@ from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.workers.runner import WorkerRunner
 from websockets.asyncio.client import ClientConnection
 
-from tests.clients.reaching import KEY, RATE, SOUND_RATE, TEXT, URL, VOICE, encoded, main
-from tests.clients.reaching import sound_parts
+from tests.clients.reaching import (
+    KEY,
+    LONG,
+    PIECES,
+    RATE,
+    SOUND_RATE,
+    TEXT,
+    URL,
+    VOICE,
+    encoded,
+    main,
+    sound_parts,
+)
 
-SENTENCES = 40
 SOCKETS = URL.replace("http", "ws", 1)
 
 
@@ -154,10 +164,7 @@ async def reply(it: Running, *pieces: str) -> dict[str, Any]:
 async def speaks() -> dict[str, Any]:
     """Return several responses, one after the other; the first has two sentences in one context."""
     async with running(mouth()) as it:
-        replies = [
-            await reply(it, "The quick brown ", "fox jumps. ", "Over the lazy ", "dog it goes."),
-            await reply(it, TEXT),
-        ]
+        replies = [await reply(it, *PIECES), await reply(it, TEXT)]
     return {"replies": replies, "errors": it.errors, "kinds": list(kinds(it).values())}
 
 
@@ -173,7 +180,7 @@ async def interrupts() -> dict[str, Any]:
     """Interrupt a response while it is spoken; a flush and an end of it cross the cancel."""
     service = mouth()
     async with running(service) as it:
-        await it.push(*response(f"{TEXT} " * SENTENCES)[:-1])
+        await it.push(*response(LONG)[:-1])
         await it.until(lambda: bool(it.of(frames.TTSAudioRawFrame)))
         context = it.of(frames.TTSAudioRawFrame)[0].context_id
         await it.push(frames.InterruptionFrame())

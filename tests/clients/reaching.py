@@ -22,6 +22,10 @@ from urllib.parse import urlsplit
 URL = os.environ["SITE_URL"]
 KEY = os.environ["SITE_KEY"]
 TEXT = "The quick brown fox jumps over the lazy dog."
+# Two sentences as a language model gives them.
+PIECES = ["The quick brown ", "fox jumps. ", "Over the lazy ", "dog it goes."]
+# Forty sentences: nearly two minutes of sound.
+LONG = f"{TEXT} " * 40
 VOICE = "a0e99841-438c-4a64-b679-ae501e7d6091"
 RATE = 24000
 SOUND_RATE = 16000

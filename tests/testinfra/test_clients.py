@@ -65,15 +65,15 @@ class Programs:
 
     def python(self, module: str, scenario: str) -> dict[str, Any]:
         """Return what a client in Python found."""
-        command = [self.clients.programs / "python", "-m", f"tests.clients.{module}", scenario]
+        command = [str(self.clients.programs / "python"), "-m", f"tests.clients.{module}", scenario]
         return self._found(command, {"SITE_KEY": self.info["api_key"]})
 
     def node(self, scenario: str, *, headers: bool, **secret: str) -> dict[str, Any]:
         """Return what the client in JavaScript found, with a key or a token."""
-        command = [self.clients.programs / "node", HERE / "javascript.cjs", scenario]
+        command = [str(self.clients.programs / "node"), str(HERE / "javascript.cjs"), scenario]
         return self._found(command, {"NODE_PATH": str(self.clients.modules(headers)), **secret})
 
-    def _found(self, command: Sequence[str | Path], more: dict[str, str]) -> dict[str, Any]:
+    def _found(self, command: Sequence[str], more: dict[str, str]) -> dict[str, Any]:
         environment = {
             "HOME": os.environ["HOME"],
             "PATH": os.environ["PATH"],
