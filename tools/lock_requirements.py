@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write requirements/lab.txt: the exact version of everything that requirements/lab.in leads to.
+"""Write the locks: the exact version of everything that lab.in, and the clients' own, lead to.
 
 pip resolves it with the indexes that this machine is configured for; nothing is installed.
 Raises SystemExit with pip's own message when there is no solution.
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = "# Made by `make lock` from lab.in: edit that.\n"
+SOURCES = (ROOT / "requirements" / "lab.in", ROOT / "tests" / "clients" / "requirements.in")
 
 
 def resolve(source: Path) -> dict[str, str]:
@@ -32,11 +32,14 @@ def resolve(source: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Resolve lab.in and write lab.txt beside it."""
-    pins = resolve(ROOT / "requirements" / "lab.in")
-    lines = [f"{name}=={version}\n" for name, version in sorted(pins.items())]
-    (ROOT / "requirements" / "lab.txt").write_text(HEADER + "".join(lines), encoding="utf-8")
-    print(f"requirements/lab.txt: {len(pins)} packages")
+    """Resolve each source and write its lock beside it."""
+    for source in SOURCES:
+        pins = resolve(source)
+        lines = [f"{name}=={version}\n" for name, version in sorted(pins.items())]
+        header = f"# Made by `make lock` from {source.name}: edit that.\n"
+        lock = source.with_suffix(".txt")
+        lock.write_text(header + "".join(lines), encoding="utf-8")
+        print(f"{lock.relative_to(ROOT)}: {len(pins)} packages")
 
 
 if __name__ == "__main__":
