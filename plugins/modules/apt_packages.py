@@ -35,7 +35,6 @@ options:
       - V(downgrade) lowers a version, V(remove) removes a package that stands in the way, V(held) changes one that C(apt-mark hold) holds.
     type: list
     elements: str
-    choices: [downgrade, remove, held]
     default: []
   lock_timeout:
     description: How long to wait while other programs hold dpkg's or apt's locks, in seconds.
@@ -287,13 +286,15 @@ def main() -> None:
             "allow": {
                 "type": "list",
                 "elements": "str",
-                "choices": ["downgrade", "remove", "held"],
                 "default": [],
             },
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
+    # Not choices of the option: ansible-lint takes a template for a value that is none of them.
+    if unknown := sorted(set(module.params["allow"]) - ADVICE.keys()):
+        module.fail_json(msg=f"allow: no {', '.join(unknown)}: choose of {', '.join(ADVICE)}")
     packages: list[str] = module.params["packages"]
     # Exits with 1 when it does not know one of the names, and lists the others.
     _code, out, _error = module.run_command(

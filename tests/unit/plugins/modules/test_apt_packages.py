@@ -217,6 +217,12 @@ def test_what_is_allowed_is_done(host: Host) -> None:
     assert "remove docker.io" in host.call(allow=["downgrade", "held"])["msg"]
 
 
+def test_an_allowance_that_there_is_not(host: Host) -> None:
+    result = host.call(allow=["purge", "held"])
+    assert result["failed"]
+    assert "no purge: choose of remove, downgrade, held" in result["msg"]
+
+
 def test_check_mode_changes_nothing(host: Host) -> None:
     result = host.call(check=True, diff=True)
     assert result["installed"] == ["kubelet=1.36.3-1.1"]
