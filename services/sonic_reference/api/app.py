@@ -58,6 +58,8 @@ Speech = TypeVar("Speech", bound=SpeechRequest)
 BODY_TIMEOUT_S = 15.0
 # nginx's number for a client that closed the connection; only metrics and logs see it.
 CLIENT_LEFT = 499
+# The messages that begin an answer: of a request, of a WebSocket, and of one that is refused.
+STARTS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 TITLES = {404: ("not_found", "Not found"), 405: ("method_not_allowed", "Method not allowed")}
 
 
@@ -87,21 +89,22 @@ class Envelope:
         state = scope.setdefault("state", {})
         state["request_id"] = str(uuid.uuid4())
         state["began"] = time.monotonic()
-        if scope["type"] == "websocket":
-            with self._metrics.websockets.track_inprogress():
-                await self._app(scope, receive, send)
-            return
         status = 500
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message.setdefault("headers", []).append(
-                    (b"x-request-id", state["request_id"].encode())
-                )
+            if message["type"] in STARTS:
+                status = message.get("status", 101)
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", state["request_id"].encode()),
+                ]
             await send(message)
 
+        if scope["type"] == "websocket":
+            with self._metrics.websockets.track_inprogress():
+                await self._app(scope, receive, send_with_id)
+            return
         try:
             await self._app(scope, receive, send_with_id)
         finally:

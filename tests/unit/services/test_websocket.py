@@ -25,6 +25,7 @@ from lab.processes import KEY, Stack, until
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 DEADLINE_S = 60
+HEARD = "model=ink-2&encoding=pcm_s16le&sample_rate=16000"
 
 
 def message(
@@ -138,6 +139,25 @@ def test_who_may_not_is_refused_before_the_socket_opens(quiet_stack: Stack) -> N
         with pytest.raises(InvalidStatus) as caught, opened(quiet_stack, path, key):
             pass
         assert caught.value.response.status_code == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/tts/websocket", f"/stt/websocket?{HEARD}", f"/stt/turns/websocket?{HEARD}"]
+)
+def test_a_handshake_names_the_request(quiet_stack: Stack, path: str) -> None:
+    """Plugins write the header into their logs, where it leads to the site's."""
+    with opened(quiet_stack, path) as socket:
+        assert socket.response
+        named = socket.response.headers["x-request-id"]
+        socket.send("{" if path.startswith("/tts") else "what?")
+        told = [hear(socket)]
+        if told[0]["type"] == "connected":
+            told.append(hear(socket))
+        assert [event["request_id"] for event in told] == [named] * len(told)
+    with pytest.raises(InvalidStatus) as refusal, opened(quiet_stack, path, key="wrong"):
+        pass
+    answer = refusal.value.response
+    assert answer.headers["x-request-id"] == json.loads(answer.body or b"")["request_id"]
 
 
 def test_a_token_opens_a_socket_and_is_not_logged(quiet_stack: Stack) -> None:
