@@ -206,6 +206,8 @@ def test_no_worker_means_503_and_shows_in_the_metric(bare_stack: Stack) -> None:
     # Long enough to be seen on a busy machine.
     stack.start_api(SONIC_QUEUE_TIMEOUT="8")
     stack.wait_api()
+    # Until then it refuses at once: it listens before it is on the bus.
+    until(lambda: "nats: connected" in stack.log("api"), "the API is on the bus")
     answers: list[httpx.Response] = []
 
     def ask() -> None:
