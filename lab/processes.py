@@ -15,8 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from lab.bus import Bus
-from lab.bus import free_port as free_port
+from lab.bus import Bus, free_port
 from lab.config import REPOSITORY
 from lab.licences import Vendor
 from lab.waiting import wait

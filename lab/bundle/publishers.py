@@ -53,7 +53,7 @@ class Bearer(httpx.Auth):
             httpx.RequestError: the endpoint of tokens gives none.
         """
         response = yield request
-        scheme, _, words = response.headers.get("www-authenticate", "").partition(" ")
+        scheme, _space, words = response.headers.get("www-authenticate", "").partition(" ")
         if response.status_code != httpx.codes.UNAUTHORIZED or scheme.lower() != "bearer":
             return
         named = urllib.request.parse_keqv_list(urllib.request.parse_http_list(words))
@@ -137,7 +137,7 @@ def image_digest(http: httpx.Client, part: str, image: str, tag: str) -> str:
     Raises:
         NotTakenError: the registry has no such tag, or does not answer.
     """
-    host, _, repository = image.partition("/")
+    host, _slash, repository = image.partition("/")
     url = f"https://{registry_host(host)}/v2/{repository}/manifests/{tag}"
     response = ask(http, part, "HEAD", url, {"Accept": MANIFESTS})
     found = str(response.headers.get("docker-content-digest", ""))

@@ -98,7 +98,7 @@ class Image:
     @property
     def url(self) -> str:
         """The repository at its registry."""
-        host, _, repository = self.image.partition("/")
+        host, _slash, repository = self.image.partition("/")
         return f"https://{publishers.registry_host(host)}/v2/{repository}"
 
     def resolve(self) -> dict[str, str]:
@@ -166,7 +166,7 @@ class Files:
 
 
 def _package(item: str) -> tuple[str, str]:
-    name, _, version = item.removeprefix("deb:").partition("=")
+    name, _equals, version = item.removeprefix("deb:").partition("=")
     return name, version
 
 

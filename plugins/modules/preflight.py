@@ -13,7 +13,8 @@ description:
   - Checks every site of a play before anything is changed, and fails once, with all problems numbered.
   - Warns where autoscaling may ask for more GPUs than the inventory has.
   - With C(--limit) only the limited hosts are checked, together with groups and variables of the whole site.
-  - Checks names, addresses and networks of the hosts and the clusters that they belong to, groups, the variables of roles against the roles' own argument specs, the ingress certificate against its key and host,
+  - Checks names, addresses and networks of the hosts and the clusters that they belong to, groups, the variables of roles
+    against the roles' own argument specs, the ingress certificate against its key and host,
     the GPUs that workers ask for against those of the inventory, the numbers of autoscaling, hosts that share a machine-id, and
     what M(baremetal.sonic.host_check) found.
 version_added: "0.1.0"

@@ -14,7 +14,8 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lab.processes import free_port, until
+from lab.bus import free_port
+from lab.processes import until
 
 BUCKET = "ours"
 

@@ -30,7 +30,8 @@ from sonic_reference.artifacts.generations import (
 from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.service import Listener
 
-from lab.processes import KEY, Stack, free_port, until
+from lab.bus import free_port
+from lab.processes import KEY, Stack, until
 
 NIGHT: dict[str, Any] = {
     "id": "night-desk", "name": "Night desk", "gender": "feminine", "variant": "f3", "lora": "calm",

@@ -27,7 +27,7 @@ from sonic_reference.artifacts.generations import Entry, Generations, Manifest
 from sonic_reference.artifacts.metrics import FollowerMetrics
 from sonic_reference.service import Listener
 
-from lab.processes import free_port
+from lab.bus import free_port
 from tests.unit.services.test_artifacts import FILES, Shelf, shown, sync_of
 from tests.unit.storage import service_account
 

@@ -123,7 +123,7 @@ TAMPERINGS: list[tuple[Callable[[Files], None], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"), TAMPERINGS, ids=[one.__name__ for one, _ in TAMPERINGS]
+    ("tamper", "said"), TAMPERINGS, ids=[one[0].__name__ for one in TAMPERINGS]
 )
 def test_what_is_not_as_signed_is_never_served(
     tmp_path: Path, tamper: Callable[[Files], None], said: str

@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.processes import KEY, Stack, free_port, until
+from lab.bus import free_port
+from lab.processes import KEY, Stack, until
 from tests.unit.plugins.plugin_utils.authority import Authority
 
 ROOT = Path(__file__).resolve().parents[3]

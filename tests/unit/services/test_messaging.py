@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from sonic_reference import messaging
 
-from lab.bus import running
+from lab.bus import free_port, running
 from lab.echo import certificate
-from lab.processes import free_port
 
 
 class Server:

@@ -29,7 +29,7 @@ PLAIN = Manner()
         ),
         ('<break time="250ms"/>', [Silence(0.25)]),
         ("<Break time = '1.5' >", [Silence(1.5)]),
-        ("<break time=“2s”/><break time=.5s />", [Silence(2.0), Silence(0.5)]),
+        ("<break time=\u201c2s\u201d/><break time=.5s />", [Silence(2.0), Silence(0.5)]),
         ("<break/>", [Silence(0.5)]),
         ('<break time="3600s"/>', [Silence(10.0)]),
         # Of a time that is none there is no silence, and nothing is read.
