@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from sonic_reference.masking import MaskingFormatter
@@ -119,7 +119,7 @@ class Listener:
         await self._task
 
 
-def exact(*routes: Route) -> list[Route]:
+def exact(*routes: Route | WebSocketRoute) -> list[BaseRoute]:
     """Return routes that match their paths only, whole.
 
     Starlette's patterns end in ``$``, which also stands before a line feed at the end: /status%0A

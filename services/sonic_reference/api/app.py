@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,7 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -48,6 +47,7 @@ from sonic_reference.api.sessions import Sessions
 from sonic_reference.api.streaming import GrowingResponse, audio, disconnected
 from sonic_reference.api.transcription import Manual, Turns, transcribe
 from sonic_reference.errors import ApiError
+from sonic_reference.service import exact
 from sonic_reference.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -345,7 +345,7 @@ def create_app(site: Site) -> ASGIApp:
     async def on_bug(request: Request, error: Exception) -> Response:
         return error_response(request, _unexpected())
 
-    routes: list[BaseRoute] = [
+    routes = exact(
         Route("/", root),
         Route("/status", status),
         Route("/openapi.json", description),
@@ -356,7 +356,7 @@ def create_app(site: Site) -> ASGIApp:
         WebSocketRoute("/stt/websocket", stt_websocket),
         WebSocketRoute("/stt/turns/websocket", stt_turns_websocket),
         *resources.routes(site.credentials, site.library, site.voices, body_of),
-    ]
+    )
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -367,10 +367,6 @@ def create_app(site: Site) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    for route in routes:
-        if isinstance(route, Route | WebSocketRoute):
-            # Starlette's $ also stands before a line feed at the end: /status%0A was /status.
-            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     paths = {route.path for route in routes if isinstance(route, Route) and "{" not in route.path}
     return Envelope(app, metrics, frozenset(paths))
 
