@@ -25,6 +25,7 @@ from tests.monitoring import Prometheus
 from tests.sites import Site
 
 ROOT = Path(__file__).resolve().parents[2]
+ONE_HOST = "each_host_in_soak"
 
 
 @cache
@@ -44,7 +45,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "gpu_node" in metafunc.fixturenames:
         names = sorted(name for name, host in hosts.items() if "gpu_workers" in host["groups"])
         assert names, "the lab has no host in gpu_workers"
-        metafunc.parametrize("gpu_node", names)
+        later = [pytest.mark.soak] if metafunc.definition.get_closest_marker(ONE_HOST) else []
+        rest = [pytest.param(name, marks=later) for name in names[1:]]
+        metafunc.parametrize("gpu_node", [names[0], *rest])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

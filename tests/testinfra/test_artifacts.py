@@ -425,6 +425,7 @@ def test_operators_add_and_remove_by_a_playbook(site: Site, tmp_path: Path) -> N
     assert not site.has("/pronunciation-dicts/test-house")
 
 
+@pytest.mark.soak
 def test_the_bucket_is_read_through_the_gateway(site: Site) -> None:
     [sync] = site.pods("artifact-sync")
     [alias] = sync.spec.host_aliases

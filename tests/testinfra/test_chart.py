@@ -143,6 +143,7 @@ def test_unknown_value_is_refused(
     assert speech(info, "That was refused.").duration_s > 0.5
 
 
+@pytest.mark.soak
 def test_revision_without_capacity_goes_back(
     chart: float, core: client.CoreV1Api, info: dict[str, Any]
 ) -> None:
@@ -165,6 +166,7 @@ def test_revision_without_capacity_goes_back(
     assert speech(info, "As it was before.").duration_s > 0.5
 
 
+@pytest.mark.soak
 def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:

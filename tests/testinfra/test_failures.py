@@ -68,7 +68,16 @@ def kill(host: Any, pod: Any) -> None:
     host.check_output(f"kill -KILL {described['info']['pid']}")
 
 
-@pytest.mark.parametrize("component", ["worker", "api", "nats", "license-proxy"])
+@pytest.mark.parametrize(
+    "component",
+    [
+        "worker",
+        "nats",
+        # The host that is killed below takes an API pod with it.
+        pytest.param("api", marks=pytest.mark.soak),
+        pytest.param("license-proxy", marks=pytest.mark.soak),
+    ],
+)
 def test_part_is_killed_under_load(
     component: str,
     core: client.CoreV1Api,

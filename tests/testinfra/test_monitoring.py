@@ -204,6 +204,7 @@ def test_gpus_are_counted_against_the_inventory(
         assert found == wanted, record
 
 
+@pytest.mark.soak
 def test_failed_gpu_raises_its_alert_until_it_is_back(
     prometheus: Prometheus, core: client.CoreV1Api, info: dict[str, Any]
 ) -> None:

@@ -62,6 +62,7 @@ def theirs(api: client.ApiClient) -> Iterator[None]:
         on_lab("platform.yml")
 
 
+@pytest.mark.soak
 def test_our_controller_makes_room_and_the_route_is_theirs(
     theirs: None, api: client.ApiClient, apps: client.AppsV1Api, core: client.CoreV1Api
 ) -> None:
@@ -77,6 +78,7 @@ def test_our_controller_makes_room_and_the_route_is_theirs(
         assert secret.type == "kubernetes.io/tls"
 
 
+@pytest.mark.soak
 def test_what_measures_the_cluster_is_theirs_and_what_was_measured_stays(
     theirs: None, api: client.ApiClient, apps: client.AppsV1Api
 ) -> None:
@@ -87,6 +89,7 @@ def test_what_measures_the_cluster_is_theirs_and_what_was_measured_stays(
     assert client.CustomObjectsApi(api).list_namespaced_custom_object(*where)["items"]
 
 
+@pytest.mark.soak
 def test_their_prometheus_reads_the_stack(theirs: None, info: dict[str, Any]) -> None:
     # As their own tools would: our way to it from outside is gone with our installation.
     service = f"/api/v1/namespaces/{MONITORING}/services/prometheus-operated:9090/proxy"
@@ -100,6 +103,7 @@ def test_their_prometheus_reads_the_stack(theirs: None, info: dict[str, Any]) ->
     wait("samples of the workers", read, 60)
 
 
+@pytest.mark.soak
 def test_the_prometheus_that_stays_is_still_known(
     theirs: None, core: client.CoreV1Api, prometheus: Prometheus
 ) -> None:
@@ -122,6 +126,7 @@ def test_the_prometheus_that_stays_is_still_known(
     wait_while(unread, 90)
 
 
+@pytest.mark.soak
 def test_everything_is_back_and_another_run_changes_nothing(
     theirs: None, apps: client.AppsV1Api
 ) -> None:

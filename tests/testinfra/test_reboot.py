@@ -7,6 +7,7 @@ import subprocess
 import time
 from typing import Any
 
+import pytest
 import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
@@ -57,6 +58,7 @@ def trouble(core: client.CoreV1Api, node: str, gpus: int) -> str:
     return "; ".join(incomplete(client.AppsV1Api(core.api_client)))
 
 
+@pytest.mark.each_host_in_soak
 def test_gpu_host_comes_back(
     core: client.CoreV1Api, info: dict[str, Any], gpu_machine: Any, gpu_node: str
 ) -> None:

@@ -270,6 +270,7 @@ def worker_with(**scaling: Any) -> dict[str, Any]:
     return {"workers_list": [mine | scaling, *others]}
 
 
+@pytest.mark.soak
 def test_autoscaling_takes_over_the_pods_that_there_are(rehearsal: Heard, worker: Worker) -> None:
     deploy(**SHORT, **worker_with(autoscaling={"enabled": False}, replicas=3))
     wait_while(lambda: worker.fewer_than(3), 30)
