@@ -40,6 +40,14 @@ def debian_step(
     return Step(name=name, key=digest(*packages, *hooks), seconds=seconds, build=build)
 
 
+def run_root(cache: Path) -> Path:
+    """The folder for podman's state of one boot: podman refuses a path of over 50 characters."""
+    folder = cache / "podman-run"
+    if len(str(folder)) <= 50:
+        return folder
+    return Path("/run/baremetal-sonic") / digest(str(cache))[:12]
+
+
 class ImageStore:
     """The podman storage that images are built in; nobody else's images are in it."""
 
@@ -47,7 +55,7 @@ class ImageStore:
         """`cache` is the bundle's cache folder."""
         self.cache = cache
         self.podman: list[str | Path] = ["podman", "--root", cache / "podman"]
-        self.podman += ["--runroot", cache / "podman-run", "--runtime", "runc"]
+        self.podman += ["--runroot", run_root(cache), "--runtime", "runc"]
 
     def base(self, step: Step) -> str:
         """The reference of a base image, imported when it is not there yet."""

@@ -311,3 +311,12 @@ def test_wheels_follow_their_versions(tmp_path: Path) -> None:
     before = wheels.services_step(path).key
     path.write_text("httpx==2\n")
     assert wheels.services_step(path).key != before
+
+
+def test_podmans_state_has_a_short_path_wherever_the_cache_is() -> None:
+    short = Path("/root/.cache/baremetal-sonic/bundle")
+    assert images.run_root(short) == short / "podman-run"
+    deep = [Path("/srv") / ("x" * length) / "baremetal-sonic/bundle" for length in (40, 90)]
+    roots = {images.run_root(cache) for cache in deep}
+    assert len(roots) == 2
+    assert all(len(str(root)) <= 50 for root in roots)
