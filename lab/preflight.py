@@ -13,7 +13,7 @@ from lab import hosts
 from lab.config import Lab, LabError, cache_dir
 
 GIB = 1024**3
-# Measured: 13.5 GiB of caches when everything is compiled. The rest is what a build needs on its way.
+# Measured: 13.5 GiB of caches when all is compiled. A build needs more on its way.
 BUNDLE_DISK_GIB = 16
 LAB_DISK_GIB = 7
 LAB_MEMORY_GIB = 6
