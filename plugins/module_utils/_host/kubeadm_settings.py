@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .files import write_file
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 # NaCl's secretbox takes keys of 32 bytes: the API server refuses any other length.
 KEY_BYTES = 32
@@ -46,24 +50,17 @@ def encryption_configuration(key: bytes) -> dict[str, Any]:
     }
 
 
-def make_encryption_file(path: Path) -> bool:
-    """Write a configuration with a new key if the file is missing; whether it was written.
+def make_encryption_file(module: AnsibleModule, path: Path) -> bool:
+    """Write a configuration with a new key if the file is missing; return whether it was.
 
-    Only root can read it. It is there whole or not at all, and never replaced: what is in etcd can
-    be read only with this key. Raises OSError.
+    Only root can read it. An existing file is never replaced: what is in etcd can be read only
+    with its key. Raises OSError.
     """
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = json.dumps(encryption_configuration(secrets.token_bytes(KEY_BYTES)), indent=2) + "\n"
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    write_file(module, path, text, 0o600)
     return True
 
 
