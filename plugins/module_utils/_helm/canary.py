@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._kube.pods import Object, name_of
+from .._kube.pods import name_of
+from .._kube.types import Object
 from .client import DEPLOYED, Release
 
 # Marks the canary's pod, beside the labels that its worker's pods have.

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from .kubeconfig import UnusableError, access
-from .pods import Object
+from .types import Object
 
 try:
     import urllib3

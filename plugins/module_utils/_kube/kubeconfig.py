@@ -28,7 +28,7 @@ try:
 except ImportError:
     IMPORT_ERROR = traceback.format_exc()
 
-Object = Mapping[str, Any]
+Entry = Mapping[str, Any]
 
 # A cluster or user that says anything else is the kubernetes package's to read.
 CLUSTER = {"server", "certificate-authority-data"}
@@ -68,7 +68,7 @@ def access(path: str, context: str | None = None) -> Access:
 def _plain(path: str, context: str | None) -> Access | None:
     """The access that one file with everything in it gives; None for any other kubeconfig."""
     try:
-        said: Object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        said: Entry = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         chosen = _named(said, "context", context or said["current-context"])
         cluster = _named(said, "cluster", chosen["cluster"])
         user = _named(said, "user", chosen["user"])
@@ -101,7 +101,7 @@ def _token(path: str, text: str) -> str:
         raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from None
 
 
-def _named(said: Object, kind: str, name: str) -> Object:
+def _named(said: Entry, kind: str, name: str) -> Entry:
     """The one cluster, user or context with a name. Raises LookupError."""
     for item in said[f"{kind}s"]:
         if item["name"] == name:
@@ -109,7 +109,7 @@ def _named(said: Object, kind: str, name: str) -> Object:
     raise LookupError(name)
 
 
-def _tls(cluster: Object, user: Object) -> ssl.SSLContext:
+def _tls(cluster: Entry, user: Entry) -> ssl.SSLContext:
     """What the server's certificate must come from, and the client's own certificate."""
     context: ssl.SSLContext = create_urllib3_context()
     context.load_verify_locations(

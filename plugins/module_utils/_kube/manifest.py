@@ -29,7 +29,8 @@ from .objects import (
     look_up,
     own_annotations,
 )
-from .pods import Object, condition
+from .pods import condition
+from .types import Object
 
 SYSTEM = "kube-system"
 

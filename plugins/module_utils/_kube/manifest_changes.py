@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .pods import Object
+from .types import Object
 
 # Lists that Kubernetes merges by its items' names (patchMergeKey in its API); all others are
 # replaced: subjects of a binding have names, too, and must not stay beside the given ones.

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .client import NOT_FOUND, KubeError
-from .pods import Object
+from .types import Object
 
 OWNER = "baremetal.sonic"
 LABELS = {"app.kubernetes.io/managed-by": OWNER}

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-Object = Mapping[str, Any]
+from .types import Object
 
 IMAGE_REASONS = frozenset(
     {

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .client import KubeApi, KubeError
-from .pods import Object
+from .types import Object
 
 RETRY_S = 1.0
 GONE = 410

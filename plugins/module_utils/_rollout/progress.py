@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .._kube.pods import (
-    Object,
     Trouble,
     condition,
     describe_pod,
@@ -22,6 +21,7 @@ from .._kube.pods import (
     pod_ready,
     terminating,
 )
+from .._kube.types import Object
 
 KINDS = {
     "Deployment": "deployments",

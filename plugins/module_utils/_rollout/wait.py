@@ -17,7 +17,6 @@ from typing import Any
 
 from .._kube.client import KubeApi, KubeError
 from .._kube.pods import (
-    Object,
     Trouble,
     being_freed,
     condition,
@@ -30,6 +29,7 @@ from .._kube.pods import (
     unsettled,
 )
 from .._kube.store import Store, collection
+from .._kube.types import Object
 from .progress import KINDS, Assessment, Target, assess
 
 TICK_S = 1.0

@@ -11,16 +11,16 @@ however many GPUs happen to be free.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from .._kube.fields import applied
 from .._kube.objects import LABELS as OURS
 from .._kube.objects import ApplyApi, look_up
-from .._kube.pods import Object, matches, name_of, node_use, terminating
+from .._kube.pods import matches, name_of, node_use, terminating
 from .._kube.store import collection
+from .._kube.types import Object
 from .progress import deployment_progress
 
 LABELS = OURS | {"app.kubernetes.io/part-of": "cartesia"}
@@ -239,36 +239,6 @@ def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Obje
             metadata = {**made.get("metadata", {}), "name": worker.name, "namespace": namespace}
             found.append({**made, **head, "metadata": metadata})
     return found
-
-
-def applied(live: Object, manager: str) -> dict[str, Any]:
-    """What a manager applied to an object, by the API server's own notes; empty if nothing."""
-    for entry in live["metadata"].get("managedFields") or []:
-        if entry["manager"] == manager and entry["operation"] == "Apply":
-            made: dict[str, Any] = _owned(live, entry["fieldsV1"])
-            return made
-    return {}
-
-
-def _owned(value: Any, fields: Object) -> Any:
-    """The part of a value that fields of the format FieldsV1 name.
-
-    A key is f: and a field's name, k: and the keys of a list's item, or v: and an item of a set.
-    """
-    inner = {key: more for key, more in fields.items() if key != "."}
-    if not inner:
-        return value
-    if isinstance(value, Mapping):
-        names = {key.removeprefix("f:"): more for key, more in inner.items()}
-        return {name: _owned(value[name], more) for name, more in names.items() if name in value}
-    keys = [(key[0], json.loads(key[2:]), more) for key, more in inner.items()]
-    # In the order of the object: another order would be another template, and make new pods.
-    return [
-        _owned(item, more) if kind == "k" else item
-        for item in value
-        for kind, wanted, more in keys
-        if (item == wanted if kind == "v" else wanted.items() <= item.items())
-    ]
 
 
 def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._kube.pods import Object
+from .._kube.types import Object
 
 COMPONENT = "app.kubernetes.io/component"
 FOLLOWERS = f"{COMPONENT} in (api,worker)"
