@@ -135,10 +135,10 @@ def path_problems(
         verified(leaf, _reachable(leaf, given, authorities), authorities.roots, now)
     except verification.VerificationError as error:
         path = _linked(leaf, [*given, *authorities.between], authorities.roots)
-        found = [line for item in path for line in certificate_problems(item, now, leaf)]
+        messages = [line for item in path for line in certificate_problems(item, now, leaf)]
         if not _trusted(path[-1], authorities.roots):
-            return found, path[-1]
-        return found or _authority_problems(path) or [_said(leaf, error)], None
+            return messages, path[-1]
+        return messages or _authority_problems(path) or [_refusal(leaf, error)], None
     return [], None
 
 
@@ -146,37 +146,39 @@ def certificate_problems(
     item: x509.Certificate, now: datetime.datetime, leaf: x509.Certificate
 ) -> list[str]:
     """Return what is wrong with one certificate of a path by itself."""
-    found = []
+    messages = []
     name = title(item)
     if item.not_valid_after_utc < now:
-        found.append(f"{name} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
+        messages.append(f"{name} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
     if item.not_valid_before_utc > now:
-        found.append(
+        messages.append(
             f"{name} is valid only from {item.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; is the"
             " clock right?"
         )
-    found += [f"{name} {line}" for line in _key_problems(item)]
+    messages += [f"{name} {line}" for line in _key_problems(item)]
     used = _hash_name(item)
     if used and used not in HASHES and item.subject != item.issuer:
-        found.append(f"{name} is signed with {used}, which clients refuse: renew it")
+        messages.append(f"{name} is signed with {used}, which clients refuse: renew it")
     if item == leaf:
-        found += _usage_problems(leaf)
-    return found
+        messages += _usage_problems(leaf)
+    return messages
 
 
 def leaf_warnings(leaf: x509.Certificate) -> list[str]:
     """Return why some clients, but not all, refuse a server's certificate."""
     key = leaf.public_key()
     name = title(leaf)
-    found = []
+    messages = []
     if not _signs(leaf):
         # RFC 8446, 4.4.2.2; with every cipher that the ingress offers the server signs.
-        found.append(f"{name} has a key usage without digitalSignature, which browsers refuse")
+        messages.append(f"{name} has a key usage without digitalSignature, which browsers refuse")
     if isinstance(key, ed25519.Ed25519PublicKey):
-        found.append(f"{name} has an Ed25519 key, which browsers refuse: P-256 suits all clients")
+        messages.append(
+            f"{name} has an Ed25519 key, which browsers refuse: P-256 suits all clients"
+        )
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == CURVES[2]:
-        found.append(f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients")
-    return found
+        messages.append(f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients")
+    return messages
 
 
 def _signs(leaf: x509.Certificate) -> bool:
@@ -250,7 +252,7 @@ def _for_servers(
 
 def _usage_problems(leaf: x509.Certificate) -> list[str]:
     """Return what a server's certificate may not be used for, and what is missing in it."""
-    found = []
+    messages = []
     for item in leaf.extensions:
         try:
             if isinstance(item.value, x509.KeyUsage):
@@ -258,10 +260,10 @@ def _usage_problems(leaf: x509.Certificate) -> list[str]:
             elif isinstance(item.value, x509.ExtendedKeyUsage):
                 _for_servers(None, leaf, item.value)
         except ValueError as error:
-            found.append(
+            messages.append(
                 f"{title(leaf)} is not for servers, {error}: ask for a server's certificate"
             )
-    return found
+    return messages
 
 
 def _key_problems(item: x509.Certificate) -> list[str]:
@@ -304,26 +306,26 @@ def _hash_name(item: x509.Certificate) -> str:
 
 def _authority_problems(path: Sequence[x509.Certificate]) -> list[str]:
     """Return which certificate of a path may not issue the one before it."""
-    found = []
+    messages = []
     for below, item in enumerate(path[1:]):
         try:
             basic = item.extensions.get_extension_for_class(x509.BasicConstraints).value
         except x509.ExtensionNotFound:
-            found.append(f"{title(item)} does not say that it may issue certificates")
+            messages.append(f"{title(item)} does not say that it may issue certificates")
             continue
         if not basic.ca:
-            found.append(
+            messages.append(
                 f"{title(item)} may not issue certificates, but issued {title(path[below])}"
             )
         elif basic.path_length is not None and basic.path_length < below:
-            found.append(
+            messages.append(
                 f"{title(item)} allows {basic.path_length} authorities below it (pathlen), but has"
                 f" {below}"
             )
-    return [f"{line}: ask your CA for another chain" for line in found]
+    return [f"{line}: ask your CA for another chain" for line in messages]
 
 
-def _said(leaf: x509.Certificate, error: Exception) -> str:
+def _refusal(leaf: x509.Certificate, error: Exception) -> str:
     """Return a verifier's reason as part of a sentence."""
     reason = str(error).removeprefix("validation failed: ").split(" (encountered processing")[0]
     reason = reason.removeprefix("candidates exhausted: ")
@@ -347,15 +349,15 @@ def _reachable(
 ) -> list[x509.Certificate]:
     """Return those certificates above a leaf that may be on a path of it, the nearest first."""
     pool = [*given, *authorities.between]
-    found: list[x509.Certificate] = []
+    above: list[x509.Certificate] = []
     seen = {leaf}
     front = [leaf]
     for _step in range(MAX_BETWEEN):
         front = [up for item in front for up in _parents(item, pool) if up not in seen]
         front = list(dict.fromkeys(front))
         seen.update(front)
-        found += front
-    return found
+        above += front
+    return above
 
 
 def _linked(

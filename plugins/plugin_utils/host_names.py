@@ -62,35 +62,35 @@ def canonical_names(names: Sequence[str]) -> list[str]:
     Raises:
         HostNameError: one is no host name; the message begins with it.
     """
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         try:
-            found[canonical(str(name))] = None
+            unique[canonical(str(name))] = None
         except HostNameError as error:
             raise HostNameError(f"{name} {error}") from error
-    return list(found)
+    return list(unique)
 
 
 def problems(names: Sequence[str]) -> list[str]:
     """Return what is wrong with the variable ingress_hosts, one line a name."""
-    found = [] if names else ["ingress_hosts is empty: name the host that clients use"]
+    messages = [] if names else ["ingress_hosts is empty: name the host that clients use"]
     for name in names:
         try:
             canonical(str(name))
         except HostNameError as error:
-            found.append(f"ingress_hosts: {str(name)!r} {error}")
-    return found
+            messages.append(f"ingress_hosts: {str(name)!r} {error}")
+    return messages
 
 
 def usable(names: Sequence[str]) -> list[str]:
     """Return those names that are right, in one form, each once."""
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         try:
-            found[canonical(str(name))] = None
+            unique[canonical(str(name))] = None
         except HostNameError:
             continue
-    return list(found)
+    return list(unique)
 
 
 def concrete(name: str) -> str:

@@ -80,8 +80,8 @@ def complete(
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
     """
-    found = {item["metadata"]["name"]: _texts(item.get("data") or {}) for item in stored}
-    kept = found.get("nats-users", {})
+    secrets_by_name = {item["metadata"]["name"]: _texts(item.get("data") or {}) for item in stored}
+    kept = secrets_by_name.get("nats-users", {})
     users = {user: given["users"].get(user) or _password(kept.get(user, "")) for user in USERS}
     offerings = kept.get("offerings", "")
     if not OFFERINGS.fullmatch(offerings):
@@ -92,8 +92,8 @@ def complete(
         return made | tls | {"authority": {}}
     _need_cryptography()
     now = now or datetime.datetime.now(datetime.UTC)
-    authority = _authority(_pair(found.get("nats-authority", {})), now)
-    server = _server(_pair(found.get("nats-tls", {})), authority, names, now)
+    authority = _authority(_pair(secrets_by_name.get("nats-authority", {})), now)
+    server = _server(_pair(secrets_by_name.get("nats-tls", {})), authority, names, now)
     return made | {
         "certificate": server.certificate,
         "key": server.key,
@@ -152,8 +152,8 @@ def _read(pair: Pair) -> tuple[x509.Certificate, Any] | None:
 
 def _authority(stored: Pair, now: datetime.datetime) -> Pair:
     """The stored authority; a new one, in front of the one before, when that ends too soon."""
-    found = _read(stored)
-    if found and found[0].not_valid_after_utc - now > AUTHORITY_MARGIN:
+    pair = _read(stored)
+    if pair and pair[0].not_valid_after_utc - now > AUTHORITY_MARGIN:
         return stored
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
@@ -171,7 +171,7 @@ def _authority(stored: Pair, now: datetime.datetime) -> Pair:
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
     )
-    before = found[0].public_bytes(Encoding.PEM).decode() if found else ""
+    before = pair[0].public_bytes(Encoding.PEM).decode() if pair else ""
     return Pair(certificate.public_bytes(Encoding.PEM).decode() + before, _pem(key))
 
 
@@ -181,8 +181,8 @@ def _server(stored: Pair, authority: Pair, names: Sequence[str], now: datetime.d
     if read is None:
         raise AnsibleError("the authority's key does not belong to its certificate")
     issuer, issuer_key = read
-    found = _read(stored)
-    if found and _serves(found[0], issuer, names, now):
+    pair = _read(stored)
+    if pair and _serves(pair[0], issuer, names, now):
         return stored
     key = ec.generate_private_key(ec.SECP256R1())
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]

@@ -17,22 +17,22 @@ Report = Mapping[str, Any]
 
 def name_problems(hosts: Iterable[str]) -> list[str]:
     """Return the inventory names that cannot be names of nodes."""
-    found = []
+    messages = []
     for host in hosts:
         if not NAME.fullmatch(host):
             better = re.sub(r"[^a-z0-9.]+", "-", host.lower()).strip("-.")
             example = f", for example {better}" if NAME.fullmatch(better) else ""
-            found.append(
+            messages.append(
                 f"{host}: the inventory name becomes the node's name, which has small letters,"
                 f" digits, - and . only: rename the host{example}, and keep its address in"
                 " ansible_host"
             )
         elif len(host) > LONGEST_NAME:
-            found.append(
+            messages.append(
                 f"{host}: the inventory name becomes the node's name and has {len(host)} letters:"
                 f" use {LONGEST_NAME} or fewer"
             )
-    return found
+    return messages
 
 
 def address_problems(
@@ -44,35 +44,37 @@ def address_problems(
         addresses: kubeadm_node_ip of each host, or what stands for it.
         reports: results of host_check by host; those of hosts that were not looked at are missing.
     """
-    found: dict[str, str] = {}
+    by_host: dict[str, str] = {}
     owners: dict[ipaddress.IPv4Address, str] = {}
     for host, given in addresses.items():
         text = str(given)
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
-            found[host] = (
+            by_host[host] = (
                 f"{host}: its address in the cluster would be {text}, which is a name: set"
                 " kubeadm_node_ip to the IPv4 address by which the other hosts reach it"
             )
             continue
         if isinstance(address, ipaddress.IPv6Address):
-            found[host] = (
+            by_host[host] = (
                 f"{host}: kubeadm_node_ip {text} is an IPv6 address, and clusters are IPv4 only:"
                 " set kubeadm_node_ip to an IPv4 address of the host"
             )
             continue
         if address in owners:
-            found[host] = f"{host} and {owners[address]} have the same address {text}: correct one"
+            by_host[host] = (
+                f"{host} and {owners[address]} have the same address {text}: correct one"
+            )
         owners[address] = host
         own = reports.get(host, {}).get("addresses")
         if own is not None and text not in own:
-            found[host] = (
+            by_host[host] = (
                 f"{host}: its address in the cluster would be {text}, which no interface of it has"
                 f" (it has {', '.join(own) or 'none'}; {text} may be a floating or public address):"
                 " set kubeadm_node_ip to the one by which the other hosts reach it"
             )
-    return found
+    return by_host
 
 
 def network_problems(
@@ -86,25 +88,27 @@ def network_problems(
         reports: results of host_check by host.
     """
     nets = {name: net for name, cidr in ranges.items() if (net := _network(cidr))}
-    found = []
+    messages = []
     if len(nets) == len(ranges) == 2:
         (one, pods), (other, services) = nets.items()
         if pods.overlaps(services):
-            found.append(f"{one} {pods} and {other} {services} overlap: choose separate networks")
+            messages.append(
+                f"{one} {pods} and {other} {services} overlap: choose separate networks"
+            )
     for host, given in addresses.items():
         theirs = {f"its address {given}": _network(given)}
         for route in reports.get(host, {}).get("networks") or []:
             theirs[f"its network {route['network']} ({route['interface']})"] = _network(
                 route["network"]
             )
-        found += [
+        messages += [
             f"{host}: {what} lies in {name} {net}: pods could not reach it. Set {name} to a"
             " network that no host is in"
             for what, their in theirs.items()
             for name, net in nets.items()
             if their and their.overlaps(net)
         ]
-    return found
+    return messages
 
 
 def _network(text: object) -> ipaddress.IPv4Network | None:
@@ -127,24 +131,24 @@ def cluster_problems(
     if "cluster_ca" not in leader_report:
         return []
     ours = leader_report["cluster_ca"]
-    found = []
+    messages = []
     for host, report in reports.items():
         theirs = report.get("cluster_ca")
         if host == leader or not theirs or theirs == ours:
             continue
         if ours:
-            found.append(
+            messages.append(
                 f"{host}: belongs to another cluster (its CA has the SHA-256 {theirs[:16]}, that of"
                 f" {leader} {ours[:16]}): give 'kubeadm reset' on it, or remove it from the"
                 " inventory"
             )
         else:
-            found.append(
+            messages.append(
                 f"{host}: belongs to a cluster already, and {leader}, the first of control_plane,"
                 f" to none, so {leader} would begin a second, empty cluster: put the control plane"
                 f" of {host} first, or give 'kubeadm reset' on {host}"
             )
-    return found
+    return messages
 
 
 def type_problems(
@@ -160,23 +164,23 @@ def type_problems(
         given: the variables by name.
         where: the path to them, for the message.
     """
-    found = []
+    messages = []
     for name, option in options.items():
         value, kind, path = given.get(name), option.get("type"), f"{where}{name}"
         if isinstance(value, str) and kind in ("list", "dict"):
-            found.append(
+            messages.append(
                 f"{path} is a text, a {'list' if kind == 'list' else 'dictionary'} is wanted: give"
                 " it in the inventory's YAML, in a file (-e @FILE), or as JSON"
                 f""" (-e '{{"{name}": ...}}')"""
             )
         elif isinstance(value, str) and kind == "bool" and where:
-            found.append(f"{path} is the text {value!r}: write true or false without quotes")
+            messages.append(f"{path} is the text {value!r}: write true or false without quotes")
         elif inner := option.get("options"):
             for number, item in enumerate(_items(value)):
                 if isinstance(item, Mapping):
                     place = f"{path}[{number}]" if isinstance(value, list) else path
-                    found += type_problems(inner, item, f"{place}.")
-    return found
+                    messages += type_problems(inner, item, f"{place}.")
+    return messages
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -93,7 +93,7 @@ def certificates(text: str) -> list[x509.Certificate]:
             MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
-    found: list[x509.Certificate] = []
+    read: list[x509.Certificate] = []
     if _has_escapes(text):
         raise PemError(f"is not PEM text of a certificate{_hint(text)}")
     for block in _BLOCK.finditer(text):
@@ -101,12 +101,12 @@ def certificates(text: str) -> list[x509.Certificate]:
         if kind in _CONVERSIONS:
             raise PemError(f"has {_CONVERSIONS[kind]}")
         if kind in _CERTIFICATE_KINDS:
-            found.append(_certificate(block["body"], len(found) + 1))
-    if not found:
+            read.append(_certificate(block["body"], len(read) + 1))
+    if not read:
         raise PemError(f"is not PEM text of a certificate{_hint(text)}")
-    if len(found) > MAX_CERTIFICATES:
-        raise PemError(f"has {len(found)} certificates: give the chain only, a few of them")
-    return found
+    if len(read) > MAX_CERTIFICATES:
+        raise PemError(f"has {len(read)} certificates: give the chain only, a few of them")
+    return read
 
 
 def private_keys(text: str) -> list[Key]:
@@ -136,10 +136,10 @@ def file_certificates(name: str) -> list[x509.Certificate]:
         data = file.read(MAX_FILE + 1)
     text = data.decode("utf-8", "replace")
     _check_size(text, MAX_FILE)
-    found = list(_readable(text))
-    if not found:
+    readable = list(_readable(text))
+    if not readable:
         raise PemError(f"has no PEM text of a certificate{_hint(text)}")
-    return found
+    return readable
 
 
 def encode(chain: Sequence[x509.Certificate]) -> str:

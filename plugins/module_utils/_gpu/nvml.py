@@ -185,12 +185,12 @@ class Nvml:
     def call(self, function: str, *arguments: Any) -> None:
         """Call a function. Raises NvmlError when it is missing or does not succeed."""
         try:
-            found = getattr(self.library, function)
+            symbol = getattr(self.library, function)
         except AttributeError:
             raise NvmlError(
                 function, FUNCTION_NOT_FOUND, "this version of the library lacks it"
             ) from None
-        code = int(found(*arguments))
+        code = int(symbol(*arguments))
         if code != SUCCESS:
             raise NvmlError(function, code, self._words(code))
 
@@ -384,14 +384,14 @@ def _not_loaded(host: Host) -> Cause:
 
 def count_trouble(report: Report, expected: int, host_name: str, host: Host) -> str:
     """What is wrong with the number of GPUs, in words; empty when it is as expected."""
-    found = len(report.gpus)
-    if found == expected:
+    usable = len(report.gpus)
+    if usable == expected:
         return ""
     seen = ""
-    if host.pci_gpus is not None and host.pci_gpus > found:
+    if host.pci_gpus is not None and host.pci_gpus > usable:
         seen = f" (its PCI bus shows {host.pci_gpus}: the driver does not drive all)"
     return (
-        f"{host_name} has {found} GPUs that can be used, {expected} are expected{seen}: see the"
+        f"{host_name} has {usable} GPUs that can be used, {expected} are expected{seen}: see the"
         " kernel's log for NVRM and Xid messages and check that every GPU is seated and powered,"
         " or correct the expected number (nvidia_driver_gpu_count in the inventory)"
     )

@@ -68,7 +68,7 @@ class Release:
             if item["kind"] in KINDS
         ]
 
-    def told(self, secret: Mapping[str, Any]) -> str:
+    def shown(self, secret: Mapping[str, Any]) -> str:
         """The release as a text for a diff, without what is secret."""
         if not self.revision:
             return ""
@@ -122,8 +122,8 @@ class Helm:
         status, out, err = self._run([self._binary, *args, *self._where], data=data)
         if status:
             lines = (line.strip() for line in err.splitlines() or out.splitlines())
-            told = [line for line in lines if line and not line.startswith("WARNING")]
-            raise HelmError(" ".join(told).removeprefix("Error: ") or f"helm ended with {status}")
+            reason = [line for line in lines if line and not line.startswith("WARNING")]
+            raise HelmError(" ".join(reason).removeprefix("Error: ") or f"helm ended with {status}")
         return out
 
     def current(self) -> Release:
@@ -133,8 +133,8 @@ class Helm:
         )
         if not listed:
             return Release()
-        found = json.loads(self._call("status", self._name, "--output", "json"))
-        return _release(found, listed[0]["chart"])
+        answer = json.loads(self._call("status", self._name, "--output", "json"))
+        return _release(answer, listed[0]["chart"])
 
     def upgraded(self, chart: str, values: Mapping[str, Any], history: int) -> Release:
         """Install or upgrade the release. Raises HelmError."""
@@ -166,14 +166,14 @@ class Helm:
         self._call("uninstall", self._name, "--wait", "--timeout", f"{timeout_s}s")
 
 
-def _release(found: Mapping[str, Any], chart: str = "") -> Release:
-    metadata = (found.get("chart") or {}).get("metadata") or {}
+def _release(answer: Mapping[str, Any], chart: str = "") -> Release:
+    metadata = (answer.get("chart") or {}).get("metadata") or {}
     return Release(
-        revision=int(found["version"]),
-        status=found["info"]["status"],
+        revision=int(answer["version"]),
+        status=answer["info"]["status"],
         chart=chart or f"{metadata.get('name')}-{metadata.get('version')}",
-        values=found.get("config") or {},
-        manifest=found.get("manifest") or "",
+        values=answer.get("config") or {},
+        manifest=answer.get("manifest") or "",
     )
 
 

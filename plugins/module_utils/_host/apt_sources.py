@@ -52,14 +52,14 @@ def sources(paths: Iterable[Path]) -> list[Source]:
 
     A file that is not there counts as empty.
     """
-    found: list[Source] = []
+    enabled: list[Source] = []
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        found += _deb822(path, text) if path.suffix == ".sources" else _lines(path, text)
-    return found
+        enabled += _deb822(path, text) if path.suffix == ".sources" else _lines(path, text)
+    return enabled
 
 
 def _lines(path: Path, text: str) -> Iterator[Source]:

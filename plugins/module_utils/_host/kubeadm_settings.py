@@ -82,11 +82,11 @@ def differences(note: str, documents: Documents) -> list[str]:
     if not note.strip():
         return []
     before = {document["kind"]: document for document in json.loads(note)}
-    found: list[str] = []
+    fields: list[str] = []
     for document in documents:
         now = _lasting(document)
-        found += _changed(now["kind"], before.get(now["kind"], {}), now)
-    return found
+        fields += _changed(now["kind"], before.get(now["kind"], {}), now)
+    return fields
 
 
 def _lasting(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,16 +34,16 @@ def fingerprints(text: str) -> list[str]:
     Raises:
         ValueError: the text is not only public keys, or one of them has an unknown version.
     """
-    found = []
+    of_keys = []
     for block in _blocks(text):
         for tag, body in _packets(block):
             if tag not in _OF_A_KEY:
                 raise ValueError(f"a packet with tag {tag} belongs to no public key")
             if tag == _PRIMARY:
-                found.append(_fingerprint(body))
-    if not found:
+                of_keys.append(_fingerprint(body))
+    if not of_keys:
         raise ValueError("it holds no public key")
-    return found
+    return of_keys
 
 
 def _blocks(text: str) -> Iterator[bytes]:

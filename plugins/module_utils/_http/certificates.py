@@ -77,17 +77,17 @@ def wait(wanted: Sequence[Wanted], timeout: float) -> list[str]:
     left = list(wanted)
     while True:
         seen = [(item, difference(item)) for item in left]
-        left = [item for item, said in seen if said]
+        left = [item for item, problem in seen if problem]
         if not left or time.monotonic() >= end:
-            return [said for _item, said in seen if said]
+            return [problem for _item, problem in seen if problem]
         time.sleep(PAUSE)
 
 
 def common_names(der: bytes) -> list[str]:
     """Return the common names in a certificate, the issuer's before the subject's, each once."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for part in der.split(_COMMON_NAME)[1:]:
         # A tag, a length of one byte, and the text (X.690, 8.1); longer ones are no names to show.
         if len(part) > 2 and part[1] < 0x80:
-            found[part[2 : 2 + part[1]].decode("utf-8", "replace")] = None
-    return list(found)
+            names[part[2 : 2 + part[1]].decode("utf-8", "replace")] = None
+    return list(names)

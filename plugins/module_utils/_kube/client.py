@@ -114,9 +114,9 @@ class KubeClient:
             why = getattr(error, "reason", None) or error
             raise KubeError(f"no answer from {self._access.server}: {why}") from error
         if response.status >= 300:
-            said = response.data.decode("utf-8", "replace")
+            text = response.data.decode("utf-8", "replace")
             response.release_conn()
-            raise KubeError(_api_message(said) or f"HTTP {response.status}", response.status)
+            raise KubeError(_api_message(text) or f"HTTP {response.status}", response.status)
         return response
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
@@ -153,12 +153,12 @@ class KubeClient:
         body: Object | None = None,
     ) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(
+            answer: dict[str, Any] = json.loads(
                 self._open(path, query, accept, READ_TIMEOUT_S, method, body).data
             )
         except (ValueError, urllib3.exceptions.HTTPError) as error:
             raise KubeError(f"{path}: unreadable answer: {error}") from error
-        return found
+        return answer
 
     def text(self, path: str, **query: str) -> str:
         """The body of an endpoint that does not speak JSON. Raises KubeError."""

@@ -68,10 +68,10 @@ def access(path: str, context: str | None = None) -> Access:
 def _plain(path: str, context: str | None) -> Access | None:
     """The access that one file with everything in it gives; None for any other kubeconfig."""
     try:
-        said: Entry = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        chosen = _named(said, "context", context or said["current-context"])
-        cluster = _named(said, "cluster", chosen["cluster"])
-        user = _named(said, "user", chosen["user"])
+        config: Entry = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        chosen = _named(config, "context", context or config["current-context"])
+        cluster = _named(config, "cluster", chosen["cluster"])
+        user = _named(config, "user", chosen["user"])
         server = str(cluster["server"]).rstrip("/")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         # What is wrong with it, the library tells.
@@ -101,9 +101,9 @@ def _token(path: str, text: str) -> str:
         raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from None
 
 
-def _named(said: Entry, kind: str, name: str) -> Entry:
+def _named(config: Entry, kind: str, name: str) -> Entry:
     """The one cluster, user or context with a name. Raises LookupError."""
-    for item in said[f"{kind}s"]:
+    for item in config[f"{kind}s"]:
         if item["name"] == name:
             return dict(item[kind])
     raise LookupError(name)
@@ -137,30 +137,30 @@ def _by_library(path: str, context: str | None) -> Access:
         from kubernetes.config.config_exception import ConfigException
     except ImportError as error:
         raise UnusableError(f"kubeconfig {path} needs the Python package: {error}") from error
-    said: Any = Configuration()
+    config: Any = Configuration()
     try:
         load_kube_config(
-            config_file=path, context=context, client_configuration=said, persist_config=False
+            config_file=path, context=context, client_configuration=config, persist_config=False
         )
     except (ConfigException, OSError) as error:
         raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from error
-    if not said.verify_ssl:
+    if not config.verify_ssl:
         # The kubeconfig says so; a warning a request would not change it.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pool: dict[str, Any] = {
-        "cert_reqs": "CERT_REQUIRED" if said.verify_ssl else "CERT_NONE",
-        "ca_certs": said.ssl_ca_cert,
-        "cert_file": said.cert_file,
-        "key_file": said.key_file,
+        "cert_reqs": "CERT_REQUIRED" if config.verify_ssl else "CERT_NONE",
+        "ca_certs": config.ssl_ca_cert,
+        "cert_file": config.cert_file,
+        "key_file": config.key_file,
     }
-    if getattr(said, "tls_server_name", None):
-        pool["server_hostname"] = said.tls_server_name
+    if getattr(config, "tls_server_name", None):
+        pool["server_hostname"] = config.tls_server_name
 
     def headers() -> dict[str, str]:
         return {
             setting["key"]: _token(path, setting["value"])
-            for setting in said.auth_settings().values()
+            for setting in config.auth_settings().values()
             if setting["in"] == "header" and setting["value"]
         }
 
-    return Access(str(said.host).rstrip("/"), pool, headers, said.proxy or "")
+    return Access(str(config.host).rstrip("/"), pool, headers, config.proxy or "")

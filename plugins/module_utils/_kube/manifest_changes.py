@@ -32,17 +32,17 @@ def changed(
         ChangeError: a patch fits none of the manifest's objects, so what it was to take away would
             stay; or the manifest has one of the additions itself.
     """
-    found = {_identity(item): dict(item) for item in items}
+    objects = {_identity(item): dict(item) for item in items}
     for patch in patches:
         key = _identity(patch)
-        if key not in found:
+        if key not in objects:
             raise ChangeError(f"it has no {_named(key)}, which is to be changed")
-        found[key] = merged(found[key], patch)
+        objects[key] = merged(objects[key], patch)
     for item in additions:
-        if (key := _identity(item)) in found:
+        if (key := _identity(item)) in objects:
             raise ChangeError(f"it has {_named(key)} itself, which is to be added")
-        found[key] = dict(item)
-    return list(found.values())
+        objects[key] = dict(item)
+    return list(objects.values())
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def batches(items: Iterable[Object]) -> Iterator[list[Object]]:
 
 def own_annotations(metadata: Object) -> dict[str, str]:
     """An object's annotations but for those of its controller."""
-    found = metadata.get("annotations") or {}
+    annotations = metadata.get("annotations") or {}
     # A Deployment's controller counts its revisions there.
-    return {k: v for k, v in found.items() if not k.startswith("deployment.kubernetes.io/")}
+    return {k: v for k, v in annotations.items() if not k.startswith("deployment.kubernetes.io/")}
 
 
 def essence(item: Object) -> Object:

@@ -99,8 +99,8 @@ def condition(obj: Object, kind: str) -> Object:
     """The status condition of this type; empty when the object does not have it."""
     for item in (obj.get("status") or {}).get("conditions") or []:
         if item.get("type") == kind:
-            found: Object = item
-            return found
+            entry: Object = item
+            return entry
     return {}
 
 
@@ -143,25 +143,25 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
     if status.get("phase") == "Failed":
         reason = str(status.get("reason") or "")
         if reason.startswith(REFUSED_REASONS):
-            told = status.get("message") or "no message"
+            message = status.get("message") or "no message"
             node = (pod.get("spec") or {}).get("nodeName", "?")
             troubles.append(
-                Trouble("refused", f"pod {name} was refused by node {node}: {reason}: {told}")
+                Trouble("refused", f"pod {name} was refused by node {node}: {reason}: {message}")
             )
         return troubles
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         reason = str(scheduled.get("reason") or "")
-        told = str(scheduled.get("message") or "no message")
+        message = str(scheduled.get("message") or "no message")
         if reason == "Unschedulable":
             # What follows are thoughts about preemption, which the stack does not use.
-            told = _PREEMPTION.split(told)[0]
-            short = tuple(sorted(set(_INSUFFICIENT.findall(told))))
+            message = _PREEMPTION.split(message)[0]
+            short = tuple(sorted(set(_INSUFFICIENT.findall(message))))
             troubles.append(
-                Trouble("unschedulable", f"pod {name} fits on no node: {told}", resources=short)
+                Trouble("unschedulable", f"pod {name} fits on no node: {message}", resources=short)
             )
         elif reason == "SchedulingGated":
-            troubles.append(Trouble("unschedulable", f"pod {name} is held back: {told}"))
+            troubles.append(Trouble("unschedulable", f"pod {name} is held back: {message}"))
     for container in [
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
@@ -175,13 +175,13 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
 def _diagnose_container(pod: str, container: Object, crash_restarts: int) -> Trouble | None:
     """The trouble of one entry of containerStatuses, if it has one."""
     waiting = (container.get("state") or {}).get("waiting") or {}
-    reason, told = str(waiting.get("reason") or ""), str(waiting.get("message") or "no message")
+    reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "no message")
     who = str(container.get("name", "?"))
     if reason in IMAGE_REASONS:
         image = container.get("image") or "its image"
-        return Trouble("image", f"pod {pod} cannot pull {image}: {reason}: {told}")
+        return Trouble("image", f"pod {pod} cannot pull {image}: {reason}: {message}")
     if reason in CONFIG_REASONS:
-        return Trouble("config", f"pod {pod}, container {who}: {reason}: {told}")
+        return Trouble("config", f"pod {pod}, container {who}: {reason}: {message}")
     if reason == "CrashLoopBackOff":
         restarts = int(container.get("restartCount") or 0)
         if restarts < crash_restarts:
@@ -204,8 +204,8 @@ def _ending(terminated: Object) -> str:
     if terminated.get("reason") and terminated["reason"] != "Error":
         parts.append(str(terminated["reason"]))
     text = ", ".join(parts)
-    told = str(terminated.get("message") or "").strip()
-    return f"{text}: {told}" if told else text
+    message = str(terminated.get("message") or "").strip()
+    return f"{text}: {message}" if message else text
 
 
 def unsettled(pod: Object, now: datetime, within_s: float) -> str:
@@ -247,8 +247,8 @@ def describe_pod(pod: Object) -> str:
         restarts += int(container.get("restartCount") or 0)
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") and waiting["reason"] != "PodInitializing":
-            told = f" ({waiting['message']})" if waiting.get("message") else ""
-            words.append(f"{container.get('name')} {waiting['reason']}{told}")
+            message = f" ({waiting['message']})" if waiting.get("message") else ""
+            words.append(f"{container.get('name')} {waiting['reason']}{message}")
         elif (container.get("state") or {}).get("running") and not container.get("ready"):
             started = container.get("started")
             words.append(f"{container.get('name')} {'not ready' if started else 'starting'}")
@@ -265,10 +265,10 @@ def quantity(value: object) -> Decimal:
 
     Raises ValueError for a text that is not a quantity.
     """
-    found = _QUANTITY.match(str(value))
-    if not found or found.group(2) not in _SUFFIXES:
+    match = _QUANTITY.match(str(value))
+    if not match or match.group(2) not in _SUFFIXES:
         raise ValueError(f"not a Kubernetes quantity: {value!r}")
-    return Decimal(found.group(1)) * _SUFFIXES[found.group(2)]
+    return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]
 
 
 def asked(pod: Object, resource: str) -> int:
@@ -327,10 +327,10 @@ def being_freed(uses: Iterable[NodeUse]) -> bool:
 
 def describe_use(resource: str, uses: Iterable[NodeUse]) -> str:
     """Which nodes offer the resource and how much of it is free, in one line."""
-    told = [
+    lines = [
         f"{use.node}: {max(use.allocatable - use.used, 0)} of {use.allocatable} free"
         + ("" if use.schedulable else ", not schedulable")
         + (f", held by {', '.join(use.holders)}" if use.holders else "")
         for use in uses
     ]
-    return f"{resource}: " + ("; ".join(told) if told else "no node offers any")
+    return f"{resource}: " + ("; ".join(lines) if lines else "no node offers any")

@@ -77,7 +77,7 @@ def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
         earlier: an older export of the same log, which this one must continue. Only that tells
             when a whole log was written anew.
     """
-    found = []
+    problems = []
     before, latest = NOTHING, ""
     for number, line in enumerate(log.lines, start=1):
         try:
@@ -87,36 +87,36 @@ def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
             seen = str(mark.get("latest", "")) if mark else ""
             problem = str(details["problem"]) if event == "gap" else ""
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            found.append(f"record {number} cannot be read: it was changed")
+            problems.append(f"record {number} cannot be read: it was changed")
         else:
             if problem:
-                found.append(f"record {number}: the license proxy found that {problem}")
+                problems.append(f"record {number}: the license proxy found that {problem}")
             # They are of one form and in UTC, so that their order is that of the times.
             if seen < latest and event not in CORRECTIONS:
-                found.append(
+                problems.append(
                     f"record {number} has {seen or 'no time'} as the latest time seen, and {latest}"
                     " was seen before: the clock was set back, and the marks were removed"
                 )
             latest = seen
             if sequence != number:
-                found.append(
+                problems.append(
                     f"record {number} says that it is number {sequence}: records were removed,"
                     " added or moved"
                 )
             elif previous != before:
-                found.append(
+                problems.append(
                     f"record {number} does not follow the one before it: one of the two was changed"
                 )
         before = hashlib.sha256(line).hexdigest()
     if log.manifest.get("records") != len(log.lines):
-        found.append(
+        problems.append(
             f"the manifest says {log.manifest.get('records')} records, the log has {len(log.lines)}"
         )
     elif log.manifest.get("head") != before:
-        found.append("the last record was changed: its hash is not the manifest's")
+        problems.append("the last record was changed: its hash is not the manifest's")
     if earlier is not None:
-        found += _continues(log, earlier)
-    return found
+        problems += _continues(log, earlier)
+    return problems
 
 
 def _continues(log: AuditLog, earlier: AuditLog) -> list[str]:

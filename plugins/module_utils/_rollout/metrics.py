@@ -41,10 +41,10 @@ def parse(text: str) -> list[Sample]:
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        found = _LINE.match(stripped)
-        if not found:
+        match = _LINE.match(stripped)
+        if not match:
             raise ValueError(f"not a Prometheus metric line: {stripped[:80]!r}")
-        name, labels, value = found.groups()
+        name, labels, value = match.groups()
         try:
             samples.append(Sample(name, _labels(labels or ""), float(value)))
         except ValueError as error:
@@ -55,13 +55,13 @@ def parse(text: str) -> list[Sample]:
 def _labels(text: str) -> dict[str, str]:
     labels, position = {}, 0
     while position < len(text):
-        found = _LABEL.match(text, position)
-        if not found:
+        match = _LABEL.match(text, position)
+        if not match:
             raise ValueError(f"not a label set: {text!r}")
-        labels[found.group(1)] = re.sub(
-            r'\\[\\"n]', lambda escape: _ESCAPES[escape.group()], found.group(2)
+        labels[match.group(1)] = re.sub(
+            r'\\[\\"n]', lambda escape: _ESCAPES[escape.group()], match.group(2)
         )
-        position = found.end()
+        position = match.end()
     return labels
 
 
@@ -117,21 +117,21 @@ class CapacityCheck:
         self._min_capacity = min_capacity
         self._port = port
         self._idle = idle
-        self._found: dict[Target, dict[str, PodCapacity]] = {}
+        self._reported: dict[Target, dict[str, PodCapacity]] = {}
 
     def __call__(self, assessment: Assessment) -> str:
         """What a workload still misses; empty for one that is not a worker."""
         if assessment.target not in self._workers:
             return ""
-        found = {
+        pods = {
             name_of(pod): self._ask(assessment.target.namespace, name_of(pod))
             for pod in ready_pods(assessment)
         }
-        self._found[assessment.target] = found
-        for pod, reported in found.items():
-            if reported.problem:
-                return f"pod {pod}: {reported.problem}"
-        capacity = sum(reported.capacity for reported in found.values())
+        self._reported[assessment.target] = pods
+        for pod, report in pods.items():
+            if report.problem:
+                return f"pod {pod}: {report.problem}"
+        capacity = sum(report.capacity for report in pods.values())
         if capacity < self._min_capacity:
             if not assessment.progress.desired:
                 return "" if assessment.target in self._idle else "it is scaled to no pods"
@@ -146,15 +146,15 @@ class CapacityCheck:
 
     def summary(self, assessments: Iterable[Assessment]) -> dict[str, dict[str, object]]:
         """For each worker's name, what its pods reported when they were last asked."""
-        told: dict[str, dict[str, object]] = {}
+        workers: dict[str, dict[str, object]] = {}
         for assessment in assessments:
             if assessment.target in self._workers:
-                found = self._found.get(assessment.target, {})
-                told[assessment.target.name] = {
+                pods = self._reported.get(assessment.target, {})
+                workers[assessment.target.name] = {
                     "replicas": assessment.progress.desired,
                     "ready": assessment.progress.ready,
-                    "capacity": sum(reported.capacity for reported in found.values()),
-                    "load": sum(reported.load for reported in found.values()),
-                    "pods": {pod: asdict(reported) for pod, reported in found.items()},
+                    "capacity": sum(report.capacity for report in pods.values()),
+                    "load": sum(report.load for report in pods.values()),
+                    "pods": {pod: asdict(report) for pod, report in pods.items()},
                 }
-        return told
+        return workers

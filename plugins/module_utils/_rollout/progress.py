@@ -131,8 +131,8 @@ def crowded_progress(progress: Progress, pods: Iterable[Object]) -> Progress:
     waiting = [pod for pod in pods if not pod_ready(pod) and not terminating(pod)]
     if progress.done or not waiting or not all(has_no_room(pod) for pod in waiting):
         return progress
-    told = f"{progress.ready} of {progress.desired} pods ready, no node has room for the others"
-    return Progress(True, told, progress.desired, progress.ready)
+    message = f"{progress.ready} of {progress.desired} pods ready, no node has room for the others"
+    return Progress(True, message, progress.desired, progress.ready)
 
 
 def has_no_room(pod: Object) -> bool:
@@ -284,8 +284,8 @@ def _create_failures(objects: Iterable[Object]) -> list[Trouble]:
     for obj in objects:
         failure = condition(obj, "ReplicaFailure")
         if failure.get("status") == "True":
-            told = failure.get("message") or failure.get("reason") or "no message"
-            return [Trouble("quota", f"its pods cannot be created: {told}")]
+            message = failure.get("message") or failure.get("reason") or "no message"
+            return [Trouble("quota", f"its pods cannot be created: {message}")]
     return []
 
 

@@ -108,35 +108,35 @@ class Outcome:
 
 def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]:
     """Nodes that offer less of the resource than wanted, one sentence each."""
-    found = {name_of(node): node for node in nodes}
-    told = []
+    by_name = {name_of(node): node for node in nodes}
+    shortfalls = []
     for name, count in sorted(wanted.nodes.items()):
-        if name not in found:
-            told.append(f"Node {name} does not exist")
+        if name not in by_name:
+            shortfalls.append(f"Node {name} does not exist")
             continue
-        status = found[name].get("status") or {}
+        status = by_name[name].get("status") or {}
         offered = int(quantity((status.get("allocatable") or {}).get(wanted.resource, 0)))
         if offered < count:
-            ready = condition(found[name], "Ready").get("status") == "True"
-            told.append(
+            ready = condition(by_name[name], "Ready").get("status") == "True"
+            shortfalls.append(
                 f"Node {name} offers {offered} of {count} {wanted.resource}"
                 + ("" if ready else " and is not Ready")
             )
-    return told
+    return shortfalls
 
 
-def api_service_troubles(names: Sequence[str], found: Sequence[Object]) -> dict[str, str]:
+def api_service_troubles(names: Sequence[str], live: Sequence[Object]) -> dict[str, str]:
     """For each wanted APIService that is not Available, why; "" for one that does not exist."""
-    services = {name_of(service): service for service in found}
-    told = {}
+    services = {name_of(service): service for service in live}
+    troubles = {}
     for name in names:
         if name not in services:
-            told[name] = ""
+            troubles[name] = ""
             continue
         available = condition(services[name], "Available")
         if available.get("status") != "True":
-            told[name] = str(available.get("message") or "it has not been asked yet")
-    return told
+            troubles[name] = str(available.get("message") or "it has not been asked yet")
+    return troubles
 
 
 class Wait:
@@ -207,14 +207,14 @@ class Wait:
         return outcome
 
     def _assess(self, target: Target) -> Assessment:
-        found = [
+        matching = [
             obj
             for obj in self._store.items(collection(KINDS[target.kind], target.namespace))
             if name_of(obj) == target.name
         ]
         return assess(
             target,
-            found[0] if found else None,
+            matching[0] if matching else None,
             self._store.items(collection("pods", target.namespace)),
             self._store.items(collection("replicasets", target.namespace))
             if target.kind == "Deployment"
@@ -227,12 +227,12 @@ class Wait:
     def _service_troubles(self) -> dict[str, str]:
         if not self._api_services:
             return {}
-        found = self._store.items(collection("apiservices"))
-        return api_service_troubles(self._api_services, found)
+        live = self._store.items(collection("apiservices"))
+        return api_service_troubles(self._api_services, live)
 
     def _pending(self, assessments: Sequence[Assessment]) -> list[str]:
         """Everything still waited for, one sentence each."""
-        told = []
+        pending = []
         for assessment in assessments:
             missing = "" if assessment.progress.done else assessment.progress.message
             for pod in assessment.pods:
@@ -240,12 +240,12 @@ class Wait:
             if not missing and self._check:
                 missing = self._check(assessment)
             if missing:
-                told.append(f"{assessment.target}: {missing}")
+                pending.append(f"{assessment.target}: {missing}")
         if self._node_resources:
-            told += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
+            pending += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
         for name, why in self._service_troubles().items():
-            told.append(f"APIService {name}: {why or 'does not exist'}")
-        return told
+            pending.append(f"APIService {name}: {why or 'does not exist'}")
+        return pending
 
     def _fatal(self, assessments: Sequence[Assessment], now: float) -> tuple[str, str]:
         """Cause and full text of the first trouble that outlived its grace; empty without one."""
@@ -271,8 +271,8 @@ class Wait:
                 more = f" {uses}."
             elif trouble.pod:
                 more = self._log(key[0].namespace, trouble)
-            told = trouble.message.rstrip(". \n")
-            text = f"{key[0]} cannot become ready: {told}.{more} {HINTS[trouble.cause]}"
+            message = trouble.message.rstrip(". \n")
+            text = f"{key[0]} cannot become ready: {message}.{more} {HINTS[trouble.cause]}"
             return trouble.cause, text
         return "", ""
 
@@ -283,14 +283,14 @@ class Wait:
             pods = self._api.get(collection("pods")).get("items") or []
         except KubeError as error:
             return f"(what the nodes hold could not be read: {error})"
-        told = []
+        lines = []
         for resource in resources:
             if "/" in resource:
                 uses = node_use(nodes, pods, resource)
                 if being_freed(uses):
                     return None
-                told.append(describe_use(resource, uses))
-        return ". ".join(told)
+                lines.append(describe_use(resource, uses))
+        return ". ".join(lines)
 
     def _log(self, namespace: str, trouble: Trouble) -> str:
         """The last lines that a crashed container wrote."""
@@ -306,13 +306,13 @@ class Wait:
 
     def _timed_out(self, outcome: Outcome) -> str:
         """What was still missing when the time ran out, with the state of every unready pod."""
-        told = [f"not ready after {self._timeout_s:.0f} s: " + "; ".join(outcome.pending)]
+        parts = [f"not ready after {self._timeout_s:.0f} s: " + "; ".join(outcome.pending)]
         for assessment in outcome.assessments:
             unready = [pod for pod in assessment.pods if not pod_ready(pod)]
-            told += [f"pod {name_of(pod)}: {describe_pod(pod)}" for pod in unready]
+            parts += [f"pod {name_of(pod)}: {describe_pod(pod)}" for pod in unready]
             if not assessment.progress.done:
-                told += self._warnings(assessment, unready)
-        return ". ".join(told)
+                parts += self._warnings(assessment, unready)
+        return ". ".join(parts)
 
     def _warnings(self, assessment: Assessment, pods: Sequence[Object]) -> list[str]:
         """The newest warning event of a workload and of each of its unready pods."""

@@ -118,7 +118,7 @@ def look(
         item["spec"]["scaleTargetRef"]["name"]: int(item["spec"].get("minReplicaCount", 0))
         for item in kinds(definitions, "ScaledObject").values()
     }
-    found = []
+    workers = []
     for name, wanted in kinds(definitions, "Deployment").items():
         tried = None
         if name in live:
@@ -131,7 +131,7 @@ def look(
             and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
             and matches(wanted["spec"]["selector"], pod["metadata"].get("labels") or {})
         ]
-        found.append(
+        workers.append(
             Worker(
                 wanted=wanted,
                 live=live.get(name),
@@ -141,7 +141,7 @@ def look(
                 least=scaled.get(name, 1),
             )
         )
-    return found
+    return workers
 
 
 def free(nodes: Sequence[Object], pods: Sequence[Object], resource: str) -> int:
@@ -166,20 +166,20 @@ def strategies(
         left[worker.resource] = left.get(worker.resource, 0) - max(
             worker.replicas - worker.present, 0
         )
-    found = {}
+    planned = {}
     for worker in workers:
         if worker.replaced:
             # Pods above the wanted number are those of an earlier rollout: this one replaces them.
             own = left[worker.resource] + max(worker.present - worker.replicas, 0)
-            found[worker.name] = strategy(worker, own, step)
-            left[worker.resource] -= found[worker.name]["maxSurge"]
+            planned[worker.name] = strategy(worker, own, step)
+            left[worker.resource] -= planned[worker.name]["maxSurge"]
         elif worker.live and not deployment_progress(worker.live).done:
             # Under way: whoever started it had a reason for its numbers.
             rolling = (worker.live["spec"].get("strategy") or {}).get("rollingUpdate")
-            found[worker.name] = {k: rolling[k] for k in REST} if rolling else dict(REST)
+            planned[worker.name] = {k: rolling[k] for k in REST} if rolling else dict(REST)
         else:
-            found[worker.name] = dict(REST)
-    return found
+            planned[worker.name] = dict(REST)
+    return planned
 
 
 def strategy(worker: Worker, spare: int, step: int) -> dict[str, int]:
@@ -210,13 +210,13 @@ def handover(workers: Iterable[Worker], namespace: str) -> list[Object]:
     The number is this collection's as long as it is in what it applies; dropped from there, it
     would fall back to the API server's default, 1, until an autoscaler sets it.
     """
-    found: list[Object] = []
+    deployments: list[Object] = []
     for worker in workers:
         if not worker.scaled or worker.live is None or worker.tried is None:
             continue
         replicas = worker.live["spec"].get("replicas", 1)
         if worker.tried["spec"].get("replicas", 1) != replicas:
-            found.append(
+            deployments.append(
                 {
                     "apiVersion": "apps/v1",
                     "kind": "Deployment",
@@ -224,12 +224,12 @@ def handover(workers: Iterable[Worker], namespace: str) -> list[Object]:
                     "spec": {"replicas": replicas},
                 }
             )
-    return found
+    return deployments
 
 
 def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Object]:
     """Deployments of workers that are replaced, as the manager applied them when they ran well."""
-    found: list[Object] = []
+    deployments: list[Object] = []
     for worker in workers:
         if not worker.replaced or not worker.live or not deployment_progress(worker.live).done:
             continue
@@ -237,8 +237,8 @@ def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Obje
         if made:
             head = {"apiVersion": "apps/v1", "kind": "Deployment"}
             metadata = {**made.get("metadata", {}), "name": worker.name, "namespace": namespace}
-            found.append({**made, **head, "metadata": metadata})
-    return found
+            deployments.append({**made, **head, "metadata": metadata})
+    return deployments
 
 
 def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object]:

@@ -32,7 +32,7 @@ def following(pods: Iterable[Object]) -> list[str]:
     )
 
 
-def waits_for(told: Mapping[str, Any], pods: Iterable[Object], wanted: Mapping[str, str]) -> str:
+def waits_for(status: Mapping[str, Any], pods: Iterable[Object], wanted: Mapping[str, str]) -> str:
     """What is still missing until every pod has the wanted files; empty when nothing is.
 
     Args:
@@ -43,19 +43,19 @@ def waits_for(told: Mapping[str, Any], pods: Iterable[Object], wanted: Mapping[s
     Raises:
         RefusedError: the sync has looked at these very files and cannot use them.
     """
-    have = told["files"]
+    have = status["files"]
     behind = sorted(name for name, version in wanted.items() if have.get(name, "") != version)
     if behind:
         # What it refused may have been replaced or removed since: that is for its next look.
-        examined = all(told["examined"].get(name, "") == wanted[name] for name in wanted)
-        if examined and any(f"{name}:" in told["refused"] for name in wanted):
-            raise RefusedError(told["refused"])
-        said = told["failure"]
+        examined = all(status["examined"].get(name, "") == wanted[name] for name in wanted)
+        if examined and any(f"{name}:" in status["refused"] for name in wanted):
+            raise RefusedError(status["refused"])
+        failure = status["failure"]
         return f"the artifact sync has not taken up {', '.join(behind)}" + (
-            f"; it says: {said}" if said else ""
+            f"; it says: {failure}" if failure else ""
         )
     names = following(pods)
-    late = [name for name in names if told["followers"].get(name) != told["generation"]]
+    late = [name for name in names if status["followers"].get(name) != status["generation"]]
     if late:
         return f"{len(late)} of {len(names)} pods do not have it yet: {', '.join(late[:5])}"
     return ""

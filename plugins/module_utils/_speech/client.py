@@ -137,7 +137,7 @@ def speak(request: SpeechRequest) -> Speech:
             f"{request.url}: the answer broke off after {len(error.partial)} bytes", 200
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise SpeechError(f"{request.url}: the connection failed: {_said(error)}") from error
+        raise SpeechError(f"{request.url}: the connection failed: {_reason(error)}") from error
     except ValueError:
         # http.client quotes the refused value, so pass on neither its message nor the cause.
         raise SpeechError(f"{request.url}: no HTTP request can be made of this URL") from None
@@ -220,7 +220,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         )
     except (OSError, ValueError) as error:
         source = request.ca_file or "the text given as CA certificates"
-        raise SpeechError(f"{source} cannot be used as PEM: {_said(error)}") from error
+        raise SpeechError(f"{source} cannot be used as PEM: {_reason(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     connection = _HTTPSConnection(host, port, address, context, request.timeout_s)
     try:
@@ -229,11 +229,11 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         raise SpeechError(_untrusted(where, host, error)) from error
     except ssl.SSLError as error:
         raise SpeechError(
-            f"{where}: TLS handshake failed: {_said(error)}. Is it the ingress that listens there?"
+            f"{where}: TLS handshake failed: {_reason(error)}. Does the ingress listen there?"
         ) from error
     except socket.gaierror as error:
         raise SpeechError(
-            f"{where}: {address} does not resolve: {_said(error)}. Give the ingress' address."
+            f"{where}: {address} does not resolve: {_reason(error)}. Give the ingress' address."
         ) from error
     except TimeoutError as error:
         raise SpeechError(
@@ -241,7 +241,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         ) from error
     except OSError as error:
         raise SpeechError(
-            f"{where}: cannot connect: {_said(error)}. Does the ingress run there?"
+            f"{where}: cannot connect: {_reason(error)}. Does the ingress run there?"
         ) from error
     except ValueError as error:
         # A name with an empty or too long part, or with a null byte.
@@ -288,13 +288,13 @@ def _refusal(
     try:
         text = response.read(2000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        text = _said(error)
+        text = _reason(error)
     try:
-        found = json.loads(text)
-        words = [str(found[key]) for key in ("title", "message", "error") if found.get(key)]
-        told = ": ".join(words) or text
+        answer = json.loads(text)
+        words = [str(answer[key]) for key in ("title", "message", "error") if answer.get(key)]
+        reason = ": ".join(words) or text
     except (ValueError, AttributeError, TypeError):
-        told = " ".join(text.split())[:300]
+        reason = " ".join(text.split())[:300]
     host = urlsplit(request.url).hostname
     hints = {
         401: "The API key is wrong, or the license proxy does not know it.",
@@ -308,11 +308,11 @@ def _refusal(
     hint = hints.get(status, "See the log of the API pods." if status >= 500 else "")
     if 300 <= status < 400:
         hint = f"It redirects to {response.getheader('Location', '?')}: give that URL."
-    message = f"{request.url}: HTTP {status}" + (f": {told}" if told else "")
+    message = f"{request.url}: HTTP {status}" + (f": {reason}" if reason else "")
     return SpeechError(f"{message.rstrip('.')}. {hint}".strip(), status)
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """An exception's own words without its error number."""
     return str(
         getattr(error, "strerror", None)
@@ -339,7 +339,7 @@ def measure_wav(content: bytes) -> tuple[float, float]:
     except (wave.Error, EOFError) as error:
         start = content[:40]
         raise SpeechError(
-            f"the answer is not WAV audio ({_said(error)}): {start!r}", 200
+            f"the answer is not WAV audio ({_reason(error)}): {start!r}", 200
         ) from error
     if width != 2:
         raise SpeechError(f"the audio has {width * 8} bits a sample, 16 were asked for", 200)

@@ -75,7 +75,7 @@ class Section:
 
 def legend(template: str, labels: Mapping[str, str]) -> str:
     """A series' name from a legend in Grafana's notation: {{label}} stands for its value."""
-    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels.get(found[1], ""), template)
+    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda match: labels.get(match[1], ""), template)
 
 
 def shown(value: float, unit: str) -> str:
