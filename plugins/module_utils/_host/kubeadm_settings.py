@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that kubeadm reads only when it initializes a cluster, and the key that Secrets need."""
+"""Settings that kubeadm reads only at a cluster's initialization, and the key for its Secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # NaCl's secretbox takes keys of 32 bytes: the API server refuses any other length.
 KEY_BYTES = 32
-# The parts of ClusterConfiguration that become command lines, and the static pods that have them.
+# The parts of ClusterConfiguration that become arguments, and the static pods that get them.
 COMPONENTS = {
     "apiServer": "kube-apiserver",
     "controllerManager": "kube-controller-manager",
@@ -29,10 +29,10 @@ Documents = Sequence[Mapping[str, Any]]
 
 
 def encryption_configuration(key: bytes) -> dict[str, Any]:
-    """An EncryptionConfiguration by which the API server encrypts Secrets in etcd.
+    """Return an EncryptionConfiguration, so that the API server encrypts Secrets in etcd.
 
-    The first provider writes, all read: a rotation puts a second key in front of this one, and what
-    a cluster wrote before it had a key stays readable.
+    The first provider writes, all providers read. So a rotation puts a second key before this one,
+    and Secrets from before the key stay readable.
     """
     encoded = base64.b64encode(key).decode("ascii")
     return {
@@ -65,16 +65,16 @@ def make_encryption_file(module: AnsibleModule, path: Path) -> bool:
 
 
 def noted(documents: Documents) -> str:
-    """The part of a cluster's first documents that is stored for `differences`."""
+    """Return the text that a new cluster stores for `differences`."""
     return json.dumps([_lasting(document) for document in documents], sort_keys=True) + "\n"
 
 
 def differences(note: str, documents: Documents) -> list[str]:
-    """Fields whose wanted values differ from those at the cluster's initialization.
+    """Return the fields whose wanted values differ from those at the cluster's initialization.
 
     Args:
-        note: what `noted` made then; empty when that is not known.
-        documents: what is wanted now.
+        note: the text of `noted` from then; empty if it is unknown.
+        documents: the wanted documents.
 
     Returns:
         Each as KIND.FIELD, for example ClusterConfiguration.apiServer.extraArgs.
@@ -102,11 +102,11 @@ def _changed(path: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def lacking_arguments(documents: Documents, pods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Wanted arguments that the control plane's programs do not run with.
+    """Return the wanted arguments that the control plane's programs lack.
 
     Args:
-        documents: what is wanted.
-        pods: the static pods of the control plane, as the API has them.
+        documents: the wanted documents.
+        pods: the static pods of the control plane, from the API.
     """
     commands = {
         container["name"]: container.get("command") or []

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speech workers report: the Prometheus text format, and whether their capacity is there."""
+"""Read what speech workers report in the Prometheus text format, and validate their capacity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample:
 
 
 def parse(text: str) -> list[Sample]:
-    """All samples of an exposition in text format 0.0.4.
+    """Return all samples of an exposition in text format 0.0.4.
 
     Raises ValueError, with the line, for a line that is neither a sample nor a comment.
     """
@@ -66,10 +66,10 @@ def _labels(text: str) -> dict[str, str]:
 
 
 def total(text: str, name: str) -> float | None:
-    """The sum of a gauge over its label sets, or None where the exposition lacks it.
+    """Return the sum of a gauge over its label sets; None if the exposition lacks it.
 
-    NaN and infinite samples count as nothing: they are no streams that a worker could take.
-    Raises ValueError for a text that is no exposition.
+    NaN and infinite samples count as 0: no worker can take such a number of streams. Raises
+    ValueError for a text that is no exposition.
     """
     values = [sample.value for sample in parse(text) if sample.name == name]
     return sum(value for value in values if math.isfinite(value)) if values else None
@@ -77,7 +77,7 @@ def total(text: str, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class PodCapacity:
-    """What one worker pod reports. problem: empty when its metrics say what they should."""
+    """What one worker pod reports. problem: why its metrics cannot be used; else empty."""
 
     capacity: float = 0.0
     load: float = 0.0
@@ -85,7 +85,7 @@ class PodCapacity:
 
 
 def pod_capacity(text: str) -> PodCapacity:
-    """What a worker's exposition says about its capacity and load."""
+    """Read capacity and load, in streams, from a worker's exposition."""
     try:
         capacity, load = total(text, CAPACITY), total(text, LOAD)
     except ValueError as error:
@@ -98,7 +98,7 @@ def pod_capacity(text: str) -> PodCapacity:
 
 
 class CapacityCheck:
-    """A check for wait.Wait: every ready pod of a worker reports capacity, and enough of it."""
+    """A check for wait.Wait: every ready pod of a worker reports capacity, together enough."""
 
     def __init__(
         self,
@@ -108,9 +108,9 @@ class CapacityCheck:
         port: int,
         idle: Collection[Target] = (),
     ) -> None:
-        """min_capacity: the least sum of one worker's pods. port: where pods serve /metrics.
+        """min_capacity: the least sum of one worker's pods. port: port of the pods' /metrics.
 
-        idle: workers that may be scaled to no pods.
+        idle: workers that an autoscaler may scale to no pods.
         """
         self._api = api
         self._workers = workers
@@ -120,7 +120,7 @@ class CapacityCheck:
         self._reported: dict[Target, dict[str, PodCapacity]] = {}
 
     def __call__(self, assessment: Assessment) -> str:
-        """What a workload still misses; empty for one that is not a worker."""
+        """Say what a worker still lacks; empty for any other workload."""
         if assessment.target not in self._workers:
             return ""
         pods = {
@@ -145,7 +145,7 @@ class CapacityCheck:
             return PodCapacity(problem=f"its metrics cannot be read: {error}")
 
     def summary(self, assessments: Iterable[Assessment]) -> dict[str, dict[str, object]]:
-        """For each worker's name, what its pods reported when they were last asked."""
+        """Return the last report of each worker's pods, by the worker's name."""
         workers: dict[str, dict[str, object]] = {}
         for assessment in assessments:
             if assessment.target in self._workers:
