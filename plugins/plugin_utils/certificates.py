@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validate the certificates that servers of the site show, and choose which host gets which."""
+"""Validate the certificates of the site's servers, and assign them to hosts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ else:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a certificate and its key were given, and where what its chain lacks belongs."""
+    """Variables of a certificate and its key. more: how to add what the chain lacks."""
 
     certificate: str
     key: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Server:
-    """A certificate of a server: its own, all that was given with it, and its key as PKCS #8."""
+    """A server's own certificate, all certificates given with it, and its key as PKCS #8."""
 
     leaf: x509.Certificate
     given: Sequence[x509.Certificate]
@@ -62,14 +62,14 @@ def problems(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what is wrong with the certificates that an ingress would serve, and with its hosts.
+    """Return what is wrong with the certificates of an ingress, and with its hosts.
 
     Args:
         certificates: the variable ingress_certificates: PEM texts by `certificate` and `key`.
         hosts: the names that clients use.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
-        now: the time at which clients connect; the current time when left out.
+        now: the time of validation; by default the current time.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
@@ -83,7 +83,7 @@ def problems(
         place = _place(number)
         server = _server(place, item["certificate"], item["key"], messages)
         if server is None:
-            # For which hosts an unreadable certificate is cannot be known.
+            # The hosts of an unreadable certificate are unknown: it may be for all of them.
             covered.update(names)
             continue
         mine = _covered(server.leaf, names)
@@ -109,7 +109,7 @@ def warnings(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what is served otherwise than given, and what only some clients take.
+    """Return how served chains differ from the given ones, and what some clients refuse.
 
     Args:
         certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
@@ -145,8 +145,8 @@ def nats_problems(
         certificate: the variable nats_certificate, PEM text with the chain.
         key: nats_key, PEM text.
         ca: nats_ca, PEM text.
-        servers: how many there are. Several of them show it to each other, too, on both sides.
-        now: the time at which clients connect; the current time when left out.
+        servers: number of servers. Several servers are also clients of each other.
+        now: the time of validation; by default the current time.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
@@ -185,11 +185,11 @@ def nats_problems(
 def certificate_hosts(
     certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
 ) -> list[list[str]]:
-    """Return for each certificate the hosts it serves: a host gets the first one that is for it.
+    """Return the hosts of each certificate. A host gets the first certificate that is for it.
 
     Raises:
-        AnsibleError: one is not PEM text, a host is no name, or the controller's Python lacks
-            cryptography.
+        AnsibleError: a certificate is not PEM text, a host is no host name, or the controller's
+            Python lacks cryptography.
     """
     left = _canonical(hosts)
     served = []
@@ -206,19 +206,19 @@ def certificate_chains(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what a server shows for each certificate: the shortest path that clients accept.
+    """Return the chain that a server shows for each certificate: the shortest valid path.
 
     Args:
         certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
-        now: the time at which clients connect; the current time when left out.
+        now: the time of validation; by default the current time.
 
     Returns:
-        PEM texts, each from the host's own certificate on, without the root.
+        PEM texts that begin with the host's own certificate and leave out the root.
 
     Raises:
-        AnsibleError: something is not PEM text, or the controller's Python lacks cryptography.
+        AnsibleError: a text is not PEM, or the controller's Python lacks cryptography.
     """
     authorities = _readable_authorities(roots, intermediates)
     return [
@@ -232,10 +232,10 @@ def certificate_secrets(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[dict[str, str]]:
-    """Return what is in the Secret of each certificate, by the names of its entries.
+    """Return the entries of each certificate's Secret by name.
 
-    Both texts are written anew from what was read: nothing else that was in the given ones reaches
-    the cluster. Arguments and errors are those of certificate_chains().
+    Certificates and key are encoded anew, so that no other part of the given texts reaches the
+    cluster. Arguments and errors are those of certificate_chains().
     """
     authorities = _readable_authorities(roots, intermediates)
     secrets = []
@@ -250,9 +250,9 @@ def certificate_secrets(
 def served_certificates(
     certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return for each host a name that a client may ask for, and its certificate's SHA-256.
+    """Return for each host a name to ask for, and the SHA-256 of its certificate.
 
-    The first entry has no name: a client that names no host gets the first certificate of all.
+    The first entry has no name: a client without a host name gets the first certificate.
 
     Raises:
         AnsibleError: as certificate_hosts().
@@ -267,25 +267,25 @@ def served_certificates(
 
 
 def canonical_hosts(hosts: Sequence[str]) -> list[str]:
-    """Return the variable ingress_hosts in the form that the cluster gets.
+    """Return the variable ingress_hosts in canonical form.
 
     Raises:
-        AnsibleError: one is no host name.
+        AnsibleError: an item is no host name.
     """
     return _canonical(hosts)
 
 
 def reachable_hosts(hosts: Sequence[str]) -> list[str]:
-    """Return for each of ingress_hosts a name that a client may ask for; a wildcard is none.
+    """Return a name to ask for, for each of ingress_hosts: clients cannot ask for a wildcard.
 
     Raises:
-        AnsibleError: one is no host name.
+        AnsibleError: an item is no host name.
     """
     return [host_names.concrete(host) for host in _canonical(hosts)]
 
 
 def certificate_names(certificate: x509.Certificate) -> list[str]:
-    """Return the names and addresses of a certificate (RFC 6125: only subjectAltName counts)."""
+    """Return the names and addresses of a certificate's subjectAltName (RFC 6125)."""
     try:
         value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -324,7 +324,7 @@ def _covered(leaf: x509.Certificate, hosts: Sequence[str]) -> list[str]:
 
 
 def _load(variable: str, text: str, messages: list[str]) -> list[x509.Certificate]:
-    """Return the certificates of a text; none, and a problem more, when it has none."""
+    """Return the certificates of a text. If it has none, add a message."""
     try:
         return pem.certificates(text)
     except pem.PemError as error:
@@ -364,7 +364,7 @@ def _readable_authorities(roots: Sequence[str], intermediates: Sequence[str]) ->
 
 
 def _servers(certificates: Sequence[Mapping[str, str]]) -> list[Server]:
-    """Return each certificate as it was given. Raises AnsibleError: one cannot be read."""
+    """Return the given certificates. Raises AnsibleError if one cannot be read."""
     _need_cryptography()
     messages: list[str] = []
     servers = [
@@ -378,7 +378,7 @@ def _servers(certificates: Sequence[Mapping[str, str]]) -> list[Server]:
 
 
 def _server(place: Place, text: str, key: str, messages: list[str]) -> Server | None:
-    """Return a server's certificate with its key; a key that does not fit is a problem more."""
+    """Return a server's certificate with its key. If the key does not fit, add a message."""
     given = _load(place.certificate, text, messages)
     if not given:
         if key:
@@ -391,7 +391,7 @@ def _server(place: Place, text: str, key: str, messages: list[str]) -> Server | 
         return Server(guess, given)
     owned = [[item for item in given if _public(item) == _public(one.private)] for one in keys]
     if owned[0]:
-        # A renewed certificate may have the key of the one before it.
+        # A renewed certificate may have the key of its predecessor.
         latest = max(owned[0], key=lambda item: item.not_valid_after_utc)
         return Server(latest, given, keys[0].text)
     if any(owned):
@@ -432,7 +432,7 @@ def _chain_problems(
 ) -> list[str]:
     messages, last = chains.path_problems(server.leaf, server.given, authorities, now)
     if not messages and last is None:
-        # What the library's verifier lets pass in a server's own certificate.
+        # The library's verifier does not validate all of this in a server's own certificate.
         messages = chains.certificate_problems(server.leaf, now, server.leaf)
     messages = [f"{place.certificate}: {line}" for line in messages]
     if last is not None:
@@ -447,7 +447,7 @@ def _chain_problems(
 
 
 def _changes(server: Server, authorities: Authorities, now: datetime.datetime) -> list[str]:
-    """Return how the chain that is served differs from the given one, one line a certificate."""
+    """Return how the served chain differs from the given one."""
     served = _shown(server, authorities, now)
     given = [item for item in dict.fromkeys(server.given) if item not in authorities.roots]
     messages = []
@@ -463,7 +463,7 @@ def _changes(server: Server, authorities: Authorities, now: datetime.datetime) -
 
 
 def _for_clients(certificate: x509.Certificate) -> bool:
-    """Return whether it may be a client's (RFC 5280, 4.2.1.12: without the extension, any)."""
+    """Whether a client may use it (RFC 5280, 4.2.1.12: without the extension, anyone may)."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

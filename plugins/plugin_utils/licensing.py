@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the variables of the role license_proxy."""
+"""Validate the variables of the role license_proxy."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def problems(
     hosts: list[str],
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """What is wrong with the role's variables beyond their types.
+    """Return what is wrong with the role's variables beyond their types.
 
     Args:
-        values: the role's variables by name, defaults included.
+        values: the role's variables by name, with defaults.
         egress: egress_profile, egress_mode and egress_allowlist.
         hosts: the site's hosts by their inventory names.
-        now: the time at which the licence has to hold; the current time by default.
+        now: the time of validation; by default the current time.
     """
     messages = _times(values) + _persistence(values, hosts)
     if values["license_proxy_mode"] == "connected":
@@ -85,7 +85,7 @@ def _endpoint(values: Mapping[str, Any], egress: Mapping[str, Any]) -> list[str]
     except ValueError:
         host = None
     if host is None or parts.scheme != "https" or parts.username or parts.query or parts.fragment:
-        # Not the URL itself, which may have a password in it.
+        # The message does not show the URL: it may hold a password.
         return ["license_proxy_endpoint is no URL of the form https://HOST[:PORT]/PATH"]
     messages = []
     if values["license_proxy_ca"] and HAS_CRYPTOGRAPHY:
@@ -127,7 +127,7 @@ def _offline(values: Mapping[str, Any], now: datetime.datetime) -> list[str]:
 
 
 def _licence(text: str, key: Ed25519PublicKey, now: datetime.datetime) -> list[str]:
-    """Give the verdict that the license proxy gives when it is given the same."""
+    """Validate a licence by the license proxy's own rules."""
     try:
         content, signature = licence_text.unpack(text)
         key.verify(signature, content)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks hosts as nodes: names, addresses, networks, and which cluster they belong to."""
+"""Validate hosts as nodes: names, addresses, networks, and the cluster they belong to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# RFC 1123, in small letters as Kubernetes has it; the label kubernetes.io/hostname holds 63.
+# RFC 1123 in lower case, as in Kubernetes. The label kubernetes.io/hostname holds 63 characters.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 LONGEST_NAME = 63
 Report = Mapping[str, Any]
@@ -41,8 +41,8 @@ def address_problems(
     """Return what is wrong with each host's address in the cluster, by host.
 
     Args:
-        addresses: kubeadm_node_ip of each host, or what stands for it.
-        reports: results of host_check by host; those of hosts that were not looked at are missing.
+        addresses: kubeadm_node_ip of each host, or its default.
+        reports: results of host_check by host; hosts without a result are missing.
     """
     by_host: dict[str, str] = {}
     owners: dict[ipaddress.IPv4Address, str] = {}
@@ -83,7 +83,7 @@ def network_problems(
     """Return overlaps between the networks of pods, Services and hosts.
 
     Args:
-        ranges: site_pod_cidr and site_service_cidr by name; what is no network is left to others.
+        ranges: site_pod_cidr and site_service_cidr by name. An invalid one is not reported here.
         addresses: each host's address in the cluster.
         reports: results of host_check by host.
     """
@@ -121,11 +121,11 @@ def _network(text: object) -> ipaddress.IPv4Network | None:
 def cluster_problems(
     leader: str, leader_report: Report, reports: Mapping[str, Report]
 ) -> list[str]:
-    """Return the hosts that belong to another cluster than the leader, by its CA's certificate.
+    """Return the hosts that belong to another cluster than the leader, by their CA certificates.
 
     Args:
         leader: the site's first control plane.
-        leader_report: its result of host_check; empty when it was not looked at.
+        leader_report: its result of host_check; empty if there is none.
         reports: results of host_check by host.
     """
     if "cluster_ca" not in leader_report:
@@ -154,10 +154,10 @@ def cluster_problems(
 def type_problems(
     options: Mapping[str, Any], given: Mapping[str, Any], where: str = ""
 ) -> list[str]:
-    """Return texts that stand where a list or dictionary belongs, or inside one a truth value.
+    """Return the texts in place of a list or dictionary, and those in place of a bool in one.
 
-    Ansible's own check splits a text at its commas and passes the text itself on, so a template
-    would go through its letters.
+    Ansible's own validation splits a text at commas, but templates get the text itself and would
+    loop over its letters.
 
     Args:
         options: the options of an argument spec by name.

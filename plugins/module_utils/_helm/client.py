@@ -192,7 +192,7 @@ def refuse_pending(before: Release) -> None:
     """Raise HelmError if an operation on the release is under way."""
     if before.status.startswith("pending"):
         raise HelmError(
-            f"revision {before.revision} is {before.status}: somebody deploys it right now, or was"
-            " interrupted. In the latter case go back with: helm rollback, or helm uninstall when"
-            " it is the first revision"
+            f"revision {before.revision} is {before.status}: another run is deploying it, or was"
+            " interrupted. If it was interrupted, go back with helm rollback, or with helm"
+            " uninstall if it is the first revision"
         )

@@ -36,7 +36,7 @@ def helm_of(module: AnsibleModule, **early: Any) -> Helm:
     if module.check_mode and (absent or not binary):
         missing = ", ".join([*absent, *([] if binary else ["helm"])])
         module.exit_json(
-            **early, msg=f"would look at {params['name']}; not there yet: {missing}"
+            **early, msg=f"would read the release {params['name']}; missing so far: {missing}"
         )  # fmt: skip
     if not binary:
         module.fail_json(msg="helm is not installed on this host: add it to chart_packages")
