@@ -205,7 +205,12 @@ class Node:
                 )
             given = kubeadm.with_own_token(documents, self.options["token_minutes"])
             self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in given))
-            write_file(self.module, kubeadm.INITIALIZED, kubeadm_settings.noted(documents), 0o600)
+            write_file(
+                self.module,
+                kubeadm.INITIALIZED,
+                kubeadm_settings.initial_settings(documents),
+                0o600,
+            )
             self.clean_tokens()
         return {"changed": True, "joined": not self.module.check_mode}
 

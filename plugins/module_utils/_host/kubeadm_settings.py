@@ -64,7 +64,7 @@ def make_encryption_file(module: AnsibleModule, path: Path) -> bool:
     return True
 
 
-def noted(documents: Documents) -> str:
+def initial_settings(documents: Documents) -> str:
     """Return the text that a new cluster stores for `differences`."""
     return json.dumps([_lasting(document) for document in documents], sort_keys=True) + "\n"
 
@@ -73,7 +73,7 @@ def differences(note: str, documents: Documents) -> list[str]:
     """Return the fields whose wanted values differ from those at the cluster's initialization.
 
     Args:
-        note: the text of `noted` from then; empty if it is unknown.
+        note: the text of `initial_settings` from then; empty if it is unknown.
         documents: the wanted documents.
 
     Returns:

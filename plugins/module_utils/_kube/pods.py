@@ -272,7 +272,7 @@ def quantity(value: object) -> Decimal:
     return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]
 
 
-def asked(pod: Object, resource: str) -> int:
+def requested(pod: Object, resource: str) -> int:
     """Return how much of an extended resource a pod takes, init containers included."""
     spec = pod.get("spec") or {}
 
@@ -296,7 +296,7 @@ def node_use(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> 
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName")
         if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-            amount = asked(pod, resource)
+            amount = requested(pod, resource)
             if amount:
                 leaving = " (terminating)" if terminating(pod) else ""
                 held.setdefault(node, []).append((name_of(pod) + leaving, amount))

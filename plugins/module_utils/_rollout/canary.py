@@ -26,7 +26,7 @@ class CanaryError(Exception):
     """The canary gave no speech."""
 
 
-def hear(
+def wait_for_speech(
     api: KubeApi,
     namespace: str,
     pods: Sequence[str],

@@ -138,7 +138,7 @@ def api_service_troubles(names: Sequence[str], live: Sequence[Object]) -> dict[s
             continue
         available = condition(services[name], "Available")
         if available.get("status") != "True":
-            troubles[name] = str(available.get("message") or "it has not been asked yet")
+            troubles[name] = str(available.get("message") or "the API server has not tried it yet")
     return troubles
 
 

@@ -108,7 +108,7 @@ def kinds(definitions: Iterable[Object], kind: str) -> dict[str, Object]:
     return {name_of(item): item for item in definitions if item["kind"] == kind}
 
 
-def look(
+def read_workers(
     api: ApplyApi, definitions: Sequence[Object], namespace: str, manager: str
 ) -> list[Worker]:
     """Return the workers of the definitions as wanted and as they are. Raises KubeError.
@@ -271,7 +271,7 @@ def make(
     api: ApplyApi, definitions: Sequence[Object], namespace: str, step: int, manager: str
 ) -> Plan:
     """Plan the apply of the definitions under a field manager's name. Raises KubeError."""
-    workers = look(api, definitions, namespace, manager)
+    workers = read_workers(api, definitions, namespace, manager)
     planned: dict[str, dict[str, int]] = {worker.name: dict(REST) for worker in workers}
     if any(worker.live for worker in workers):
         nodes = api.get(collection("nodes")).get("items") or []
