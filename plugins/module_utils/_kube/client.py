@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from .kubeconfig import UnusableError, access
-from .types import Object
+from .types import Object, ReadApi
 
 try:
     import urllib3
@@ -40,11 +40,8 @@ class KubeError(Exception):
         self.status = status
 
 
-class KubeApi(Protocol):
+class KubeApi(ReadApi, Protocol):
     """The calls of the API that a wait makes."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """Return one object or list. Raises KubeError."""
 
     def text(self, path: str, **query: str) -> str:
         """Return the body of an endpoint that does not speak JSON (logs, proxied metrics)."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .client import NOT_FOUND, KubeError
-from .types import Object
+from .types import Object, ReadApi
 
 OWNER = "baremetal.sonic"
 LABELS = {"app.kubernetes.io/managed-by": OWNER}
@@ -25,13 +25,6 @@ HIDDEN = "(not shown)"
 NOTED = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
-
-
-class ReadApi(Protocol):
-    """The calls of the API that read objects."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """Return one object or list. Raises KubeError."""
 
 
 class ApplyApi(ReadApi, Protocol):
