@@ -14,17 +14,12 @@ author:
 description:
   - Builds the shortest path that clients accept from each certificate to a root that they trust, and leaves the root out, since a client
     has it already.
+  - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with the certificates.
   - Works on the controller, with the Python library cryptography.
-extends_documentation_fragment: baremetal.sonic.authorities
+extends_documentation_fragment:
+  - baremetal.sonic.certificates
+  - baremetal.sonic.authorities
 positional: roots, intermediates
-options:
-  _input:
-    description:
-      - Certificates, in the form of the variable C(ingress_certificates).
-      - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with them.
-    type: list
-    elements: dict
-    required: true
 """
 
 EXAMPLES = r"""

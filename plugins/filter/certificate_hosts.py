@@ -14,18 +14,10 @@ author:
 description:
   - For each certificate, in the list's order, the hosts that are served with it. A host gets the first certificate that is for it, by
     its subject alternative names; a wildcard stands for one label.
+extends_documentation_fragment:
+  - baremetal.sonic.certificates
+  - baremetal.sonic.certificates.hosts
 positional: hosts
-options:
-  _input:
-    description: Certificates, in the form of the variable C(ingress_certificates).
-    type: list
-    elements: dict
-    required: true
-  hosts:
-    description: Names that clients use.
-    type: list
-    elements: str
-    required: true
 """
 
 EXAMPLES = r"""

@@ -17,19 +17,11 @@ description:
     (dates, constraints, usages, signatures, unusual keys), hosts that no certificate is for, and names that are no hosts.
   - Certificates that no client needs are passed over, and so is their order.
   - Works on the controller, with the Python library cryptography.
-extends_documentation_fragment: baremetal.sonic.authorities
+extends_documentation_fragment:
+  - baremetal.sonic.certificates
+  - baremetal.sonic.certificates.hosts
+  - baremetal.sonic.authorities
 positional: hosts, roots, intermediates
-options:
-  _input:
-    description: Certificates with their keys, in the form of the variable C(ingress_certificates).
-    type: list
-    elements: dict
-    required: true
-  hosts:
-    description: Names that clients use.
-    type: list
-    elements: str
-    required: true
 """
 
 EXAMPLES = r"""

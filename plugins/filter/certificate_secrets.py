@@ -14,17 +14,12 @@ author:
 description:
   - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded anew, so that
     no byte order mark, other text or other key of the given texts reaches the cluster.
+  - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with the certificates.
   - Works on the controller, with the Python library cryptography.
-extends_documentation_fragment: baremetal.sonic.authorities
+extends_documentation_fragment:
+  - baremetal.sonic.certificates
+  - baremetal.sonic.authorities
 positional: roots, intermediates
-options:
-  _input:
-    description:
-      - Certificates with their keys, in the form of the variable C(ingress_certificates).
-      - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with them.
-    type: list
-    elements: dict
-    required: true
 """
 
 EXAMPLES = r"""

@@ -14,12 +14,8 @@ author:
 description:
   - As P(baremetal.sonic.host_names#filter), with a name in place of each wildcard that the wildcard covers. For C(*.example.com) that
     is C(speech.example.com).
-options:
-  _input:
-    description: Host names, in the form of the variable C(ingress_hosts).
-    type: list
-    elements: str
-    required: true
+extends_documentation_fragment:
+  - baremetal.sonic.certificates.names
 """
 
 EXAMPLES = r"""

@@ -14,12 +14,8 @@ author:
 description:
   - Host names in lower case, without a final dot, in ASCII, each once. A wildcard C(*.example.com) stays.
   - Fails for what is no host name.
-options:
-  _input:
-    description: Host names, in the form of the variable C(ingress_hosts).
-    type: list
-    elements: str
-    required: true
+extends_documentation_fragment:
+  - baremetal.sonic.certificates.names
 """
 
 EXAMPLES = r"""

@@ -15,18 +15,10 @@ description:
   - For each host a name to ask for, and the SHA-256 of the certificate that it is served with, for
     M(baremetal.sonic.certificates_served). For a wildcard the name is one that it stands for.
   - The first entry has an empty name. A client that names no host gets the first certificate of all.
+extends_documentation_fragment:
+  - baremetal.sonic.certificates
+  - baremetal.sonic.certificates.hosts
 positional: hosts
-options:
-  _input:
-    description: Certificates, in the form of the variable C(ingress_certificates).
-    type: list
-    elements: dict
-    required: true
-  hosts:
-    description: Names that clients use.
-    type: list
-    elements: str
-    required: true
 """
 
 EXAMPLES = r"""

@@ -116,7 +116,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects impo
     with_secrets,
     without_secrets,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils._kube.pods import Object
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.types import Object
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish_applied,

@@ -120,6 +120,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks im
     Apt,
     LockedError,
 )
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.files import write_file
 
 SOURCES = Path("/etc/apt/sources.list.d")
 SOURCES_LIST = Path("/etc/apt/sources.list")
@@ -234,21 +235,18 @@ def refresh_index(module: AnsibleModule, before: dict[Path, str]) -> list[str]:
         code, why = 1, f"apt-get update: {locked}"
     if code:
         for path, text in before.items():
-            write(path, text)
+            write(module, path, text)
         module.fail_json(msg=why, changed=False, waited=apt.summary())
     STAMP.touch()
     return apt.summary()
 
 
-def write(path: Path, text: str) -> None:
+def write(module: AnsibleModule, path: Path, text: str) -> None:
     """Replace a file at once; an empty text removes it."""
     if not text:
         path.unlink(missing_ok=True)
-        return
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    else:
+        write_file(module, path, text)
 
 
 def main() -> None:
@@ -306,7 +304,7 @@ def keep_in_step(module: AnsibleModule, reused: dict[str, str]) -> dict[str, Any
                 {"before": before, "after": after, "before_header": header, "after_header": header}
             )
             if not module.check_mode:
-                write(path, after)
+                write(module, path, after)
         if path.exists():
             newest = max(newest, path.stat().st_mtime)
     refreshed_at = STAMP.stat().st_mtime if STAMP.exists() else 0.0

@@ -89,11 +89,11 @@ import pwd
 import re
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.files import write_file
 
 BACKUP = ".before-baremetal-sonic"
 
@@ -145,24 +145,13 @@ class Target:
         shown = self.path.stat()
         os.chown(kept, shown.st_uid, shown.st_gid)
 
-    def write(self) -> None:
-        """Make it so."""
+    def write(self, module: AnsibleModule) -> None:
+        """Write or remove the file. Raises OSError."""
         if self.absent:
             self.path.unlink()
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(self.content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chown(temporary, self.uid, self.gid)
-            os.chmod(temporary, self.mode)
-            os.replace(temporary, self.path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_file(module, self.path, self.content, self.mode, (self.uid, self.gid))
 
 
 def _permissions(mode: int, uid: int, gid: int) -> str:
@@ -254,7 +243,7 @@ def make_files(module: AnsibleModule, files: list[dict[str, Any]]) -> dict[str, 
             try:
                 if kept:
                     target.keep(kept)
-                target.write()
+                target.write(module)
             except OSError as error:
                 module.fail_json(msg=f"{target.path}: {error.strerror}", changed=True)
     result: dict[str, Any] = {

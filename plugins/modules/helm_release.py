@@ -144,8 +144,8 @@ def _do(module: AnsibleModule, api: helm.Helm) -> dict[str, Any]:
         "previous": before.revision if before.status == helm.DEPLOYED else 0,
         "workloads": after.workloads(namespace),
         "diff": {
-            "before": before.told(secret),
-            "after": (after if changed else before).told(secret),
+            "before": before.shown(secret),
+            "after": (after if changed else before).shown(secret),
         },
     }
 

@@ -78,6 +78,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.files import write_file
 
 MASKS = "/etc/systemd/system"
 # systemd.unit(5) and systemd.generator(7); the same folder twice where /lib is a link.
@@ -199,10 +200,7 @@ class Settings:
         if not self.module.check_mode:
             target = Path(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.new")
-            temporary.write_text(content, encoding="utf-8")
-            temporary.chmod(0o644)
-            temporary.replace(target)
+            write_file(self.module, target, content)
 
     def load(self, modules: list[dict[str, Any]]) -> None:
         """Load the modules that the kernel lacks."""

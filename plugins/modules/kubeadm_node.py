@@ -122,6 +122,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils._host import kubeadm, kubeadm_settings
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.files import write_file
 
 
 class Node:
@@ -199,11 +200,17 @@ class Node:
             return result | ({"not_applied": left} if left else {})
         if not self.module.check_mode:
             if self.options["encryption_config"]:
-                kubeadm_settings.make_encryption_file(Path(self.options["encryption_config"]))
+                kubeadm_settings.make_encryption_file(
+                    self.module, Path(self.options["encryption_config"])
+                )
             given = kubeadm.with_own_token(documents, self.options["token_minutes"])
             self.kubeadm("init", "\n---\n".join(json.dumps(doc) for doc in given))
-            kubeadm.INITIALIZED.touch(mode=0o600)
-            kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(documents), encoding="utf-8")
+            write_file(
+                self.module,
+                kubeadm.INITIALIZED,
+                kubeadm_settings.initial_settings(documents),
+                0o600,
+            )
             self.clean_tokens()
         return {"changed": True, "joined": not self.module.check_mode}
 

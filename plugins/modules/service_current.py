@@ -68,6 +68,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.files import write_file
 
 RECORDS = Path("/run/baremetal-sonic/services")
 PROPERTIES = (
@@ -120,13 +121,10 @@ class Record:
             return cls(invocation)
         return read if invocation and read.invocation == invocation else cls(invocation)
 
-    def write(self, path: Path) -> None:
-        """Write the record at once; only root reads it."""
+    def write(self, module: AnsibleModule, path: Path) -> None:
+        """Write the record. Only root can read it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(json.dumps(vars(self), sort_keys=True), encoding="utf-8")
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        write_file(module, path, json.dumps(vars(self), sort_keys=True), 0o600)
 
 
 def signed(path: str, before: list[str] | None) -> list[str]:
@@ -253,7 +251,7 @@ class Service:
             files = read | snapshot(others, record)
         new = Record(self.show().get("InvocationID", "") if began else record.invocation, files)
         if new.invocation and (began or new.files != record.files):
-            new.write(self.path)
+            new.write(self.module, self.path)
 
 
 def main() -> None:

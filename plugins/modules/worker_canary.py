@@ -117,7 +117,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module impor
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.pods import name_of
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.canary import (
     CanaryError,
-    hear,
+    wait_for_speech,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.metrics import (
     CapacityCheck,
@@ -171,7 +171,7 @@ def main() -> None:
     [assessment] = [found for found in outcome.assessments if found.target == target]
     pods = [name_of(pod) for pod in ready_pods(assessment)]
     try:
-        answered = hear(
+        answered = wait_for_speech(
             client, target.namespace, pods, request, params["tries"], params["metrics_port"],
             speech.speak, time.sleep,
         )  # fmt: skip

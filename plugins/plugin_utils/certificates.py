@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validate the certificates that servers of the site show, and choose which host gets which."""
+"""Validate the certificates of the site's servers, and assign them to hosts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ else:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a certificate and its key were given, and where what its chain lacks belongs."""
+    """Variables of a certificate and its key. more: how to add what the chain lacks."""
 
     certificate: str
     key: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Server:
-    """A certificate of a server: its own, all that was given with it, and its key as PKCS #8."""
+    """A server's own certificate, all certificates given with it, and its key as PKCS #8."""
 
     leaf: x509.Certificate
     given: Sequence[x509.Certificate]
@@ -62,40 +62,40 @@ def problems(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what is wrong with the certificates that an ingress would serve, and with its hosts.
+    """Return what is wrong with the certificates of an ingress, and with its hosts.
 
     Args:
         certificates: the variable ingress_certificates: PEM texts by `certificate` and `key`.
         hosts: the names that clients use.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
-        now: the time at which clients connect; the current time when left out.
+        now: the time of validation; by default the current time.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
     """
     _need_cryptography()
-    found = host_names.problems(hosts)
+    messages = host_names.problems(hosts)
     names = host_names.usable(hosts)
-    authorities = _authorities(roots, intermediates, found)
+    authorities = _authorities(roots, intermediates, messages)
     covered: set[str] = set()
     for number, item in enumerate(certificates):
         place = _place(number)
-        server = _server(place, item["certificate"], item["key"], found)
+        server = _server(place, item["certificate"], item["key"], messages)
         if server is None:
-            # For which hosts an unreadable certificate is cannot be known.
+            # The hosts of an unreadable certificate are unknown: it may be for all of them.
             covered.update(names)
             continue
         mine = _covered(server.leaf, names)
         if names and not mine:
-            found.append(
+            messages.append(
                 f"ingress_certificates[{number}] is for"
                 f" {', '.join(certificate_names(server.leaf)) or 'no host'}, for none of"
                 f" ingress_hosts={', '.join(names)}: ask for a certificate with these names"
             )
         covered.update(mine)
-        found += _chain_problems(place, server, authorities, _time(now))
-    return found + [
+        messages += _chain_problems(place, server, authorities, _time(now))
+    return messages + [
         f"ingress_hosts: no certificate is for {host}: add one to ingress_certificates that has"
         " this name among its subject alternative names"
         for host in names
@@ -109,7 +109,7 @@ def warnings(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what is served otherwise than given, and what only some clients take.
+    """Return how served chains differ from the given ones, and what some clients refuse.
 
     Args:
         certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
@@ -122,14 +122,14 @@ def warnings(
     """
     _need_cryptography()
     authorities = _authorities(roots, intermediates, [])
-    found = []
+    warned = []
     for number, item in enumerate(certificates):
         place = _place(number)
         server = _server(place, item["certificate"], item["key"], [])
         if server is not None:
-            lines = _changes(server, authorities, _time(now)) + chains.leaf_warnings(server.leaf)
-            found += [f"{place.certificate}: {line}" for line in lines]
-    return found
+            changes = _changes(server, authorities, _time(now)) + chains.leaf_warnings(server.leaf)
+            warned += [f"{place.certificate}: {line}" for line in changes]
+    return warned
 
 
 def nats_problems(
@@ -145,20 +145,20 @@ def nats_problems(
         certificate: the variable nats_certificate, PEM text with the chain.
         key: nats_key, PEM text.
         ca: nats_ca, PEM text.
-        servers: how many there are. Several of them show it to each other, too, on both sides.
-        now: the time at which clients connect; the current time when left out.
+        servers: number of servers. Several servers are also clients of each other.
+        now: the time of validation; by default the current time.
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
     """
     _need_cryptography()
-    found: list[str] = []
-    trusted = _load("nats_ca", ca, found)
-    server = _server(NATS_PLACE, certificate, key, found)
+    messages: list[str] = []
+    trusted = _load("nats_ca", ca, messages)
+    server = _server(NATS_PLACE, certificate, key, messages)
     if server is None:
-        return found
+        return messages
     if server.given[0] != server.leaf:
-        found.append(
+        messages.append(
             "nats_certificate has the server's own certificate in place"
             f" {server.given.index(server.leaf) + 1}: put it first, then the one that issued it"
         )
@@ -166,30 +166,30 @@ def nats_problems(
     if servers > 1:
         wanted += [f"nats-{number}.nats-headless" for number in range(servers)]
         if not _for_clients(server.leaf):
-            found.append(
+            messages.append(
                 "nats_certificate may not be a client's, which each of several servers is to the"
                 " others: ask for one with the extended key usage clientAuth beside serverAuth"
             )
     covered = _covered(server.leaf, wanted)
     missing = [name for name in wanted if name not in covered]
     if missing:
-        found.append(
+        messages.append(
             f"nats_certificate is for {', '.join(certificate_names(server.leaf)) or 'no host'}, not"
             f" for {', '.join(missing)}: ask for one with these subject alternative names"
         )
     if trusted:
-        found += _chain_problems(NATS_PLACE, server, Authorities(trusted), _time(now))
-    return found
+        messages += _chain_problems(NATS_PLACE, server, Authorities(trusted), _time(now))
+    return messages
 
 
 def certificate_hosts(
     certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
 ) -> list[list[str]]:
-    """Return for each certificate the hosts it serves: a host gets the first one that is for it.
+    """Return the hosts of each certificate. A host gets the first certificate that is for it.
 
     Raises:
-        AnsibleError: one is not PEM text, a host is no name, or the controller's Python lacks
-            cryptography.
+        AnsibleError: a certificate is not PEM text, a host is no host name, or the controller's
+            Python lacks cryptography.
     """
     left = _canonical(hosts)
     served = []
@@ -206,19 +206,19 @@ def certificate_chains(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """Return what a server shows for each certificate: the shortest path that clients accept.
+    """Return the chain that a server shows for each certificate: the shortest valid path.
 
     Args:
         certificates: the variable ingress_certificates, in which problems() finds nothing wrong.
         roots: files with the CA certificates that clients trust, PEM.
         intermediates: files with certificates that may complete a chain, PEM.
-        now: the time at which clients connect; the current time when left out.
+        now: the time of validation; by default the current time.
 
     Returns:
-        PEM texts, each from the host's own certificate on, without the root.
+        PEM texts that begin with the host's own certificate and leave out the root.
 
     Raises:
-        AnsibleError: something is not PEM text, or the controller's Python lacks cryptography.
+        AnsibleError: a text is not PEM, or the controller's Python lacks cryptography.
     """
     authorities = _readable_authorities(roots, intermediates)
     return [
@@ -232,10 +232,10 @@ def certificate_secrets(
     intermediates: Sequence[str] = (),
     now: datetime.datetime | None = None,
 ) -> list[dict[str, str]]:
-    """Return what is in the Secret of each certificate, by the names of its entries.
+    """Return the entries of each certificate's Secret by name.
 
-    Both texts are written anew from what was read: nothing else that was in the given ones reaches
-    the cluster. Arguments and errors are those of certificate_chains().
+    Certificates and key are encoded anew, so that no other part of the given texts reaches the
+    cluster. Arguments and errors are those of certificate_chains().
     """
     authorities = _readable_authorities(roots, intermediates)
     secrets = []
@@ -250,9 +250,9 @@ def certificate_secrets(
 def served_certificates(
     certificates: Sequence[Mapping[str, str]], hosts: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return for each host a name that a client may ask for, and its certificate's SHA-256.
+    """Return for each host a name to ask for, and the SHA-256 of its certificate.
 
-    The first entry has no name: a client that names no host gets the first certificate of all.
+    The first entry has no name: a client without a host name gets the first certificate.
 
     Raises:
         AnsibleError: as certificate_hosts().
@@ -267,25 +267,25 @@ def served_certificates(
 
 
 def canonical_hosts(hosts: Sequence[str]) -> list[str]:
-    """Return the variable ingress_hosts in the form that the cluster gets.
+    """Return the variable ingress_hosts in canonical form.
 
     Raises:
-        AnsibleError: one is no host name.
+        AnsibleError: an item is no host name.
     """
     return _canonical(hosts)
 
 
 def reachable_hosts(hosts: Sequence[str]) -> list[str]:
-    """Return for each of ingress_hosts a name that a client may ask for; a wildcard is none.
+    """Return a name to ask for, for each of ingress_hosts: clients cannot ask for a wildcard.
 
     Raises:
-        AnsibleError: one is no host name.
+        AnsibleError: an item is no host name.
     """
     return [host_names.concrete(host) for host in _canonical(hosts)]
 
 
 def certificate_names(certificate: x509.Certificate) -> list[str]:
-    """Return the names and addresses of a certificate (RFC 6125: only subjectAltName counts)."""
+    """Return the names and addresses of a certificate's subjectAltName (RFC 6125)."""
     try:
         value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -323,22 +323,22 @@ def _covered(leaf: x509.Certificate, hosts: Sequence[str]) -> list[str]:
     return [host for host in hosts if any(matches(pattern, host) for pattern in names)]
 
 
-def _load(variable: str, text: str, found: list[str]) -> list[x509.Certificate]:
-    """Return the certificates of a text; none, and a problem more, when it has none."""
+def _load(variable: str, text: str, messages: list[str]) -> list[x509.Certificate]:
+    """Return the certificates of a text. If it has none, add a message."""
     try:
         return pem.certificates(text)
     except pem.PemError as error:
-        found.append(f"{variable} {error}")
+        messages.append(f"{variable} {error}")
         return []
 
 
-def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x509.Certificate]:
+def _load_files(variable: str, files: Sequence[str], messages: list[str]) -> list[x509.Certificate]:
     loaded: list[x509.Certificate] = []
     for name in files:
         try:
             loaded += pem.file_certificates(name)
         except (OSError, ValueError) as error:
-            found.append(
+            messages.append(
                 f"{variable}: {name} cannot be used: {error}. Name a file of PEM certificates on"
                 " the machine that runs ansible-playbook"
             )
@@ -346,72 +346,72 @@ def _load_files(variable: str, files: Sequence[str], found: list[str]) -> list[x
 
 
 def _authorities(
-    roots: Sequence[str], intermediates: Sequence[str], found: list[str]
+    roots: Sequence[str], intermediates: Sequence[str], messages: list[str]
 ) -> Authorities:
     return Authorities(
-        _load_files("ingress_root_certificates", roots, found),
-        _load_files("ingress_intermediate_certificates", intermediates, found),
+        _load_files("ingress_root_certificates", roots, messages),
+        _load_files("ingress_intermediate_certificates", intermediates, messages),
     )
 
 
 def _readable_authorities(roots: Sequence[str], intermediates: Sequence[str]) -> Authorities:
     _need_cryptography()
-    found: list[str] = []
-    authorities = _authorities(roots, intermediates, found)
-    if found:
-        raise AnsibleError("; ".join(found))
+    messages: list[str] = []
+    authorities = _authorities(roots, intermediates, messages)
+    if messages:
+        raise AnsibleError("; ".join(messages))
     return authorities
 
 
 def _servers(certificates: Sequence[Mapping[str, str]]) -> list[Server]:
-    """Return each certificate as it was given. Raises AnsibleError: one cannot be read."""
+    """Return the given certificates. Raises AnsibleError if one cannot be read."""
     _need_cryptography()
-    found: list[str] = []
+    messages: list[str] = []
     servers = [
-        _server(_place(number), item["certificate"], item.get("key", ""), found)
+        _server(_place(number), item["certificate"], item.get("key", ""), messages)
         for number, item in enumerate(certificates)
     ]
     usable = [server for server in servers if server is not None]
     if len(usable) < len(servers):
-        raise AnsibleError("; ".join(found))
+        raise AnsibleError("; ".join(messages))
     return usable
 
 
-def _server(place: Place, text: str, key: str, found: list[str]) -> Server | None:
-    """Return a server's certificate with its key; a key that does not fit is a problem more."""
-    given = _load(place.certificate, text, found)
+def _server(place: Place, text: str, key: str, messages: list[str]) -> Server | None:
+    """Return a server's certificate with its key. If the key does not fit, add a message."""
+    given = _load(place.certificate, text, messages)
     if not given:
         if key:
-            _keys(place, key, found)
+            _keys(place, key, messages)
         return None
     issuers = {item.issuer for item in given}
     guess = next((item for item in given if item.subject not in issuers), given[0])
-    keys = _keys(place, key, found) if key else []
+    keys = _keys(place, key, messages) if key else []
     if not keys:
         return Server(guess, given)
     owned = [[item for item in given if _public(item) == _public(one.private)] for one in keys]
     if owned[0]:
-        # A renewed certificate may have the key of the one before it.
+        # A renewed certificate may have the key of its predecessor.
         latest = max(owned[0], key=lambda item: item.not_valid_after_utc)
         return Server(latest, given, keys[0].text)
     if any(owned):
-        found.append(
+        messages.append(
             f"{place.key} has {len(keys)} keys, and the first does not belong to"
             f" {place.certificate}: leave out all but the one that it was requested with"
         )
     else:
-        found.append(
+        messages.append(
             f"{place.key} does not belong to {place.certificate}: give the key that the"
             " certificate was requested with"
         )
     return Server(guess, given, keys[0].text)
 
 
-def _keys(place: Place, text: str, found: list[str]) -> list[pem.Key]:
+def _keys(place: Place, text: str, messages: list[str]) -> list[pem.Key]:
     try:
         return pem.private_keys(text)
     except pem.PemError as error:
-        found.append(f"{place.key} {error}")
+        messages.append(f"{place.key} {error}")
         return []
 
 
@@ -430,40 +430,40 @@ def _shown(
 def _chain_problems(
     place: Place, server: Server, authorities: Authorities, now: datetime.datetime
 ) -> list[str]:
-    lines, last = chains.path_problems(server.leaf, server.given, authorities, now)
-    if not lines and last is None:
-        # What the library's verifier lets pass in a server's own certificate.
-        lines = chains.certificate_problems(server.leaf, now, server.leaf)
-    found = [f"{place.certificate}: {line}" for line in lines]
+    messages, last = chains.path_problems(server.leaf, server.given, authorities, now)
+    if not messages and last is None:
+        # The library's verifier does not validate all of this in a server's own certificate.
+        messages = chains.certificate_problems(server.leaf, now, server.leaf)
+    messages = [f"{place.certificate}: {line}" for line in messages]
     if last is not None:
         url = chains.issuer_url(last)
         offered = f" (its issuer offers it at {url})" if url else ""
-        found.append(
+        messages.append(
             f"{place.certificate}: {chains.title(last)} was issued by"
             f" {last.issuer.rfc4514_string() or 'an authority without a name'}, whose certificate"
             f" is missing: {place.more.format(offered=offered)}"
         )
-    return found
+    return messages
 
 
 def _changes(server: Server, authorities: Authorities, now: datetime.datetime) -> list[str]:
-    """Return how the chain that is served differs from the given one, one line a certificate."""
+    """Return how the served chain differs from the given one."""
     served = _shown(server, authorities, now)
     given = [item for item in dict.fromkeys(server.given) if item not in authorities.roots]
-    found = []
+    messages = []
     if len(set(server.given)) < len(server.given):
-        found.append("a certificate is in it more than once, and is served once")
+        messages.append("a certificate is in it more than once, and is served once")
     if [item for item in given if item in served] != [item for item in served if item in given]:
-        found.append("it is not in order, and is served from the host's own certificate on")
+        messages.append("it is not in order, and is served from the host's own certificate on")
     for item in given:
         if item not in served:
             reason = "it has expired" if item.not_valid_after_utc < now else "no path needs it"
-            found.append(f"{chains.title(item)} is left out, since {reason}")
-    return found
+            messages.append(f"{chains.title(item)} is left out, since {reason}")
+    return messages
 
 
 def _for_clients(certificate: x509.Certificate) -> bool:
-    """Return whether it may be a client's (RFC 5280, 4.2.1.12: without the extension, any)."""
+    """Whether a client may use it (RFC 5280, 4.2.1.12: without the extension, anyone may)."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build the path from a server's certificate to a root as clients do, or say why it fails."""
+"""Build the path from a server's certificate to a root as clients do, or explain a failure."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ else:
 MAX_BETWEEN = 6
 # OpenSSL's security level 2 requires 112 bits. Debian builds HAProxy with this level.
 MIN_RSA_BITS = 2048
-# What OpenSSL verifies at most (OPENSSL_RSA_MAX_MODULUS_BITS).
+# The longest keys that OpenSSL verifies (OPENSSL_RSA_MAX_MODULUS_BITS).
 MAX_RSA_BITS = 16384
-# Go and browsers take signatures with these only.
+# Go and browsers accept signatures with these only.
 HASHES = ("sha256", "sha384", "sha512")
-# By their names in cryptography: what browsers, Go and Python take.
+# Curves that browsers, Go and Python accept, by their names in cryptography.
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
-# The object identifiers prime-field and characteristic-two-field, DER: a key that spells its curve
-# out instead of naming it (RFC 5480, 2.1.1, forbids that).
+# The object identifiers prime-field and characteristic-two-field, DER. They mark a key with
+# explicit curve parameters instead of a name, which RFC 5480, 2.1.1, forbids.
 _FIELDS = (bytes.fromhex("06072a8648ce3d0101"), bytes.fromhex("06072a8648ce3d0102"))
 
 
@@ -52,12 +52,12 @@ class Authorities:
 
 
 def title(certificate: x509.Certificate) -> str:
-    """Return the subject, or the serial number where there is no subject."""
+    """Return the subject; without a subject the serial number."""
     return certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:x}"
 
 
 def issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    """Return whether the parent's name and key stand behind the child's signature."""
+    """Whether the parent issued the child, by name and signature."""
     try:
         child.verify_directly_issued_by(parent)
     except InvalidSignature:
@@ -73,10 +73,10 @@ def verified(
     roots: Sequence[x509.Certificate],
     now: datetime.datetime,
 ) -> list[x509.Certificate]:
-    """Return the shortest path that a client accepts at a time, from the leaf to a root.
+    """Return the shortest path from the leaf to a root that a client accepts at a time.
 
-    Signatures, dates, constraints, key sizes and usages are validated (RFC 5280, 6), the host's
-    name is not.
+    Signatures, dates, constraints, key sizes and usages are validated (RFC 5280, 6). The host name
+    is not.
 
     Raises:
         verification.VerificationError: there is no such path.
@@ -106,7 +106,7 @@ def best(
     authorities: Authorities,
     now: datetime.datetime,
 ) -> list[x509.Certificate]:
-    """Return the shortest path that a client accepts, else the nearest there is to one."""
+    """Return the shortest path that a client accepts; else the best by names and signatures."""
     path = _linked(leaf, [*given, *authorities.between], authorities.roots)
     try:
         return verified(leaf, _reachable(leaf, given, authorities), authorities.roots, now)
@@ -117,7 +117,7 @@ def best(
 def shown(
     path: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """Return what a server sends of a path: all but the root (RFC 8446, 4.4.2)."""
+    """Return the certificates of a path that a server sends: all but the root (RFC 8446, 4.4.2)."""
     return [item for item in path if item not in roots] or list(path[:1])
 
 
@@ -127,56 +127,58 @@ def path_problems(
     authorities: Authorities,
     now: datetime.datetime,
 ) -> tuple[list[str], x509.Certificate | None]:
-    """Return why clients refuse a certificate, and of which one the issuer is missing, if any."""
+    """Return why clients refuse a certificate, and the one whose issuer is missing, if any."""
     if leaf in authorities.roots:
-        # A client that trusts it builds no path.
+        # A client that trusts the certificate itself builds no path.
         return certificate_problems(leaf, now, leaf), None
     try:
         verified(leaf, _reachable(leaf, given, authorities), authorities.roots, now)
     except verification.VerificationError as error:
         path = _linked(leaf, [*given, *authorities.between], authorities.roots)
-        found = [line for item in path for line in certificate_problems(item, now, leaf)]
+        messages = [line for item in path for line in certificate_problems(item, now, leaf)]
         if not _trusted(path[-1], authorities.roots):
-            return found, path[-1]
-        return found or _authority_problems(path) or [_said(leaf, error)], None
+            return messages, path[-1]
+        return messages or _authority_problems(path) or [_refusal(leaf, error)], None
     return [], None
 
 
 def certificate_problems(
     item: x509.Certificate, now: datetime.datetime, leaf: x509.Certificate
 ) -> list[str]:
-    """Return what is wrong with one certificate of a path by itself."""
-    found = []
+    """Return what is wrong with one certificate of a path, apart from the path."""
+    messages = []
     name = title(item)
     if item.not_valid_after_utc < now:
-        found.append(f"{name} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
+        messages.append(f"{name} expired on {item.not_valid_after_utc:%Y-%m-%d}: renew it")
     if item.not_valid_before_utc > now:
-        found.append(
+        messages.append(
             f"{name} is valid only from {item.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; is the"
             " clock right?"
         )
-    found += [f"{name} {line}" for line in _key_problems(item)]
+    messages += [f"{name} {line}" for line in _key_problems(item)]
     used = _hash_name(item)
     if used and used not in HASHES and item.subject != item.issuer:
-        found.append(f"{name} is signed with {used}, which clients refuse: renew it")
+        messages.append(f"{name} is signed with {used}, which clients refuse: renew it")
     if item == leaf:
-        found += _usage_problems(leaf)
-    return found
+        messages += _usage_problems(leaf)
+    return messages
 
 
 def leaf_warnings(leaf: x509.Certificate) -> list[str]:
-    """Return why some clients, but not all, refuse a server's certificate."""
+    """Return why some clients refuse a server's certificate."""
     key = leaf.public_key()
     name = title(leaf)
-    found = []
+    messages = []
     if not _signs(leaf):
-        # RFC 8446, 4.4.2.2; with every cipher that the ingress offers the server signs.
-        found.append(f"{name} has a key usage without digitalSignature, which browsers refuse")
+        # RFC 8446, 4.4.2.2. The server signs with every cipher that the ingress offers.
+        messages.append(f"{name} has a key usage without digitalSignature, which browsers refuse")
     if isinstance(key, ed25519.Ed25519PublicKey):
-        found.append(f"{name} has an Ed25519 key, which browsers refuse: P-256 suits all clients")
+        messages.append(
+            f"{name} has an Ed25519 key, which browsers refuse: P-256 suits all clients"
+        )
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == CURVES[2]:
-        found.append(f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients")
-    return found
+        messages.append(f"{name} has a P-521 key, which Chrome refuses: P-256 suits all clients")
+    return messages
 
 
 def _signs(leaf: x509.Certificate) -> bool:
@@ -188,7 +190,7 @@ def _signs(leaf: x509.Certificate) -> bool:
 
 
 def issuer_url(certificate: x509.Certificate) -> str:
-    """Return where the issuer's certificate is offered; empty when it does not say."""
+    """Return the URL of the issuer's certificate; empty if the certificate has none."""
     try:
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
     except x509.ExtensionNotFound:
@@ -232,7 +234,7 @@ def _may_sign_certificates(
 def _may_sign_handshakes(
     _policy: object, _item: x509.Certificate, value: x509.KeyUsage | None
 ) -> None:
-    # As OpenSSL's purpose sslserver.
+    # The same rule as OpenSSL's purpose sslserver.
     if value is not None and not (
         value.digital_signature or value.key_encipherment or value.key_agreement
     ):
@@ -242,15 +244,15 @@ def _may_sign_handshakes(
 def _for_servers(
     _policy: object, _item: x509.Certificate, value: x509.ExtendedKeyUsage | None
 ) -> None:
-    # RFC 5280, 4.2.1.12: without the extension, for anything. OpenSSL does not take
-    # anyExtendedKeyUsage for serverAuth.
+    # RFC 5280, 4.2.1.12: without the extension every use is allowed. OpenSSL does not accept
+    # anyExtendedKeyUsage in place of serverAuth.
     if value is not None and ExtendedKeyUsageOID.SERVER_AUTH not in value:
         raise ValueError("its extended key usage lacks serverAuth")
 
 
 def _usage_problems(leaf: x509.Certificate) -> list[str]:
-    """Return what a server's certificate may not be used for, and what is missing in it."""
-    found = []
+    """Return why a certificate may not be used by a server."""
+    messages = []
     for item in leaf.extensions:
         try:
             if isinstance(item.value, x509.KeyUsage):
@@ -258,14 +260,14 @@ def _usage_problems(leaf: x509.Certificate) -> list[str]:
             elif isinstance(item.value, x509.ExtendedKeyUsage):
                 _for_servers(None, leaf, item.value)
         except ValueError as error:
-            found.append(
+            messages.append(
                 f"{title(leaf)} is not for servers, {error}: ask for a server's certificate"
             )
-    return found
+    return messages
 
 
 def _key_problems(item: x509.Certificate) -> list[str]:
-    """Return why clients refuse a certificate's key: nothing, or one reason."""
+    """Return why clients refuse a certificate's key: one reason, or none."""
     key = item.public_key()
     kind = type(key).__name__.removesuffix("PublicKey")
     reason = f"has a key of the kind {kind}, which clients refuse: use RSA or the curve P-256"
@@ -303,28 +305,28 @@ def _hash_name(item: x509.Certificate) -> str:
 
 
 def _authority_problems(path: Sequence[x509.Certificate]) -> list[str]:
-    """Return which certificate of a path may not issue the one before it."""
-    found = []
+    """Return which certificates of a path may not issue the one before them."""
+    messages = []
     for below, item in enumerate(path[1:]):
         try:
             basic = item.extensions.get_extension_for_class(x509.BasicConstraints).value
         except x509.ExtensionNotFound:
-            found.append(f"{title(item)} does not say that it may issue certificates")
+            messages.append(f"{title(item)} does not say that it may issue certificates")
             continue
         if not basic.ca:
-            found.append(
+            messages.append(
                 f"{title(item)} may not issue certificates, but issued {title(path[below])}"
             )
         elif basic.path_length is not None and basic.path_length < below:
-            found.append(
+            messages.append(
                 f"{title(item)} allows {basic.path_length} authorities below it (pathlen), but has"
                 f" {below}"
             )
-    return [f"{line}: ask your CA for another chain" for line in found]
+    return [f"{line}: ask your CA for another chain" for line in messages]
 
 
-def _said(leaf: x509.Certificate, error: Exception) -> str:
-    """Return a verifier's reason as part of a sentence."""
+def _refusal(leaf: x509.Certificate, error: Exception) -> str:
+    """Return a message with the verifier's reason."""
     reason = str(error).removeprefix("validation failed: ").split(" (encountered processing")[0]
     reason = reason.removeprefix("candidates exhausted: ")
     reason = reason.removeprefix("Python extension validator failed: ").removeprefix("ValueError: ")
@@ -338,24 +340,24 @@ def _parents(
 
 
 def _trusted(certificate: x509.Certificate, roots: Sequence[x509.Certificate]) -> bool:
-    """Return whether a certificate is one of the roots, or comes from one."""
+    """Whether a certificate is a root, or was issued by one."""
     return certificate in roots or any(_parents(certificate, roots))
 
 
 def _reachable(
     leaf: x509.Certificate, given: Sequence[x509.Certificate], authorities: Authorities
 ) -> list[x509.Certificate]:
-    """Return those certificates above a leaf that may be on a path of it, the nearest first."""
+    """Return the certificates that may be on a path of a leaf, the nearest first."""
     pool = [*given, *authorities.between]
-    found: list[x509.Certificate] = []
+    above: list[x509.Certificate] = []
     seen = {leaf}
     front = [leaf]
     for _step in range(MAX_BETWEEN):
         front = [up for item in front for up in _parents(item, pool) if up not in seen]
         front = list(dict.fromkeys(front))
         seen.update(front)
-        found += front
-    return found
+        above += front
+    return above
 
 
 def _linked(
@@ -363,7 +365,7 @@ def _linked(
     pool: Sequence[x509.Certificate],
     roots: Sequence[x509.Certificate],
 ) -> list[x509.Certificate]:
-    """Return the shortest path by names and signatures alone; one without a root where it ends."""
+    """Return the shortest path by names and signatures alone, or the longest without a root."""
     paths = [[leaf]]
     seen = {leaf}
     longest = paths[0]

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .egress_policies import METADATA, PRIVATE, Matrix, Object, Platform, network_policies
+from ..module_utils._kube.types import Object
+from .egress_policies import METADATA, PRIVATE, Matrix, Platform, network_policies
 
 # What is no address of the internet (RFC 6890): this host, carrier NAT, loopback, link-local,
 # benchmarking, multicast and reserved, beside RFC 1918.
@@ -88,7 +89,7 @@ def plan(
     allowlist: Sequence[Mapping[str, Any]],
     ranges: Mapping[str, str],
     offset: int,
-) -> Object:
+) -> dict[str, Any]:
     """Everything that follows from the role's variables.
 
     Args:

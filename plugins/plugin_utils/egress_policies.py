@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Object = dict[str, Any]
+from ..module_utils._kube.types import Object
+
 Matrix = Mapping[str, Any]
 
 # RFC 1918, and the address at which clouds serve metadata and credentials without a password.
@@ -242,7 +243,7 @@ def _ports(
 
 def _upstreams(public: Sequence[Object], listening: Sequence[Object]) -> list[Object]:
     """The gateway's way out: addresses that were given, and the internet for names."""
-    rules = []
+    rules: list[Object] = []
     fixed = {(item["upstream"], item["port"]) for item in listening if _is_address(item)}
     for address, port in sorted(fixed):
         block = {"ipBlock": {"cidr": f"{address}/32"}}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bring host names into the one form that Kubernetes, certificates and HAProxy compare."""
+"""Convert host names to the form that Kubernetes, certificates and HAProxy compare."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-# RFC 1035, 2.3.4, without the final dot and the lengths' bytes.
+# RFC 1035, 2.3.4, without the final dot and the length bytes.
 MAX_NAME = 253
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
-# IDNA 2003, which Python knows, and IDNA 2008, which browsers use, encode these differently.
+# IDNA 2003 (Python) and IDNA 2008 (browsers) encode these differently.
 _AMBIGUOUS = "\u00df\u1e9e\u03c2\u200c\u200d"
 
 
 class HostNameError(ValueError):
-    """A text is no host name of an Ingress; the message completes `NAME ...`."""
+    """A text cannot be a host of an Ingress; the message completes `NAME ...`."""
 
 
 def canonical(name: str) -> str:
     """Return a host name in lower case, without a final dot, in ASCII (xn--).
 
-    A first label ``*`` stands for any one label, as an Ingress has it (networking.k8s.io/v1,
+    A first label ``*`` stands for any one label, as in an Ingress (networking.k8s.io/v1,
     IngressRule.host).
 
     Raises:
-        HostNameError: it is no such name.
+        HostNameError: the text is no such name.
     """
     text = name.strip()
     if re.search(r"[/:@\s]", text):
@@ -57,49 +57,49 @@ def canonical(name: str) -> str:
 
 
 def canonical_names(names: Sequence[str]) -> list[str]:
-    """Return host names in one form, each once, in their order.
+    """Return host names in canonical form, each once, in their order.
 
     Raises:
-        HostNameError: one is no host name; the message begins with it.
+        HostNameError: a name is no host name; the message begins with it.
     """
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         try:
-            found[canonical(str(name))] = None
+            unique[canonical(str(name))] = None
         except HostNameError as error:
             raise HostNameError(f"{name} {error}") from error
-    return list(found)
+    return list(unique)
 
 
 def problems(names: Sequence[str]) -> list[str]:
-    """Return what is wrong with the variable ingress_hosts, one line a name."""
-    found = [] if names else ["ingress_hosts is empty: name the host that clients use"]
+    """Return what is wrong with the variable ingress_hosts, one message for each name."""
+    messages = [] if names else ["ingress_hosts is empty: name the host that clients use"]
     for name in names:
         try:
             canonical(str(name))
         except HostNameError as error:
-            found.append(f"ingress_hosts: {str(name)!r} {error}")
-    return found
+            messages.append(f"ingress_hosts: {str(name)!r} {error}")
+    return messages
 
 
 def usable(names: Sequence[str]) -> list[str]:
-    """Return those names that are right, in one form, each once."""
-    found: dict[str, None] = {}
+    """Return the valid names in canonical form, each once."""
+    unique: dict[str, None] = {}
     for name in names:
         try:
-            found[canonical(str(name))] = None
+            unique[canonical(str(name))] = None
         except HostNameError:
             continue
-    return list(found)
+    return list(unique)
 
 
 def concrete(name: str) -> str:
-    """Return a name that a client can ask for: for a wildcard one that it stands for."""
+    """Return a name that a client can ask for; for a wildcard, a name that it covers."""
     return f"speech.{name[2:]}" if name.startswith("*.") else name
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Return whether a certificate's name covers a host; a wildcard stands for one first label."""
+    """Whether a certificate's name covers a host. A wildcard stands for the first label."""
     pattern, host = pattern.lower().removesuffix("."), host.lower().removesuffix(".")
     if pattern.startswith("*."):
         _first, dot, rest = host.partition(".")

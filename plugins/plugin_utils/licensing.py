@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the variables of the role license_proxy."""
+"""Validate the variables of the role license_proxy."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ def problems(
     hosts: list[str],
     now: datetime.datetime | None = None,
 ) -> list[str]:
-    """What is wrong with the role's variables beyond their types.
+    """Return what is wrong with the role's variables beyond their types.
 
     Args:
-        values: the role's variables by name, defaults included.
+        values: the role's variables by name, with defaults.
         egress: egress_profile, egress_mode and egress_allowlist.
         hosts: the site's hosts by their inventory names.
-        now: the time at which the licence has to hold; the current time by default.
+        now: the time of validation; by default the current time.
     """
-    found = _times(values) + _persistence(values, hosts)
+    messages = _times(values) + _persistence(values, hosts)
     if values["license_proxy_mode"] == "connected":
-        return found + _endpoint(values, egress)
-    return found + _offline(values, now or datetime.datetime.now(datetime.UTC))
+        return messages + _endpoint(values, egress)
+    return messages + _offline(values, now or datetime.datetime.now(datetime.UTC))
 
 
 def _times(values: Mapping[str, Any]) -> list[str]:
-    found = []
+    messages = []
     interval_s = int(values["license_proxy_check_interval"])
     grace_s = int(values["license_proxy_grace"])
     if not 1 <= interval_s <= 86400:
-        found.append(
+        messages.append(
             f"license_proxy_check_interval is {interval_s}: set it to 1 to 86400, in seconds"
         )
     if not 0 <= grace_s <= 366 * 86400:
-        found.append(f"license_proxy_grace is {grace_s}: set it to 0 to 31622400, in seconds")
-    return found
+        messages.append(f"license_proxy_grace is {grace_s}: set it to 0 to 31622400, in seconds")
+    return messages
 
 
 def _persistence(values: Mapping[str, Any], hosts: list[str]) -> list[str]:
@@ -69,12 +69,12 @@ def _persistence(values: Mapping[str, Any], hosts: list[str]) -> list[str]:
         return []
     if bool(folder) == bool(storage_class):
         return [f"{PERSISTENCE}: give either storageClass or hostPath"]
-    found = []
+    messages = []
     if folder and (not PurePosixPath(folder).is_absolute() or ".." in folder.split("/")):
-        found.append(f"{PERSISTENCE}.hostPath={folder} is not an absolute path")
+        messages.append(f"{PERSISTENCE}.hostPath={folder} is not an absolute path")
     if kept.get("host") and kept["host"] not in hosts:
-        found.append(f"{PERSISTENCE}.host={kept['host']} is no host of this site")
-    return found
+        messages.append(f"{PERSISTENCE}.host={kept['host']} is no host of this site")
+    return messages
 
 
 def _endpoint(values: Mapping[str, Any], egress: Mapping[str, Any]) -> list[str]:
@@ -85,27 +85,27 @@ def _endpoint(values: Mapping[str, Any], egress: Mapping[str, Any]) -> list[str]
     except ValueError:
         host = None
     if host is None or parts.scheme != "https" or parts.username or parts.query or parts.fragment:
-        # Not the URL itself, which may have a password in it.
+        # The message does not show the URL: it may hold a password.
         return ["license_proxy_endpoint is no URL of the form https://HOST[:PORT]/PATH"]
-    found = []
+    messages = []
     if values["license_proxy_ca"] and HAS_CRYPTOGRAPHY:
         try:
             x509.load_pem_x509_certificates(values["license_proxy_ca"].encode())
         except ValueError:
-            found.append("license_proxy_ca holds no certificates in PEM form")
+            messages.append("license_proxy_ca holds no certificates in PEM form")
     if egress["egress_profile"] != "strict":
-        return found
+        return messages
     if egress["egress_mode"] == "airgapped":
-        found.append(
+        messages.append(
             "license_proxy_mode is connected and egress_mode airgapped: the license endpoint cannot"
             " be reached; set both to the same"
         )
     elif not lets_to(egress["egress_allowlist"], "license-proxy", host, port):
-        found.append(
+        messages.append(
             f"license_proxy_endpoint is at {host}:{port}, which egress_allowlist does not let the"
             " license-proxy reach: add it there"
         )
-    return found
+    return messages
 
 
 def _offline(values: Mapping[str, Any], now: datetime.datetime) -> list[str]:
@@ -127,7 +127,7 @@ def _offline(values: Mapping[str, Any], now: datetime.datetime) -> list[str]:
 
 
 def _licence(text: str, key: Ed25519PublicKey, now: datetime.datetime) -> list[str]:
-    """Give the verdict that the license proxy gives when it is given the same."""
+    """Validate a licence by the license proxy's own rules."""
     try:
         content, signature = licence_text.unpack(text)
         key.verify(signature, content)

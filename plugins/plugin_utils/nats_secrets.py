@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Completes the passwords, keys and certificates of a site's NATS servers."""
+"""Complete the passwords, keys and certificates of a site's NATS servers."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ else:
     IMPORT_ERROR = None
 
 USERS = ("api", "stt", "tts")
-# NATS reads a password that begins with a digit as a number, and it becomes part of an address.
+# NATS reads a password with a first digit as a number. The password is also part of a URL.
 PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{15,}")
 OFFERINGS = re.compile(r"[0-9a-f]{64}")
 
 AUTHORITY_LIFE = datetime.timedelta(days=3650)
 SERVER_LIFE = datetime.timedelta(days=825)
-# A certificate is renewed when less than this is left; the authority's outlives what it issues.
+# A certificate with less time left is renewed. The authority outlives what it issues.
 SERVER_MARGIN = SERVER_LIFE / 3
 AUTHORITY_MARGIN = SERVER_LIFE + SERVER_MARGIN
-# A host's clock may be behind.
+# The clocks of hosts may be behind.
 SKEW = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate, in front of others perhaps, and its private key; PEM texts."""
+    """A certificate, perhaps with others after it, and its private key; PEM texts."""
 
     certificate: str
     key: str
@@ -63,25 +63,25 @@ def complete(
     names: Sequence[str],
     now: datetime.datetime | None = None,
 ) -> dict[str, Any]:
-    """What NATS and those who connect to it need. What is stored and still good stays as it is.
+    """Return the secrets of NATS and its clients. Stored ones that are still valid are kept.
 
     Args:
-        stored: the Secrets nats-users, nats-authority and nats-tls, those that exist.
-        given: the operator's own: users (passwords by user), and certificate, key and ca, which
-            come together or are empty. They go before what is stored.
-        names: the DNS names that the certificate is for.
-        now: the time at which certificates have to hold; the current time by default.
+        stored: those of the Secrets nats-users, nats-authority and nats-tls that exist.
+        given: the operator's own secrets, which have priority over stored ones: users (passwords
+            by user), and certificate, key and ca, which are all given or all empty.
+        names: the DNS names of the certificate.
+        now: the time at which certificates must be valid; by default the current time.
 
     Returns:
-        users (passwords by user), offerings (the key that the keys of offerings are derived from),
-        certificate, key, ca, and authority: the entries of the Secret of the role's own authority,
-        empty with the operator's certificate.
+        users (passwords by user), offerings (the master key of the keys of offerings), certificate,
+        key, ca, and authority (the entries of the Secret of the role's own authority; empty with
+        the operator's certificate).
 
     Raises:
         AnsibleError: the controller's Python lacks cryptography.
     """
-    found = {item["metadata"]["name"]: _texts(item.get("data") or {}) for item in stored}
-    kept = found.get("nats-users", {})
+    secrets_by_name = {item["metadata"]["name"]: _texts(item.get("data") or {}) for item in stored}
+    kept = secrets_by_name.get("nats-users", {})
     users = {user: given["users"].get(user) or _password(kept.get(user, "")) for user in USERS}
     offerings = kept.get("offerings", "")
     if not OFFERINGS.fullmatch(offerings):
@@ -92,8 +92,8 @@ def complete(
         return made | tls | {"authority": {}}
     _need_cryptography()
     now = now or datetime.datetime.now(datetime.UTC)
-    authority = _authority(_pair(found.get("nats-authority", {})), now)
-    server = _server(_pair(found.get("nats-tls", {})), authority, names, now)
+    authority = _authority(_pair(secrets_by_name.get("nats-authority", {})), now)
+    server = _server(_pair(secrets_by_name.get("nats-tls", {})), authority, names, now)
     return made | {
         "certificate": server.certificate,
         "key": server.key,
@@ -103,9 +103,9 @@ def complete(
 
 
 def offering_key(master: str, operation: str, model: str) -> str:
-    """The key with which workers prove their offering.
+    """Return the key with which workers prove their offering.
 
-    services/sonic_reference/sealing.py derives it in the same way.
+    services/sonic_reference/sealing.py derives the same key.
     """
     text = f"offering {operation.lower()}/{model}"
     return hmac.new(master.encode(), text.encode(), hashlib.sha256).hexdigest()
@@ -120,7 +120,7 @@ def _need_cryptography() -> None:
 
 
 def _texts(data: Mapping[str, str]) -> dict[str, str]:
-    """A Secret's entries; those that are no text are left out, as if they were not there."""
+    """Return a Secret's entries as text, without those that are no text."""
     texts = {}
     for key, value in data.items():
         try:
@@ -139,7 +139,7 @@ def _pair(entries: Mapping[str, str]) -> Pair:
 
 
 def _read(pair: Pair) -> tuple[x509.Certificate, Any] | None:
-    """The first certificate and its key; None when they are not a pair."""
+    """Return the first certificate and its key; None if they are not a pair."""
     try:
         certificate = x509.load_pem_x509_certificates(pair.certificate.encode())[0]
         key = load_pem_private_key(pair.key.encode(), password=None)
@@ -151,9 +151,9 @@ def _read(pair: Pair) -> tuple[x509.Certificate, Any] | None:
 
 
 def _authority(stored: Pair, now: datetime.datetime) -> Pair:
-    """The stored authority; a new one, in front of the one before, when that ends too soon."""
-    found = _read(stored)
-    if found and found[0].not_valid_after_utc - now > AUTHORITY_MARGIN:
+    """Return the stored authority; if it ends too soon, a new one followed by the old one."""
+    pair = _read(stored)
+    if pair and pair[0].not_valid_after_utc - now > AUTHORITY_MARGIN:
         return stored
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
@@ -171,18 +171,18 @@ def _authority(stored: Pair, now: datetime.datetime) -> Pair:
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
     )
-    before = found[0].public_bytes(Encoding.PEM).decode() if found else ""
+    before = pair[0].public_bytes(Encoding.PEM).decode() if pair else ""
     return Pair(certificate.public_bytes(Encoding.PEM).decode() + before, _pem(key))
 
 
 def _server(stored: Pair, authority: Pair, names: Sequence[str], now: datetime.datetime) -> Pair:
-    """The stored certificate of the servers, or a new one when it is not as it has to be."""
+    """Return the servers' stored certificate; if it is not valid, a new one."""
     read = _read(authority)
     if read is None:
         raise AnsibleError("the authority's key does not belong to its certificate")
     issuer, issuer_key = read
-    found = _read(stored)
-    if found and _serves(found[0], issuer, names, now):
+    pair = _read(stored)
+    if pair and _serves(pair[0], issuer, names, now):
         return stored
     key = ec.generate_private_key(ec.SECP256R1())
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -225,7 +225,7 @@ def _serves(
     names: Sequence[str],
     now: datetime.datetime,
 ) -> bool:
-    """Whether a certificate is of this authority, for these names, and lasts long enough."""
+    """Whether this authority issued a certificate for these names that lasts long enough."""
     try:
         certificate.verify_directly_issued_by(issuer)
         value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read certificates and private keys from PEM text as people paste and save it."""
+"""Read certificates and private keys from PEM text that people paste or save."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ except ImportError as error:
     UNREADABLE: tuple[type[Exception], ...] = (ValueError,)
 else:
     IMPORT_ERROR = None
-    # What cryptography raises, now or when a field is asked for, for a certificate that breaks the
-    # rules of its format.
+    # Exceptions of cryptography for a certificate that breaks the rules of its format, at once or
+    # when a field is read.
     UNREADABLE = (
         ValueError,
         TypeError,
@@ -47,13 +47,13 @@ MAX_FILE = 8 * 1024 * 1024
 MAX_CERTIFICATES = 64
 
 _BYTE_ORDER_MARK = "\ufeff"
-# Characters without a width, which editors and web pages leave behind.
+# Characters without width that editors and web pages insert.
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060"))
-# No five dashes in it, so a text of many BEGIN lines is searched in linear time.
+# A body holds no five dashes, so a search in a text of many BEGIN lines takes linear time.
 _BODY = r"(?P<body>[^-]*(?:-{1,4}[^-]+)*)"
 _BLOCK = re.compile(rf"-----BEGIN (?P<kind>[A-Z0-9 ]{{1,40}})-----{_BODY}-----END (?P=kind)-----")
-# Go's encoding/pem, which the ingress controller and NATS read by, and OpenSSL find a block only
-# at the beginning of a line.
+# OpenSSL and Go's encoding/pem, which the ingress controller and NATS use, find a block only at
+# the beginning of a line.
 _PLAIN_BLOCK = re.compile(
     rf"(?:\A|(?<=\n))-----BEGIN (?P<kind>[A-Z0-9 ]{{1,40}})-----[ \t\r]*\n{_BODY}(?<=\n)"
     r"-----END (?P=kind)-----"
@@ -76,7 +76,7 @@ class PemError(ValueError):
 
 @dataclass(frozen=True)
 class Key:
-    """A private key and its text as servers take it: PKCS #8, and nothing else in it."""
+    """A private key, and its text as PKCS #8 alone."""
 
     private: PrivateKeyTypes
     text: str
@@ -85,15 +85,15 @@ class Key:
 def certificates(text: str) -> list[x509.Certificate]:
     """Return the certificates of a text, in its order.
 
-    Byte order marks, indentation, line ends of any system, other text between the certificates,
-    and keys are passed over.
+    It ignores byte order marks, indentation, line ends of any system, keys, and other text between
+    the certificates.
 
     Raises:
         PemError: the text has no certificate, one cannot be read, or the text is longer than
             MAX_TEXT.
     """
     _check_size(text, MAX_TEXT)
-    found: list[x509.Certificate] = []
+    read: list[x509.Certificate] = []
     if _has_escapes(text):
         raise PemError(f"is not PEM text of a certificate{_hint(text)}")
     for block in _BLOCK.finditer(text):
@@ -101,12 +101,12 @@ def certificates(text: str) -> list[x509.Certificate]:
         if kind in _CONVERSIONS:
             raise PemError(f"has {_CONVERSIONS[kind]}")
         if kind in _CERTIFICATE_KINDS:
-            found.append(_certificate(block["body"], len(found) + 1))
-    if not found:
+            read.append(_certificate(block["body"], len(read) + 1))
+    if not read:
         raise PemError(f"is not PEM text of a certificate{_hint(text)}")
-    if len(found) > MAX_CERTIFICATES:
-        raise PemError(f"has {len(found)} certificates: give the chain only, a few of them")
-    return found
+    if len(read) > MAX_CERTIFICATES:
+        raise PemError(f"has {len(read)} certificates: give the chain only, a few of them")
+    return read
 
 
 def private_keys(text: str) -> list[Key]:
@@ -124,9 +124,9 @@ def private_keys(text: str) -> list[Key]:
 
 
 def file_certificates(name: str) -> list[x509.Certificate]:
-    """Return the certificates of a file that can be read; others are passed over.
+    """Return the readable certificates of a file; ignore all others.
 
-    A store of roots may have certificates that no client can read any more.
+    A store of roots may hold certificates that no client can read.
 
     Raises:
         OSError: the file cannot be read.
@@ -136,10 +136,10 @@ def file_certificates(name: str) -> list[x509.Certificate]:
         data = file.read(MAX_FILE + 1)
     text = data.decode("utf-8", "replace")
     _check_size(text, MAX_FILE)
-    found = list(_readable(text))
-    if not found:
+    readable = list(_readable(text))
+    if not readable:
         raise PemError(f"has no PEM text of a certificate{_hint(text)}")
-    return found
+    return readable
 
 
 def encode(chain: Sequence[x509.Certificate]) -> str:
@@ -182,7 +182,7 @@ def _certificate(body: str, number: int) -> x509.Certificate:
 
 
 def _checked(data: bytes) -> x509.Certificate:
-    """Return a certificate of which every field that is used here can be read."""
+    """Return a certificate after reading every field that is used here."""
     made = x509.load_der_x509_certificate(data)
     _fields = (
         made.version,
@@ -219,13 +219,13 @@ def _key(block: re.Match[str]) -> Key:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the beginning of a library's message, without its link to a manual."""
+    """Return the first line of a library's message, without its link to a manual."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.split(" See https:")[0][:200].rstrip(". ")
 
 
 def _layout_hint(text: str) -> str:
-    """Return the reason why a key in the text is not found; empty for a text without one."""
+    """Explain why a key in the text is not found; empty for a text without a key."""
     if not re.search(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----", text):
         return ""
     if text.startswith(_BYTE_ORDER_MARK):
@@ -247,7 +247,7 @@ def _has_escapes(text: str) -> bool:
 
 
 def _hint(text: str) -> str:
-    """Say what a text that holds no PEM is instead; empty when that cannot be known."""
+    """Say what a text without PEM is instead; empty if it is unknown."""
     if _has_escapes(text):
         return r": it has \n as two characters where lines end; replace them with line ends"
     if kinds := sorted({block["kind"] for block in _BLOCK.finditer(text)}):

@@ -22,11 +22,11 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         values: variables of the roles site, keda and prometheus by name; what has its default,
             which is pinned, may be missing.
     """
-    found = repository_problems(values.get("site_package_repositories") or [])
+    messages = repository_problems(values.get("site_package_repositories") or [])
     for address, digest, switch in MANIFESTS:
         if values.get(switch, True):
-            found += _manifest_problem(values, address, digest)
-    return found
+            messages += _manifest_problem(values, address, digest)
+    return messages
 
 
 def repository_problems(repositories: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -35,21 +35,21 @@ def repository_problems(repositories: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         repositories: the variable site_package_repositories.
     """
-    found = []
+    messages = []
     for item in repositories:
         name = f"site_package_repositories: {item['name']}"
         if item.get("key"):
             continue
         if not item.get("key_url"):
-            found.append(
+            messages.append(
                 f"{name} has no signing key: give its text as key, or key_url and fingerprints"
             )
         elif not item.get("fingerprints"):
-            found.append(
+            messages.append(
                 f"{name} has a key_url without fingerprints: give those that the vendor publishes,"
                 " as 'gpg --show-keys' prints them, or the key's text as key"
             )
-    return found
+    return messages
 
 
 def _manifest_problem(values: Mapping[str, Any], address: str, digest: str) -> list[str]:

@@ -1,10 +1,9 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""A host's GPUs as NVIDIA's management library (NVML) describes them, and why it may not.
+"""Read a host's GPUs from NVIDIA's management library (NVML), or explain why that fails.
 
-NVML is the interface that NVIDIA keeps stable, and what the device plugin uses; the library is
-called directly, so a host needs nothing but its driver. Numbers and structures are those of the
-NVML API reference.
+NVIDIA keeps NVML stable, and the device plugin uses it. The library is called directly, so a host
+needs nothing but its driver. Numbers and structures are from the NVML API reference.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ OPERATING_SYSTEM = 17
 VERSION_MISMATCH = 18
 
 NVIDIA_VENDOR = "0x10de"
-# PCI classes of VGA and of 3D controllers; an NVIDIA audio function or switch is no GPU.
+# PCI classes of VGA and 3D controllers. An NVIDIA audio function or switch is no GPU.
 GPU_CLASSES = ("0x0300", "0x0302")
 SECURE_BOOT_VARIABLE = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-# The driver's own module, also as Debian names it; the kernel's nvidiafb and the like are not it.
+# The driver's kernel module, also by Debian's name. The kernel's nvidiafb does not match.
 MODULE_FILE = re.compile(r"^(?:[^:\n]*/)?nvidia(?:-current)?(?:-open)?\.ko", re.MULTILINE)
 
 
 class NvmlError(Exception):
-    """A call failed; `code` is NVML's number, or FUNCTION_NOT_FOUND for a missing function."""
+    """A call failed. code: NVML's number, or FUNCTION_NOT_FOUND for a missing function."""
 
     def __init__(self, function: str, code: int, text: str) -> None:
         super().__init__(f"{function}: {text} (NVML error {code})")
@@ -73,7 +72,7 @@ class Memory(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. mig_mode is None where the GPU cannot be divided."""
+    """One GPU. mig_mode: None if the GPU has no MIG."""
 
     index: int
     uuid: str
@@ -87,7 +86,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Host:
-    """What the kernel says of the driver; explains a library that does not answer."""
+    """What the kernel knows about the driver, to explain why NVML does not answer."""
 
     kernel: str = ""
     module_version: str | None = None
@@ -100,7 +99,7 @@ class Host:
 
     @classmethod
     def read(cls, root: Path = Path("/")) -> Host:
-        """Look at /sys and /lib/modules below a root; None stands for what cannot be known."""
+        """Read /sys and /lib/modules below a root. None stands for an unknown value."""
         modules = root / "lib/modules"
         devices = root / "sys/bus/pci/devices"
         pci = None
@@ -133,7 +132,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why GPUs cannot be used: a word, the same with what to do, and whether a reboot is that."""
+    """Why GPUs cannot be used. reason: with what to do. reboot_helps: whether a reboot fixes it."""
 
     state: str
     reason: str
@@ -142,9 +141,9 @@ class Cause:
 
 @dataclass
 class Report:
-    """What was found. `state` is usable, or the kind of trouble that `reason` puts in words.
+    """The GPUs of a host. state: "usable", or the kind of trouble. reason: why, and what to do.
 
-    reboot_helps: a reboot is what mends it.
+    reboot_helps: whether a reboot fixes it.
     """
 
     state: str = "usable"
@@ -160,12 +159,12 @@ class Report:
         return self.state == "usable"
 
     def blame(self, cause: Cause) -> None:
-        """Say why the GPUs cannot be used."""
+        """Record why the GPUs cannot be used."""
         self.state, self.reason = cause.state, cause.reason
         self.reboot_helps = cause.reboot_helps
 
     def values(self) -> dict[str, Any]:
-        """What a module returns for it: plain values only."""
+        """Return plain values, for a module's result."""
         return {
             "usable": self.usable,
             "state": self.state,
@@ -177,20 +176,20 @@ class Report:
 
 
 class Nvml:
-    """The few calls that are needed, of a loaded library (or of something that acts like one)."""
+    """The calls of NVML that are used. library: the loaded library."""
 
     def __init__(self, library: Any) -> None:
         self.library = library
 
     def call(self, function: str, *arguments: Any) -> None:
-        """Call a function. Raises NvmlError when it is missing or does not succeed."""
+        """Call a function. Raises NvmlError if it is missing or fails."""
         try:
-            found = getattr(self.library, function)
+            symbol = getattr(self.library, function)
         except AttributeError:
             raise NvmlError(
                 function, FUNCTION_NOT_FOUND, "this version of the library lacks it"
             ) from None
-        code = int(found(*arguments))
+        code = int(symbol(*arguments))
         if code != SUCCESS:
             raise NvmlError(function, code, self._words(code))
 
@@ -204,19 +203,19 @@ class Nvml:
         return text.decode(errors="replace")
 
     def text(self, function: str, *before: Any) -> str:
-        """Call a function that fills a buffer with text."""
+        """Return the text that a function writes into a buffer."""
         buffer = ctypes.create_string_buffer(128)
         self.call(function, *before, buffer, ctypes.c_uint(len(buffer)))
         return buffer.value.decode(errors="replace")
 
     def number(self, function: str, *before: Any) -> int:
-        """Call a function that fills in one int."""
+        """Return the int that a function writes."""
         value = ctypes.c_int()
         self.call(function, *before, ctypes.byref(value))
         return value.value
 
     def gpu(self, index: int) -> Gpu:
-        """Describe one GPU. Raises NvmlError: it does not answer."""
+        """Describe one GPU. Raises NvmlError if it does not answer."""
         device = ctypes.c_void_p()
         self.call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(device))
         memory, pci = Memory(), PciInfo()
@@ -238,7 +237,7 @@ class Nvml:
         )
 
     def mig_mode(self, device: ctypes.c_void_p) -> str | None:
-        """Return enabled or disabled, None where the GPU has no such mode."""
+        """Return "enabled" or "disabled"; None if the GPU has no MIG."""
         current, pending = ctypes.c_uint(), ctypes.c_uint()
         try:
             self.call("nvmlDeviceGetMigMode", device, ctypes.byref(current), ctypes.byref(pending))
@@ -250,9 +249,9 @@ class Nvml:
 
 
 def inspect(load: Callable[[], Any], host: Host) -> Report:
-    """Ask the library that `load` returns; `host` helps to say why it does not answer.
+    """Read the GPUs from the library that `load` returns; explain a failure by `host`.
 
-    An OSError of `load` means that the library is not there.
+    An OSError of `load` means that the library is missing.
     """
     report = Report()
     try:
@@ -300,7 +299,7 @@ def _fill(report: Report, nvml: Nvml) -> None:
 
 
 def explain(error: NvmlError, host: Host) -> Cause:
-    """Say why the library failed."""
+    """Explain a failure of the library."""
     if error.code == VERSION_MISMATCH:
         loaded = host.module_version or "of another version"
         return Cause(
@@ -321,7 +320,7 @@ def explain(error: NvmlError, host: Host) -> Cause:
 
 
 def newest(kernels: Sequence[str]) -> str:
-    """The kernel that a boot loader starts by default: the highest version; empty for none."""
+    """Return the kernel that a boot loader starts by default: the highest version; or empty."""
 
     def order(kernel: str) -> list[tuple[int, str]]:
         parts = re.findall(r"(\d+)|(\D+)", kernel)
@@ -343,7 +342,7 @@ def _not_loaded(host: Host) -> Cause:
             others = ", ".join(host.kernels_with_module)
             next_one = newest(host.kernel_images)
             if next_one and next_one not in host.kernels_with_module:
-                # Headers newer than any kernel, for example: every run would reboot in vain.
+                # For example headers that are newer than any kernel. A reboot would not help.
                 return Cause(
                     "driver_not_loaded",
                     f"the running kernel {kernel} has no NVIDIA module, {others} has, and a reboot"
@@ -383,15 +382,15 @@ def _not_loaded(host: Host) -> Cause:
 
 
 def count_trouble(report: Report, expected: int, host_name: str, host: Host) -> str:
-    """What is wrong with the number of GPUs, in words; empty when it is as expected."""
-    found = len(report.gpus)
-    if found == expected:
+    """Say what is wrong with the number of GPUs; empty if it is as expected."""
+    usable = len(report.gpus)
+    if usable == expected:
         return ""
     seen = ""
-    if host.pci_gpus is not None and host.pci_gpus > found:
+    if host.pci_gpus is not None and host.pci_gpus > usable:
         seen = f" (its PCI bus shows {host.pci_gpus}: the driver does not drive all)"
     return (
-        f"{host_name} has {found} GPUs that can be used, {expected} are expected{seen}: see the"
+        f"{host_name} has {usable} GPUs that can be used, {expected} are expected{seen}: see the"
         " kernel's log for NVRM and Xid messages and check that every GPU is seated and powered,"
         " or correct the expected number (nvidia_driver_gpu_count in the inventory)"
     )

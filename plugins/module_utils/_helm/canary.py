@@ -1,10 +1,10 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""One pod of what an upgrade of a release would make of a worker, beside all that runs.
+"""Plan a canary: one pod of a worker as an upgrade of the release would make it.
 
-It has a Deployment of its own, which is not the release's: nothing of the release is touched until
-the pod has shown what it can do. ConfigMaps and Secrets that the upgrade makes or changes are given
-to it as copies under other names, so that only it sees them.
+The pod has a Deployment of its own outside the release. So the release does not change until the
+pod has proved that it works. The canary gets copies, under other names, of the ConfigMaps and
+Secrets that the upgrade makes or changes. So no other pod sees them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._kube.pods import Object, name_of
+from .._kube.pods import name_of
+from .._kube.types import Object
 from .client import DEPLOYED, Release
 
-# Marks the canary's pod, beside the labels that its worker's pods have.
+# Marks the canary's pod, in addition to the labels of its worker's pods.
 LABEL = "baremetal.sonic/canary"
 SUFFIX = "-canary"
 COPIED = ("ConfigMap", "Secret")
@@ -27,7 +28,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Reference:
-    """A place in a pod's specification that names another object: holder[key] is the name."""
+    """A field of a pod's specification that names another object: holder[key] is the name."""
 
     kind: str
     holder: Any
@@ -41,10 +42,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Canary:
-    """What has to be there while the canary is looked at.
+    """The objects of a canary.
 
-    worker: whose pod it is; empty when there is none. objects: its Deployment and the copies. why:
-    when there is none although workers' pods are replaced, the reason.
+    worker: the worker whose pod it is; empty for no canary. objects: its Deployment and the
+    copies. why: the reason for no canary although the upgrade replaces pods of workers.
     """
 
     worker: str = ""
@@ -53,12 +54,12 @@ class Canary:
 
     @property
     def deployment(self) -> str:
-        """The Deployment's name; empty when there is none."""
+        """Name of the canary's Deployment; empty for no canary."""
         return self.worker + SUFFIX if self.worker else ""
 
 
 def references(spec: Object) -> Iterator[Reference]:
-    """The objects that a pod reads or runs as, by the fields of PodSpec in Kubernetes' core/v1."""
+    """Yield the references of a PodSpec (core/v1) to objects that a pod reads or runs as."""
     if spec.get("serviceAccountName"):
         yield Reference("ServiceAccount", spec, "serviceAccountName")
     for secret in spec.get("imagePullSecrets") or []:
@@ -89,19 +90,19 @@ def references(spec: Object) -> Iterator[Reference]:
 
 
 def by_key(release: Release) -> dict[Key, Object]:
-    """A release's objects by kind and name."""
+    """Return a release's objects by kind and name."""
     return {(item["kind"], name_of(item)): item for item in release.objects}
 
 
 def plan(before: Release, after: Release, workers: Sequence[str], namespace: str) -> Canary:
-    """The canary for an upgrade.
+    """Plan the canary for an upgrade.
 
     Args:
         before: the release as it is.
-        after: the release as it would become.
-        workers: names of workers, which are Deployments; the first whose pods are replaced by the
-            upgrade gets the canary.
-        namespace: the release's.
+        after: the release after the upgrade.
+        workers: names of the workers' Deployments. The first one whose pods the upgrade replaces
+            gets the canary.
+        namespace: namespace of the release.
     """
     old, new = by_key(before), by_key(after)
     for worker in workers:
@@ -150,6 +151,6 @@ def _of(
 
 
 def _named(item: Object, name: str, namespace: str) -> Object:
-    """A copy of an object's content under another name, which a later copy may replace."""
+    """Return a copy of an object under another name, never immutable: later copies replace it."""
     content = {k: v for k, v in item.items() if k not in ("metadata", "immutable")}
     return content | {"metadata": {"name": name, "namespace": namespace}}

@@ -1,9 +1,8 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Helm's command line: what a release is, and what an upgrade would make of it.
+"""Run Helm 3: read a release, and see what an upgrade would change.
 
-Values reach helm by its standard input and never lie on a disk. Everything is read as JSON; the
-commands and their fields are those of Helm 3.
+Values reach helm by its standard input and are never written to a disk. Answers are read as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .._rollout.progress import KINDS
 try:
     import yaml
 except ImportError:
-    yaml = None  # type: ignore[assignment]  # the Kubernetes client brings it, and is asked for first
+    yaml = None  # type: ignore[assignment]  # the kubernetes package brings it; helm_of requires that
 
 DEPLOYED = "deployed"
 # Revisions that Helm keeps by default.
@@ -27,7 +26,7 @@ HISTORY = 10
 
 
 class HelmError(Exception):
-    """Helm refused; the message is its own."""
+    """Helm failed; the message is its own."""
 
 
 class Run(Protocol):
@@ -39,10 +38,10 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Release:
-    """One revision of a release; revision 0 stands for a release that is not there.
+    """One revision of a release. Revision 0 stands for a release that does not exist.
 
-    values: what it was deployed with. manifest: the objects, as Helm renders them. status:
-    deployed, failed, pending-upgrade and so on.
+    values: the values of this revision. manifest: the rendered objects, as YAML. status: deployed,
+    failed, pending-upgrade and so on.
     """
 
     revision: int = 0
@@ -53,11 +52,11 @@ class Release:
 
     @property
     def objects(self) -> list[dict[str, Any]]:
-        """What the manifest holds."""
+        """The objects of the manifest."""
         return [item for item in yaml.safe_load_all(self.manifest) if item]
 
     def workloads(self, namespace: str) -> list[dict[str, str]]:
-        """The manifest's Deployments, StatefulSets and DaemonSets, for a wait."""
+        """Return the manifest's Deployments, StatefulSets and DaemonSets, for a wait."""
         return [
             {
                 "kind": item["kind"],
@@ -68,8 +67,8 @@ class Release:
             if item["kind"] in KINDS
         ]
 
-    def told(self, secret: Mapping[str, Any]) -> str:
-        """The release as a text for a diff, without what is secret."""
+    def shown(self, secret: Mapping[str, Any]) -> str:
+        """Return the release as text for a diff, without secrets."""
         if not self.revision:
             return ""
         values = without(self.values, secret)
@@ -79,13 +78,13 @@ class Release:
 
 
 def dump(value: Any) -> str:
-    """YAML as people read it."""
+    """Return readable YAML."""
     text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=False, width=120)
     return text
 
 
 def without(values: Mapping[str, Any], secret: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with everything hidden that has a place among the secret ones."""
+    """Return the values with every key hidden that the secret values have, too."""
     shown = dict(values)
     for key, value in secret.items():
         if key not in shown:
@@ -99,7 +98,7 @@ def without(values: Mapping[str, Any], secret: Mapping[str, Any]) -> dict[str, A
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with others over them, as Helm merges them: maps by key, all else as a whole."""
+    """Return values with others merged over them as Helm does: maps by key, all else whole."""
     made = dict(values)
     for key, value in more.items():
         if isinstance(value, Mapping) and isinstance(made.get(key), Mapping):
@@ -122,19 +121,19 @@ class Helm:
         status, out, err = self._run([self._binary, *args, *self._where], data=data)
         if status:
             lines = (line.strip() for line in err.splitlines() or out.splitlines())
-            told = [line for line in lines if line and not line.startswith("WARNING")]
-            raise HelmError(" ".join(told).removeprefix("Error: ") or f"helm ended with {status}")
+            reason = [line for line in lines if line and not line.startswith("WARNING")]
+            raise HelmError(" ".join(reason).removeprefix("Error: ") or f"helm ended with {status}")
         return out
 
     def current(self) -> Release:
-        """The newest revision, whatever became of it. Raises HelmError."""
+        """Return the newest revision, also one that failed. Raises HelmError."""
         listed = json.loads(
             self._call("list", "--all", "--filter", f"^{self._name}$", "--output", "json")
         )
         if not listed:
             return Release()
-        found = json.loads(self._call("status", self._name, "--output", "json"))
-        return _release(found, listed[0]["chart"])
+        answer = json.loads(self._call("status", self._name, "--output", "json"))
+        return _release(answer, listed[0]["chart"])
 
     def upgraded(self, chart: str, values: Mapping[str, Any], history: int) -> Release:
         """Install or upgrade the release. Raises HelmError."""
@@ -144,11 +143,13 @@ class Helm:
         self, chart: str, values: Mapping[str, Any], history: int = HISTORY,
         *, replacing: bool = False,
     ) -> Release:  # fmt: skip
-        """What would become of it. Raises HelmError, also for values the chart does not know.
+        """Return the release after an upgrade, by a dry run. Raises HelmError.
 
-        replacing: whether others' objects of the chart's names will be gone by then.
+        A chart with a schema refuses unknown values, too.
+
+        replacing: whether other owners' objects with the chart's names will be removed before.
         """
-        # On the server's side: a chart may look up what is there.
+        # On the server's side, since a chart may look up objects.
         more = ["--dry-run=server", *(["--take-ownership"] if replacing else [])]
         return self._upgrade(chart, values, history, *more)
 
@@ -166,19 +167,19 @@ class Helm:
         self._call("uninstall", self._name, "--wait", "--timeout", f"{timeout_s}s")
 
 
-def _release(found: Mapping[str, Any], chart: str = "") -> Release:
-    metadata = (found.get("chart") or {}).get("metadata") or {}
+def _release(answer: Mapping[str, Any], chart: str = "") -> Release:
+    metadata = (answer.get("chart") or {}).get("metadata") or {}
     return Release(
-        revision=int(found["version"]),
-        status=found["info"]["status"],
+        revision=int(answer["version"]),
+        status=answer["info"]["status"],
         chart=chart or f"{metadata.get('name')}-{metadata.get('version')}",
-        values=found.get("config") or {},
-        manifest=found.get("manifest") or "",
+        values=answer.get("config") or {},
+        manifest=answer.get("manifest") or "",
     )
 
 
 def same(before: Release, after: Release) -> bool:
-    """Whether an upgrade from one to the other would change nothing."""
+    """Whether an upgrade from one revision to the other changes nothing."""
     return (
         before.status == DEPLOYED
         and before.chart == after.chart
@@ -188,10 +189,10 @@ def same(before: Release, after: Release) -> bool:
 
 
 def refuse_pending(before: Release) -> None:
-    """Raises HelmError when something is being made of the release."""
+    """Raise HelmError if an operation on the release is under way."""
     if before.status.startswith("pending"):
         raise HelmError(
-            f"revision {before.revision} is {before.status}: somebody deploys it right now, or was"
-            " interrupted. In the latter case go back with: helm rollback, or helm uninstall when"
-            " it is the first revision"
+            f"revision {before.revision} is {before.status}: another run is deploying it, or was"
+            " interrupted. If it was interrupted, go back with helm rollback, or with helm"
+            " uninstall if it is the first revision"
         )

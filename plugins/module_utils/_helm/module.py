@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the modules share that deploy a chart: options, and helm itself."""
+"""Options and client of the modules that deploy a chart."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HELM_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def helm_of(module: AnsibleModule, **early: Any) -> Helm:
-    """Helm for the module's release; ends the module where there is none.
+    """Return Helm for the module's release, or end the module.
 
-    In check mode what an earlier task would have brought is no failure: the module then ends with
-    `early` as its return values.
+    In check mode a missing helm, chart or kubeconfig is no failure, since an earlier task may
+    bring it. The module then ends with `early` as return values.
     """
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
@@ -36,7 +36,7 @@ def helm_of(module: AnsibleModule, **early: Any) -> Helm:
     if module.check_mode and (absent or not binary):
         missing = ", ".join([*absent, *([] if binary else ["helm"])])
         module.exit_json(
-            **early, msg=f"would look at {params['name']}; not there yet: {missing}"
+            **early, msg=f"would read the release {params['name']}; missing so far: {missing}"
         )  # fmt: skip
     if not binary:
         module.fail_json(msg="helm is not installed on this host: add it to chart_packages")

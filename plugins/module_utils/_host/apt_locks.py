@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run dpkg and apt on a host where other programs run them too.
 
-unattended-upgrades, apt-daily and people hold dpkg's and apt's locks for minutes, above all after
-a boot. apt's own DPkg::Lock::Timeout waits for one of the four locks only, and dpkg waits for none.
+unattended-upgrades, apt-daily and people hold the locks of dpkg and apt for minutes, most often
+after a boot. apt's DPkg::Lock::Timeout waits for one of the four locks only. dpkg waits for none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOCKS = (
     Path("/var/cache/apt/archives/lock"),
 )
 PAUSE_S = 2.0
-# What apt and dpkg say in the locale C when another program holds a lock.
+# Messages of apt and dpkg in the locale C when another program holds a lock.
 REFUSED = re.compile(
     r"Could not get lock|Unable to (?:acquire|lock) |lock was locked by another process"
     r"|frontend is locked by another|Unable to lock"
@@ -36,11 +36,11 @@ _FLOCK = "hhqqi4x"
 
 
 class LockedError(Exception):
-    """A lock stayed taken; the message names the lock and its holder."""
+    """Another program kept a lock; the message names the lock and its holder."""
 
 
 def holder(lock: Path) -> str | None:
-    """Return a lock's holder, process and command; None if it is free or missing."""
+    """Return the process that holds a lock, as messages name it; None if it is free or missing."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -55,7 +55,7 @@ def holder(lock: Path) -> str | None:
 
 
 def described(pid: int) -> str:
-    """Return a process as a message names it: its id and its command line, at most 120 letters."""
+    """Name a process by its ID and its command line, at most 120 characters of it."""
     if pid <= 0:
         return "a process outside this host's view (in another container)"
     try:
@@ -68,8 +68,8 @@ def described(pid: int) -> str:
 
 
 def refused(output: str) -> bool:
-    """Whether a command failed because of a lock that another program holds."""
-    # A lock file that cannot be opened at all has no holder to wait for.
+    """Whether a command failed because another program holds a lock."""
+    # If a lock file cannot be opened, no program holds it: waiting would not help.
     return bool(REFUSED.search(output)) and "Could not open lock file" not in output
 
 
@@ -83,11 +83,11 @@ def held(locks: Sequence[Path]) -> str:
 
 @dataclass
 class Apt:
-    """Runs commands of apt and dpkg, and waits while another program holds a lock.
+    """Runs commands of apt and dpkg. Waits while another program holds a lock.
 
-    run: AnsibleModule.run_command. say: notes for a person what is waited for, at once (the
-    host's journal). timeout_s: how long all commands together may wait. waited: what was waited
-    for, one line each.
+    run: AnsibleModule.run_command. say: logs each wait when it begins (to the host's journal).
+    timeout_s: how long all commands together may wait. waited: the locks that were waited for,
+    one line each.
     """
 
     run: Callable[..., tuple[int, str, str]]
@@ -100,10 +100,10 @@ class Apt:
     spent_s: float = 0.0
 
     def __call__(self, command: list[str], **options: Any) -> tuple[int, str, str]:
-        """Run a command, again after a taken lock; returns exit code, stdout and stderr.
+        """Run a command, again after each wait; return exit code, stdout and stderr.
 
         Raises:
-            LockedError: a lock stayed taken for timeout_s.
+            LockedError: another program kept a lock for timeout_s.
         """
         environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
         while True:
@@ -111,11 +111,11 @@ class Apt:
             code, out, error = self.run(command, environ_update=environment, **options)
             if not code or not refused(f"{error}\n{out}"):
                 return code, out, error
-            # Another program took a lock first, or holds one that is not in this list.
+            # Another program was faster, or it holds a lock that is not in the list.
             self._wait(held(self.locks) or _refusal(f"{error}\n{out}"), again=False)
 
     def _wait(self, what: str, again: bool = True) -> None:
-        """Wait while a lock is taken. Raises LockedError."""
+        """Wait while another program holds a lock. Raises LockedError."""
         while what:
             if what not in self.waited:
                 self.waited.append(what)
@@ -134,13 +134,13 @@ class Apt:
             what = held(self.locks)
 
     def summary(self) -> list[str]:
-        """One line with the lock and the time of waiting; empty without any waiting."""
+        """Return one line with the locks and the time waited; empty for no wait."""
         if not self.waited:
             return []
         return [f"waited {self.spent_s:.0f} s: {'; '.join(self.waited)}"]
 
 
 def _refusal(output: str) -> str:
-    """The line in which apt or dpkg says that a lock is taken."""
+    """Return the line of apt or dpkg that names the lock."""
     lines = [line.strip() for line in output.splitlines() if REFUSED.search(line)]
     return f"apt says: {lines[0]}" if lines else ""

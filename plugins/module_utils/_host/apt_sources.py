@@ -1,9 +1,10 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read the package sources that a host has already, in both formats of sources.list(5).
+"""Read the package sources of a host, in both formats of sources.list(5).
 
 Two sources of one address and suite with different keys make apt refuse every command on the host
-("Conflicting values set for option Signed-By"). So an existing one has to be known beforehand.
+("Conflicting values set for option Signed-By"). So the existing ones must be read before a new one
+is written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# As apt writes false in deb822 files, apt.conf(5).
+# How apt writes false in deb822 files, apt.conf(5).
 NO = {"no", "false", "without", "off", "disable", "0"}
 LINE = re.compile(
     r"^deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<rest>.*)$"
@@ -25,7 +26,7 @@ LINE = re.compile(
 class Source:
     """One address and suite of a source of binary packages.
 
-    where: file and line. uri, suite: as `normalized` writes an address, and the suite's name.
+    where: file and line. uri: normalized (see `normalized`). suite: name of the suite.
     components: empty for a flat repository. architectures: empty for the host's own.
     """
 
@@ -42,24 +43,24 @@ class Source:
 
 
 def normalized(uri: str) -> str:
-    """Return an address as apt compares it: without a slash at its end, host in small letters."""
+    """Return an address as apt compares it: host in lower case, no slash at the end."""
     parts = urlsplit(uri.strip())
     return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def sources(paths: Iterable[Path]) -> list[Source]:
-    """Return all enabled sources of binary packages of some files.
+    """Return all enabled sources of binary packages in some files.
 
-    A file that is not there counts as empty.
+    A missing file counts as empty.
     """
-    found: list[Source] = []
+    enabled: list[Source] = []
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        found += _deb822(path, text) if path.suffix == ".sources" else _lines(path, text)
-    return found
+        enabled += _deb822(path, text) if path.suffix == ".sources" else _lines(path, text)
+    return enabled
 
 
 def _lines(path: Path, text: str) -> Iterator[Source]:
@@ -99,7 +100,7 @@ def _deb822(path: Path, text: str) -> Iterator[Source]:
 
 
 def _stanzas(text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield each stanza with the number of its first line; names in small letters."""
+    """Yield each stanza with the number of its first line; field names in lower case."""
     fields: dict[str, str] = {}
     first, name = 1, ""
     for number, line in enumerate([*text.splitlines(), ""], start=1):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the files that kubeadm leaves say about a host, and how to run kubeadm."""
+"""Read from kubeadm's files what state a host is in, and run kubeadm."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ ETC = Path("/etc/kubernetes")
 ADMIN = ETC / "admin.conf"
 BOOTSTRAP = ETC / "bootstrap-kubelet.conf"
 KUBELET_STATE = Path("/var/lib/kubelet")
-# Written when `kubeadm init` came to its end: from then on an API that does not answer is a
-# fault to look at, not an initialization to finish.
+# Written when `kubeadm init` has finished. From then on, an API that does not answer is a fault,
+# not an initialization to finish.
 INITIALIZED = ETC / ".baremetal-sonic-initialized"
 
-# What `kubeadm init` creates last (phase addon), so their presence means it was complete.
+# `kubeadm init` creates these last (phase addon). If they exist, it was complete.
 LAST_OBJECTS = ("configmap/kubeadm-config", "daemonset.apps/kube-proxy", "deployment.apps/coredns")
 
-# A Secret with a token by which a host may join, as kubeadm and the control plane know it.
+# The type of Secrets with join tokens.
 TOKEN_TYPE = "bootstrap.kubernetes.io/token"
-# Marks the tokens of this module. It removes no others.
+# Marks this module's tokens. It removes no others.
 OWN_TOKEN = "For one join, by baremetal.sonic; removed after it."
 
-# Preflight checks that only say that an earlier, interrupted run left something behind.
+# Preflight checks that fail only because an interrupted run left something behind.
 RESUME = (
     "FileAvailable--etc-kubernetes-bootstrap-kubelet.conf",
     "FileAvailable--etc-kubernetes-kubelet.conf",
@@ -47,14 +47,14 @@ RESUME = (
 
 
 class Runner(Protocol):
-    """AnsibleModule.run_command, as far as it is used here."""
+    """The part of AnsibleModule.run_command that is used here."""
 
     def __call__(self, args: list[str]) -> tuple[int, str, str]:
-        """Run a command; returns exit code, stdout and stderr."""
+        """Run a command; return exit code, stdout and stderr."""
 
 
 def joined(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
-    """Whether this host's kubelet has its own identity in a cluster.
+    """Whether this host's kubelet has its certificate and kubeadm has finished the join.
 
     kubeadm removes bootstrap-kubelet.conf when the kubelet's certificate has been issued.
     """
@@ -62,9 +62,9 @@ def joined(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
 
 
 def bootstrapped(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
-    """Whether the kubelet's certificate has been issued, seen by kubeadm or not yet.
+    """Whether the kubelet's certificate has been issued, even if kubeadm has not seen it.
 
-    The kubelet writes kubelet.conf when it has the certificate, and needs no token from then on.
+    The kubelet writes kubelet.conf when it has the certificate. From then on it needs no token.
     """
     return (
         (etc / "kubelet.conf").exists()
@@ -74,39 +74,39 @@ def bootstrapped(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
 
 
 def completed() -> bool:
-    """Whether `kubeadm init` finished on this host, without a `kubeadm reset` after it.
+    """Whether `kubeadm init` finished on this host, with no `kubeadm reset` after it.
 
-    A reset removes the CA and the administrator's kubeconfig, and passes over our mark.
+    A reset removes the CA and the administrator's kubeconfig, but not INITIALIZED.
     """
     left = ADMIN.exists() or (ADMIN.parent / "pki/ca.crt").exists()
     return INITIALIZED.exists() and left
 
 
 def started(etc: Path = ETC, kubelet: Path = KUBELET_STATE) -> bool:
-    """Whether an earlier run of kubeadm got far enough to leave something."""
+    """Whether an earlier run of kubeadm has left files."""
     left = [etc / "pki/ca.crt", etc / "bootstrap-kubelet.conf", etc / "kubelet.conf"]
     return any(path.exists() for path in [*left, kubelet / "config.yaml"])
 
 
 def objects_present(output: str) -> bool:
-    """Whether `kubectl get -o name` listed everything that a complete init leaves."""
+    """Whether `kubectl get -o name` listed all of LAST_OBJECTS."""
     return set(LAST_OBJECTS) <= set(output.split())
 
 
 def command(action: str, config: Path, ignore: list[str], resume: bool) -> list[str]:
-    """The command line of `kubeadm init` or `kubeadm join`."""
+    """Return the command line of `kubeadm init` or `kubeadm join`."""
     ignored = sorted({*ignore, *(RESUME if resume else ())})
     words = ["kubeadm", action, f"--config={config}"]
     if ignored:
         words.append(f"--ignore-preflight-errors={','.join(ignored)}")
     if action == "init":
-        # The certificate key and the token that init prints are not used: tokens are made per join.
+        # The token that init prints is not used: each join gets its own.
         words.append("--skip-token-print")
     return words
 
 
 def failure(output: str, lines: int = 30) -> str:
-    """The part of kubeadm's output that says what went wrong."""
+    """Return the part of kubeadm's output that says what went wrong."""
     wanted = [
         line
         for line in output.strip().splitlines()
@@ -116,18 +116,18 @@ def failure(output: str, lines: int = 30) -> str:
 
 
 def last_line(output: str) -> str:
-    """The last line of a command's output, which says most; a word for it where there is none."""
+    """Return the last line of a command's output, where the reason of a failure stands."""
     return (output.strip().splitlines() or ["no message"])[-1]
 
 
 def token(run: Runner, minutes: int) -> dict[str, Any]:
-    """A new bootstrap token and what else a joining host must know of the cluster.
+    """Make a bootstrap token.
 
     Returns:
-        token; ca_cert_hash (sha256:...), by which the joining host knows the right cluster.
+        token; ca_cert_hash (sha256:...), with which the joining host verifies the cluster.
 
     Raises:
-        RuntimeError: kubeadm could not make one.
+        RuntimeError: kubeadm failed.
     """
     code, out, error = run(
         ["kubeadm", "token", "create", f"--ttl={minutes}m", f"--kubeconfig={ADMIN}"]
@@ -143,15 +143,15 @@ def token(run: Runner, minutes: int) -> dict[str, Any]:
             "ca_cert_hash": options["--discovery-token-ca-cert-hash"],
         }
     except KeyError as missing:
-        # Not with the output: a token may be in it.
+        # The output may hold a token: leave it out.
         raise RuntimeError(f"kubeadm's join command has no {missing.args[0]}") from None
 
 
 def with_own_token(documents: list[dict[str, Any]], minutes: int) -> list[dict[str, Any]]:
-    """Documents for `kubeadm init` that describe the join token, because it always makes one.
+    """Return documents for `kubeadm init` that describe its join token.
 
-    Without one, and with an empty list too, it makes a token that lives a day and has no mark.
-    kubeadm fills in the token itself.
+    `kubeadm init` always makes a token, also for an empty list. Without a description the token
+    lives a day and nothing marks it. kubeadm fills in the token itself.
     """
     wanted = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
@@ -169,12 +169,13 @@ def with_own_token(documents: list[dict[str, Any]], minutes: int) -> list[dict[s
 
 
 def left_tokens(run: Runner) -> list[str]:
-    """Names of the Secrets of this module's own join tokens: of init, and of interrupted joins.
+    """Return the names of the Secrets with this module's own join tokens.
 
-    An administrator's tokens are not among them.
+    They are left by `kubeadm init` and by interrupted joins. An administrator's tokens are not
+    among them.
 
     Raises:
-        RuntimeError: the API cannot be asked.
+        RuntimeError: the API does not answer, or refuses.
     """
     code, out, error = run(
         ["kubectl", "get", "secrets", f"--kubeconfig={ADMIN}", "--namespace=kube-system"]
@@ -195,7 +196,7 @@ def _described(secret: dict[str, Any]) -> str:
 
 
 def delete_tokens(run: Runner, names: list[str]) -> bool:
-    """Delete the Secrets of join tokens; whether one was there.
+    """Delete the Secrets of join tokens; return whether one existed.
 
     Raises:
         RuntimeError: the API refused.
@@ -211,12 +212,12 @@ def delete_tokens(run: Runner, names: list[str]) -> bool:
 
 
 def token_secret(token: str) -> str:
-    """The name of a token's Secret; its part before the dot is no secret."""
+    """Return the name of a token's Secret. It holds only the public part of the token."""
     return f"bootstrap-token-{token.partition('.')[0]}"
 
 
 def join_configuration(base: dict[str, Any], endpoint: str, secret: dict[str, Any]) -> str:
-    """The JoinConfiguration as JSON (which kubeadm reads, being YAML)."""
+    """Return the JoinConfiguration as JSON, which is YAML that kubeadm reads."""
     return json.dumps(
         {
             **base,

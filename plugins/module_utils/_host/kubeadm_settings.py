@@ -1,20 +1,24 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that kubeadm reads only when it initializes a cluster, and the key that Secrets need."""
+"""Settings that kubeadm reads only at a cluster's initialization, and the key for its Secrets."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .files import write_file
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 # NaCl's secretbox takes keys of 32 bytes: the API server refuses any other length.
 KEY_BYTES = 32
-# The parts of ClusterConfiguration that become command lines, and the static pods that have them.
+# The parts of ClusterConfiguration that become arguments, and the static pods that get them.
 COMPONENTS = {
     "apiServer": "kube-apiserver",
     "controllerManager": "kube-controller-manager",
@@ -25,10 +29,10 @@ Documents = Sequence[Mapping[str, Any]]
 
 
 def encryption_configuration(key: bytes) -> dict[str, Any]:
-    """An EncryptionConfiguration by which the API server encrypts Secrets in etcd.
+    """Return an EncryptionConfiguration, so that the API server encrypts Secrets in etcd.
 
-    The first provider writes, all read: a rotation puts a second key in front of this one, and what
-    a cluster wrote before it had a key stays readable.
+    The first provider writes, all providers read. So a rotation puts a second key before this one,
+    and Secrets from before the key stay readable.
     """
     encoded = base64.b64encode(key).decode("ascii")
     return {
@@ -46,38 +50,31 @@ def encryption_configuration(key: bytes) -> dict[str, Any]:
     }
 
 
-def make_encryption_file(path: Path) -> bool:
-    """Write a configuration with a new key if the file is missing; whether it was written.
+def make_encryption_file(module: AnsibleModule, path: Path) -> bool:
+    """Write a configuration with a new key if the file is missing; return whether it was.
 
-    Only root can read it. It is there whole or not at all, and never replaced: what is in etcd can
-    be read only with this key. Raises OSError.
+    Only root can read it. An existing file is never replaced: what is in etcd can be read only
+    with its key. Raises OSError.
     """
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = json.dumps(encryption_configuration(secrets.token_bytes(KEY_BYTES)), indent=2) + "\n"
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    write_file(module, path, text, 0o600)
     return True
 
 
-def noted(documents: Documents) -> str:
-    """The part of a cluster's first documents that is stored for `differences`."""
+def initial_settings(documents: Documents) -> str:
+    """Return the text that a new cluster stores for `differences`."""
     return json.dumps([_lasting(document) for document in documents], sort_keys=True) + "\n"
 
 
 def differences(note: str, documents: Documents) -> list[str]:
-    """Fields whose wanted values differ from those at the cluster's initialization.
+    """Return the fields whose wanted values differ from those at the cluster's initialization.
 
     Args:
-        note: what `noted` made then; empty when that is not known.
-        documents: what is wanted now.
+        note: the text of `initial_settings` from then; empty if it is unknown.
+        documents: the wanted documents.
 
     Returns:
         Each as KIND.FIELD, for example ClusterConfiguration.apiServer.extraArgs.
@@ -85,11 +82,11 @@ def differences(note: str, documents: Documents) -> list[str]:
     if not note.strip():
         return []
     before = {document["kind"]: document for document in json.loads(note)}
-    found: list[str] = []
+    fields: list[str] = []
     for document in documents:
         now = _lasting(document)
-        found += _changed(now["kind"], before.get(now["kind"], {}), now)
-    return found
+        fields += _changed(now["kind"], before.get(now["kind"], {}), now)
+    return fields
 
 
 def _lasting(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,11 +102,11 @@ def _changed(path: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def lacking_arguments(documents: Documents, pods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Wanted arguments that the control plane's programs do not run with.
+    """Return the wanted arguments that the control plane's programs lack.
 
     Args:
-        documents: what is wanted.
-        pods: the static pods of the control plane, as the API has them.
+        documents: the wanted documents.
+        pods: the static pods of the control plane, from the API.
     """
     commands = {
         container["name"]: container.get("command") or []

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the fingerprints of OpenPGP public keys (RFC 4880, RFC 9580), where no gpg is installed.
+"""Read the fingerprints of OpenPGP public keys (RFC 4880, RFC 9580) without gpg.
 
-Strict on purpose: whatever this reads otherwise than gpgv could hide a key from the comparison, so
-text outside the armour, packets that no public key has, and unknown versions are refused.
+The reader is strict. If it read a text differently from gpgv, a key could escape the comparison.
+So it refuses text outside the armour, packets that no public key has, and unknown versions.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _OF_A_KEY = frozenset({2, _PRIMARY, 13, 14, 17})
 
 
 def normalized(fingerprint: str) -> str:
-    """A fingerprint in upper case, without the spaces that gpg and web pages print in it."""
+    """Return a fingerprint in upper case, without the spaces that gpg and web pages print."""
     return "".join(fingerprint.split()).upper()
 
 
 def fingerprints(text: str) -> list[str]:
-    """Fingerprints of all primary keys of an ASCII-armoured text, in upper-case hexadecimal.
+    """Return the fingerprints of all primary keys of an ASCII-armoured text, in upper case.
 
     Raises:
-        ValueError: the text is not only public keys, or one of them has an unknown version.
+        ValueError: the text holds something other than public keys of known versions.
     """
-    found = []
+    of_keys = []
     for block in _blocks(text):
         for tag, body in _packets(block):
             if tag not in _OF_A_KEY:
                 raise ValueError(f"a packet with tag {tag} belongs to no public key")
             if tag == _PRIMARY:
-                found.append(_fingerprint(body))
-    if not found:
+                of_keys.append(_fingerprint(body))
+    if not of_keys:
         raise ValueError("it holds no public key")
-    return found
+    return of_keys
 
 
 def _blocks(text: str) -> Iterator[bytes]:
-    """The decoded blocks of an armoured text."""
+    """Yield the decoded blocks of an armoured text."""
     lines = [line.strip() for line in text.strip().splitlines()]
     while lines:
         if lines[0] != BEGIN or END not in lines:
@@ -68,7 +68,7 @@ def _blocks(text: str) -> Iterator[bytes]:
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and body of each packet."""
+    """Yield tag and body of each packet."""
     at = 0
     while at < len(data):
         tag, start, length = _header(data, at)
@@ -79,7 +79,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _header(data: bytes, at: int) -> tuple[int, int, int]:
-    """A packet's tag, where its body begins, and the body's length in bytes."""
+    """Return a packet's tag, the place of its body, and the body's length in bytes."""
     first, rest = data[at], data[at + 1 : at + 6].ljust(5, b"\0")
     if not first & 0x80:
         raise ValueError("it is not made of OpenPGP packets")
@@ -99,7 +99,7 @@ def _header(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _fingerprint(body: bytes) -> str:
-    """A primary key's fingerprint, as RFC 9580 section 5.5.4 has it."""
+    """Return a primary key's fingerprint (RFC 9580, section 5.5.4)."""
     version = body[0] if body else 0
     if version == 4:
         # The format prescribes SHA-1. The pinned fingerprint is compared in full.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See which certificates servers show, as a client sees it."""
+"""Read which certificates servers show to clients."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 # Seconds for one connection with its handshake.
 CONNECT_TIMEOUT = 5.0
-# Seconds between two looks at a server that shows something else.
+# Seconds between two connections to a server that shows another certificate.
 PAUSE = 0.5
-# haproxy-ingress shows this one if it has no valid one (pkg/controller/services/ssl.go).
+# haproxy-ingress shows this certificate without a valid one (pkg/controller/services/ssl.go).
 FAKE = b"Kubernetes Ingress Controller Fake Certificate"
 # The object identifier of a common name, DER (X.520, 2.5.4.3).
 _COMMON_NAME = bytes.fromhex("0603550403")
@@ -24,7 +24,7 @@ _COMMON_NAME = bytes.fromhex("0603550403")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A server's address and port, the name to ask for (none when empty), and the certificate."""
+    """A server, the name that a client asks for (or empty), and the certificate it must show."""
 
     address: str
     port: int
@@ -35,7 +35,7 @@ class Wanted:
 def certificate(address: str, port: int, name: str) -> bytes:
     """Return the certificate (DER) that a server shows to a client that asks for a name.
 
-    It is not validated: which one it is, is what the caller wants to know.
+    The certificate is not validated: the caller compares it.
 
     Raises:
         OSError: no connection or no handshake within CONNECT_TIMEOUT.
@@ -51,7 +51,7 @@ def certificate(address: str, port: int, name: str) -> bytes:
 
 
 def difference(wanted: Wanted) -> str:
-    """Return what a server shows instead of the wanted certificate; empty when it shows that."""
+    """Return what a server shows instead of the wanted certificate; empty if it shows it."""
     asked = wanted.name or "a client that names no host"
     where = f"{wanted.address}:{wanted.port} for {asked}"
     try:
@@ -67,27 +67,27 @@ def difference(wanted: Wanted) -> str:
 
 
 def wait(wanted: Sequence[Wanted], timeout: float) -> list[str]:
-    """Wait until every server shows what is wanted; return what still differs after the time.
+    """Wait until every server shows its certificate; return what still differs at the timeout.
 
     Args:
-        wanted: what to look at.
-        timeout: seconds to wait at most; each server is looked at once in any case.
+        wanted: the servers and their certificates.
+        timeout: seconds to wait at most. Each server is asked at least once.
     """
     end = time.monotonic() + timeout
     left = list(wanted)
     while True:
         seen = [(item, difference(item)) for item in left]
-        left = [item for item, said in seen if said]
+        left = [item for item, problem in seen if problem]
         if not left or time.monotonic() >= end:
-            return [said for _item, said in seen if said]
+            return [problem for _item, problem in seen if problem]
         time.sleep(PAUSE)
 
 
 def common_names(der: bytes) -> list[str]:
     """Return the common names in a certificate, the issuer's before the subject's, each once."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for part in der.split(_COMMON_NAME)[1:]:
-        # A tag, a length of one byte, and the text (X.690, 8.1); longer ones are no names to show.
+        # A tag, a length of one byte, and the text (X.690, 8.1). Longer texts are left out.
         if len(part) > 2 and part[1] < 0x80:
-            found[part[2 : 2 + part[1]].decode("utf-8", "replace")] = None
-    return list(found)
+            names[part[2 : 2 + part[1]].decode("utf-8", "replace")] = None
+    return list(names)

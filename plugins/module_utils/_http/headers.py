@@ -1,16 +1,16 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets that travel in an HTTP header: strip what a file adds, check the rest.
+"""Prepare secrets for HTTP headers: strip what a file adds, validate the rest.
 
-http.client and urllib3 put a value that they refuse into their exception. A secret must not get
-that far.
+http.client and urllib3 show a value that they refuse in their exception. So a secret must be
+validated before it reaches them.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-# What an editor or a shell leaves around a secret: white space, a byte order mark.
+# Invisible characters that editors leave around a secret: byte order mark, zero-width space.
 AROUND = "\ufeff\u200b"
 
 
@@ -26,7 +26,7 @@ def strip_secret(text: str) -> str:
 
 
 def header_problem(text: str) -> str:
-    """Say why a header cannot hold a stripped value, without the value; empty when it can.
+    """Say why a header cannot hold a stripped value; empty if it can. Never shows the value.
 
     RFC 9110, section 5.5: visible characters of US-ASCII, spaces and tabs between them.
     """
@@ -40,14 +40,14 @@ def header_problem(text: str) -> str:
 
 
 def header_value(text: str, name: str) -> str:
-    """Return a secret as a header may hold it.
+    """Return a secret without what surrounds it, valid in a header.
 
     Args:
         text: the secret, perhaps with white space around it.
-        name: what the message calls it.
+        name: name of the secret in the message.
 
     Raises:
-        HeaderValueError: nothing is left of it, or it holds a character that no header may hold.
+        HeaderValueError: the secret is empty, or holds a character that no header may hold.
     """
     value = strip_secret(text)
     if problem := header_problem(value):

@@ -26,7 +26,7 @@ from .objects import (
     essence,
     look_up,
 )
-from .pods import Object
+from .types import Object
 
 LABEL = "baremetal.sonic/set"
 # Removing one of these removes what others have put into it. They are applied and never removed.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thin client for the Kubernetes API: plain dictionaries in and out.
 
-The requests go through urllib3, which the `kubernetes` package brings; its generated classes differ
-between its releases and cost time.
+The requests go through urllib3, which the `kubernetes` package brings. The package's generated
+classes differ between its releases and are slow to import.
 """
 
 from __future__ import annotations
@@ -14,43 +14,40 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from .kubeconfig import UnusableError, access
-from .pods import Object
+from .types import Object, ReadApi
 
 try:
     import urllib3
 except ImportError:
-    urllib3 = None  # type: ignore[assignment]  # kubeconfig.IMPORT_ERROR tells
+    urllib3 = None  # type: ignore[assignment]  # kubeconfig.IMPORT_ERROR says why
 
 JSON = "application/json"
-# Spares the API server and the network the rest of an object.
+# Asks for the metadata alone, which is far smaller than a CustomResourceDefinition.
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 NOT_FOUND = 404
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
-# How often a server that cannot yet is asked again; client-go's rest.Request has the same number.
+# How often a request is sent again while the server is not ready; as in client-go's rest.Request.
 ATTEMPTS = 10
 
 
 class KubeError(Exception):
-    """The API answered with an error, or not at all. status: HTTP status, 0 without an answer."""
+    """The API answered with an error or not at all. status: HTTP status, 0 for no answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 
 
-class KubeApi(Protocol):
-    """What the waiter needs of the API."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object or list. Raises KubeError."""
+class KubeApi(ReadApi, Protocol):
+    """The calls of the API that a wait makes."""
 
     def text(self, path: str, **query: str) -> str:
-        """The body of an endpoint that does not speak JSON (logs, proxied metrics)."""
+        """Return the body of an endpoint that does not speak JSON (logs, proxied metrics)."""
 
     def watch(self, path: str, timeout_s: int, **query: str) -> Iterator[dict[str, Any]]:
-        """Watch events until the server ends the stream. Raises KubeError."""
+        """Yield watch events until the server ends the stream. Raises KubeError."""
 
 
 class KubeClient:
@@ -64,7 +61,7 @@ class KubeClient:
             raise KubeError(str(error)) from error
         pool: dict[str, Any] = {
             "maxsize": 16,
-            # Only where the server names a time (Retry-After), as while it prepares a new kind.
+            # Only when the server sends Retry-After, for example while it prepares a new kind.
             "retries": urllib3.Retry(
                 total=ATTEMPTS,
                 connect=False,
@@ -114,30 +111,30 @@ class KubeClient:
             why = getattr(error, "reason", None) or error
             raise KubeError(f"no answer from {self._access.server}: {why}") from error
         if response.status >= 300:
-            said = response.data.decode("utf-8", "replace")
+            text = response.data.decode("utf-8", "replace")
             response.release_conn()
-            raise KubeError(_api_message(said) or f"HTTP {response.status}", response.status)
+            raise KubeError(_api_message(text) or f"HTTP {response.status}", response.status)
         return response
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object or list. Raises KubeError."""
+        """Return one object or list. Raises KubeError."""
         return self._object(path, query, JSON)
 
     def metadata(self, path: str) -> dict[str, Any]:
-        """One object without anything but its metadata. Raises KubeError."""
+        """Return the metadata of one object. Raises KubeError."""
         return self._object(path, {}, METADATA)
 
     def apply(
         self, path: str, body: Object, manager: str, *, dry_run: bool, whole: bool = True
     ) -> dict[str, Any]:
-        """Apply an object on the server's side, whoever owns its fields. Raises KubeError.
+        """Apply an object on the server's side and take over its fields. Raises KubeError.
 
         Args:
-            path: the object's.
+            path: path of the object.
             body: the object.
-            manager: the field manager's name.
-            dry_run: whether only to try it.
-            whole: whether to return the whole object, or nothing of it but its metadata.
+            manager: name of the field manager.
+            dry_run: whether the API server only validates the apply.
+            whole: whether to return the whole object; otherwise only its metadata.
         """
         query = {"fieldManager": manager, "force": "true"}
         if dry_run:
@@ -153,21 +150,21 @@ class KubeClient:
         body: Object | None = None,
     ) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(
+            answer: dict[str, Any] = json.loads(
                 self._open(path, query, accept, READ_TIMEOUT_S, method, body).data
             )
         except (ValueError, urllib3.exceptions.HTTPError) as error:
             raise KubeError(f"{path}: unreadable answer: {error}") from error
-        return found
+        return answer
 
     def text(self, path: str, **query: str) -> str:
-        """The body of an endpoint that does not speak JSON. Raises KubeError."""
+        """Return the body of an endpoint that does not speak JSON. Raises KubeError."""
         return self.content(path, query).decode("utf-8", "replace")
 
     def content(
         self, path: str, query: Mapping[str, str] | None = None, send: bytes | None = None
     ) -> bytes:
-        """The bytes of an endpoint; with JSON to send, its answer to that. Raises KubeError."""
+        """Get the bytes of an endpoint, or POST JSON and return the answer. Raises KubeError."""
         method = "GET" if send is None else "POST"
         try:
             data: bytes = self._open(path, query or {}, "*/*", READ_TIMEOUT_S, method, send).data
@@ -176,7 +173,7 @@ class KubeClient:
         return data
 
     def watch(self, path: str, timeout_s: int, **query: str) -> Iterator[dict[str, Any]]:
-        """Watch events until the server ends the stream. Raises KubeError.
+        """Yield watch events until the server ends the stream. Raises KubeError.
 
         An ERROR event (an expired resourceVersion) is raised as a KubeError with its code.
         """
@@ -196,7 +193,7 @@ class KubeClient:
             response.close()
 
     def delete(self, path: str) -> None:
-        """Delete an object; one that is gone already is no error. Raises KubeError."""
+        """Delete an object, if it exists. Raises KubeError."""
         try:
             self._object(path, {"propagationPolicy": "Background"}, JSON, "DELETE")
         except KubeError as error:
@@ -205,7 +202,7 @@ class KubeClient:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines from a stream of byte chunks."""
+    """Yield whole lines from a stream of byte chunks."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -213,7 +210,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _api_message(body: str) -> str:
-    """The message of a metav1.Status body, or the start of any other body."""
+    """Return the message of a metav1.Status body, or the start of any other body."""
     try:
         status: Object = json.loads(body)
         return str(status.get("message") or "")

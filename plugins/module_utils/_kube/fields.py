@@ -1,89 +1,136 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a server-side apply would change anything, told from the object as it is.
+"""Read from an object which of its fields a manager has applied.
 
-The API server notes in ``metadata.managedFields`` which fields each manager has applied (FieldsV1,
-structured-merge-diff's sets of paths). A manager that owns exactly what it is about to apply, with
-the values that are there already, has nothing to apply.
+The API server notes in ``metadata.managedFields`` which fields each manager owns. The format is
+FieldsV1, the sets of paths of structured-merge-diff. In it ``f:NAME`` is a field, ``k:KEYS`` the
+item of a list with these keys, ``v:VALUE`` an item of a set, and ``.`` the thing itself.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from .pods import Object
+from .types import Object
 
-# A field has its name behind this, an item of a list its keys, its value or its place.
 FIELD, KEYS, VALUE = "f:", "k:", "v:"
-# Says that the thing itself is owned, beside what is in it.
 ITSELF = "."
-# What names an object is nobody's.
+# These fields name an object. No manager owns them.
 NAMING = ("apiVersion", "kind")
 NAMED = ("name", "namespace")
 
 
-def is_applied(wanted: Object, there: Object, manager: str) -> bool:
-    """Whether applying an object would change neither it nor who owns its fields.
+class Owned(NamedTuple):
+    """A part that a manager owns: its value, and which fields in it the manager owns.
 
-    When in doubt the answer is no: quantities, for example, may be written in several ways.
+    key: the name of a field, or the number of an item in its list.
+    """
+
+    key: Any
+    value: Any
+    fields: Object
+
+
+def walk(value: Any, fields: Object) -> Iterator[Owned]:
+    """The parts of a map or list that fields name, in the order of the value.
+
+    What is not in the value is left out: another manager may have removed it.
+    """
+    paths = {path: inner for path, inner in fields.items() if path != ITSELF}
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if (path := f"{FIELD}{name}") in paths:
+                yield Owned(name, part, paths[path])
+    elif isinstance(value, list):
+        items = [
+            (path[: len(KEYS)], json.loads(path[len(KEYS) :]), inner)
+            for path, inner in paths.items()
+            if path.startswith((KEYS, VALUE))
+        ]
+        for place, item in enumerate(value):
+            for kind, name, inner in items:
+                if name == item if kind == VALUE else _has_keys(item, name):
+                    yield Owned(place, item, inner)
+
+
+def _has_keys(item: Any, keys: Object) -> bool:
+    return isinstance(item, Mapping) and keys.items() <= item.items()
+
+
+def is_whole(fields: Object) -> bool:
+    """Whether a value is owned as a whole: a scalar, an atomic list or map, or an empty one."""
+    return not fields.keys() - {ITSELF}
+
+
+def fields_of(live: Object, manager: str, version: str = "") -> Object | None:
+    """The fields that a manager has applied; None if it has applied nothing.
 
     Args:
-        wanted: what would be applied.
-        there: the object as it is, with managedFields.
-        manager: the field manager that would apply it.
+        live: the object, with managedFields.
+        manager: the field manager.
+        version: the apiVersion in which it applied them; empty for any.
     """
-    owned = _owned(there, manager, wanted["apiVersion"])
-    if owned is None:
-        return False
-    metadata = {k: v for k, v in wanted["metadata"].items() if k not in NAMED}
-    body = {k: v for k, v in wanted.items() if k not in NAMING} | {"metadata": metadata}
-    return _same(owned, body, there)
-
-
-def _owned(there: Object, manager: str, version: str) -> Object | None:
-    """The fields that a manager has applied in a version; None when it applied nothing."""
-    mine = {"manager": manager, "operation": "Apply", "apiVersion": version}
-    for entry in there["metadata"].get("managedFields") or []:
-        if not entry.get("subresource") and mine.items() <= entry.items():
+    for entry in live["metadata"].get("managedFields") or []:
+        if (
+            entry["manager"] == manager
+            and entry["operation"] == "Apply"
+            and not entry.get("subresource")
+            and version in ("", entry.get("apiVersion"))
+        ):
             fields: Object = entry.get("fieldsV1") or {}
             return fields
     return None
 
 
-def _same(owned: Object, wanted: Any, there: Any) -> bool:
-    inside = {path for path in owned if path != ITSELF}
-    if isinstance(wanted, Mapping):
-        if not isinstance(there, Mapping):
-            return False
-        if wanted and not inside:
-            # Owned as a whole: an atomic map.
-            return dict(wanted) == dict(there)
-        return inside == {FIELD + key for key in wanted} and all(
-            key in there and _same(owned[FIELD + key], value, there[key])
-            for key, value in wanted.items()
-        )
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        if not isinstance(there, Sequence) or len(wanted) != len(there):
-            return False
-        if wanted and not inside:
-            return list(wanted) == list(there)
-        return len(inside) == len(wanted) and all(
-            _same_item(owned, item, other) for item, other in zip(wanted, there, strict=True)
-        )
-    return not inside and type(wanted) is type(there) and wanted == there
+def applied(live: Object, manager: str) -> dict[str, Any]:
+    """The part of an object that a manager has applied; empty if it has applied nothing."""
+    fields = fields_of(live, manager)
+    return _part(live, fields) if fields else {}
 
 
-def _same_item(owned: Object, wanted: Any, there: Any) -> bool:
-    """Whether an item of a list is owned as it is wanted, and there."""
-    for path, fields in owned.items():
-        kind, told = path[: len(KEYS)], path[len(KEYS) :]
-        if kind == VALUE and json.loads(told) == wanted:
-            return bool(wanted == there)
-        if kind == KEYS and isinstance(wanted, Mapping):
-            keys = json.loads(told)
-            # A key may have a default: a port's protocol.
-            if all(wanted.get(key, there.get(key)) == value for key, value in keys.items()):
-                return _same(fields, wanted, there)
-    return False
+def _part(value: Any, fields: Object) -> Any:
+    if is_whole(fields):
+        return value
+    parts = {owned.key: _part(owned.value, owned.fields) for owned in walk(value, fields)}
+    # A list keeps the order of the object: another order would be another template.
+    return parts if isinstance(value, Mapping) else list(parts.values())
+
+
+def is_applied(wanted: Object, live: Object, manager: str) -> bool:
+    """Whether applying an object would change neither it nor the owners of its fields.
+
+    When in doubt the answer is no: quantities, for example, may be written in several ways.
+
+    Args:
+        wanted: what would be applied.
+        live: the object as it is, with managedFields.
+        manager: the field manager that would apply it.
+    """
+    fields = fields_of(live, manager, wanted["apiVersion"])
+    if fields is None:
+        return False
+    metadata = {k: v for k, v in wanted["metadata"].items() if k not in NAMED}
+    body = {k: v for k, v in wanted.items() if k not in NAMING} | {"metadata": metadata}
+    return _same(body, live, fields)
+
+
+def _same(wanted: Any, live: Any, fields: Object) -> bool:
+    """Whether a wanted value is there, and exactly its parts are owned."""
+    if type(wanted) is not type(live):
+        return False
+    if not isinstance(wanted, dict | list) or (wanted and is_whole(fields)):
+        return bool(wanted == live) and is_whole(fields)
+    parts = list(walk(live, fields))
+    if len(parts) != len(fields.keys() - {ITSELF}) or len(parts) != len(wanted):
+        return False
+    if isinstance(wanted, dict):
+        return all(
+            part.key in wanted and _same(wanted[part.key], part.value, part.fields)
+            for part in parts
+        )
+    # Another manager's item, or another order, is for the API server to merge.
+    return len(wanted) == len(live) and all(
+        _same(wanted[part.key], part.value, part.fields) for part in parts
+    )

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""How to reach a cluster, and as whom, by what a kubeconfig says.
+"""Read from a kubeconfig how to reach a cluster and with which credentials.
 
-The `kubernetes` package reads every kubeconfig there is, but to import it takes longer than most
-modules work for. So what kubeadm writes is read here: one file, with certificates or a token in it.
+The `kubernetes` package reads every kubeconfig, but its import takes longer than the work of most
+modules. So this module reads what kubeadm writes: one file that holds certificates or a token.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ try:
 except ImportError:
     IMPORT_ERROR = traceback.format_exc()
 
-Object = Mapping[str, Any]
+Entry = Mapping[str, Any]
 
-# A cluster or user that says anything else is the kubernetes package's to read.
+# The kubernetes package reads a cluster or user with any other field.
 CLUSTER = {"server", "certificate-authority-data"}
 USERS = ({"client-certificate-data", "client-key-data"}, {"token"})
 
 
 class UnusableError(Exception):
-    """No cluster can be reached by this kubeconfig; the message names it and says why."""
+    """A kubeconfig cannot be used; the message names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Access:
     Attributes:
         server: URL of the API server, without a slash at its end.
         pool: options for urllib3's pool of connections.
-        headers: returns the headers that say who asks; they may change in the course of time.
-        proxy: URL of the proxy on the way, empty when there is none.
+        headers: returns the headers with the credentials. They may change over time.
+        proxy: URL of the proxy; empty for none.
     """
 
     server: str
@@ -57,7 +57,7 @@ class Access:
 
 
 def access(path: str, context: str | None = None) -> Access:
-    """How to reach the cluster of a kubeconfig's context, by default of its current one.
+    """Return how to reach the cluster of a context; by default of the current one.
 
     Raises:
         UnusableError: the kubeconfig cannot be read, or lacks something.
@@ -66,15 +66,15 @@ def access(path: str, context: str | None = None) -> Access:
 
 
 def _plain(path: str, context: str | None) -> Access | None:
-    """The access that one file with everything in it gives; None for any other kubeconfig."""
+    """Read a kubeconfig that is one file with all credentials; None for any other kubeconfig."""
     try:
-        said: Object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        chosen = _named(said, "context", context or said["current-context"])
-        cluster = _named(said, "cluster", chosen["cluster"])
-        user = _named(said, "user", chosen["user"])
+        config: Entry = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        chosen = _named(config, "context", context or config["current-context"])
+        cluster = _named(config, "cluster", chosen["cluster"])
+        user = _named(config, "user", chosen["user"])
         server = str(cluster["server"]).rstrip("/")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
-        # What is wrong with it, the library tells.
+        # The library reports what is wrong with it.
         return None
     if cluster.keys() - CLUSTER or set(user) not in USERS:
         return None
@@ -94,29 +94,29 @@ def _plain(path: str, context: str | None) -> Access | None:
 
 
 def _token(path: str, text: str) -> str:
-    """Return a user's token as a header may hold it. Raises UnusableError, without the token."""
+    """Return a user's token for a header. Raises UnusableError, which never shows the token."""
     try:
         return header_value(text, "the user's token")
     except HeaderValueError as error:
         raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from None
 
 
-def _named(said: Object, kind: str, name: str) -> Object:
-    """The one cluster, user or context with a name. Raises LookupError."""
-    for item in said[f"{kind}s"]:
+def _named(config: Entry, kind: str, name: str) -> Entry:
+    """Return the cluster, user or context with a name. Raises LookupError."""
+    for item in config[f"{kind}s"]:
         if item["name"] == name:
             return dict(item[kind])
     raise LookupError(name)
 
 
-def _tls(cluster: Object, user: Object) -> ssl.SSLContext:
-    """What the server's certificate must come from, and the client's own certificate."""
+def _tls(cluster: Entry, user: Entry) -> ssl.SSLContext:
+    """Return a TLS context with the cluster's CA and the client's certificate."""
     context: ssl.SSLContext = create_urllib3_context()
     context.load_verify_locations(
         cadata=_decoded(cluster["certificate-authority-data"]).decode("ascii")
     )
     if "client-key-data" in user:
-        # OpenSSL takes it from a file only: one that none but this user may read, for the moment.
+        # OpenSSL reads a key from a file only. Only this user can read this one, which is removed.
         with tempfile.NamedTemporaryFile(prefix="client-", suffix=".pem") as both:
             both.write(_decoded(user["client-certificate-data"]) + b"\n")
             both.write(_decoded(user["client-key-data"]))
@@ -130,37 +130,37 @@ def _decoded(text: str) -> bytes:
 
 
 def _by_library(path: str, context: str | None) -> Access:
-    """The access that any kubeconfig gives: files, plugins, proxies and the rest."""
+    """Read any kubeconfig, also with files, plugins and proxies, by the kubernetes package."""
     try:
         from kubernetes.client import Configuration
         from kubernetes.config import load_kube_config
         from kubernetes.config.config_exception import ConfigException
     except ImportError as error:
         raise UnusableError(f"kubeconfig {path} needs the Python package: {error}") from error
-    said: Any = Configuration()
+    config: Any = Configuration()
     try:
         load_kube_config(
-            config_file=path, context=context, client_configuration=said, persist_config=False
+            config_file=path, context=context, client_configuration=config, persist_config=False
         )
     except (ConfigException, OSError) as error:
         raise UnusableError(f"kubeconfig {path} cannot be used: {error}") from error
-    if not said.verify_ssl:
-        # The kubeconfig says so; a warning a request would not change it.
+    if not config.verify_ssl:
+        # The kubeconfig turns verification off. A warning for each request would not help.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pool: dict[str, Any] = {
-        "cert_reqs": "CERT_REQUIRED" if said.verify_ssl else "CERT_NONE",
-        "ca_certs": said.ssl_ca_cert,
-        "cert_file": said.cert_file,
-        "key_file": said.key_file,
+        "cert_reqs": "CERT_REQUIRED" if config.verify_ssl else "CERT_NONE",
+        "ca_certs": config.ssl_ca_cert,
+        "cert_file": config.cert_file,
+        "key_file": config.key_file,
     }
-    if getattr(said, "tls_server_name", None):
-        pool["server_hostname"] = said.tls_server_name
+    if getattr(config, "tls_server_name", None):
+        pool["server_hostname"] = config.tls_server_name
 
     def headers() -> dict[str, str]:
         return {
             setting["key"]: _token(path, setting["value"])
-            for setting in said.auth_settings().values()
+            for setting in config.auth_settings().values()
             if setting["in"] == "header" and setting["value"]
         }
 
-    return Access(str(said.host).rstrip("/"), pool, headers, said.proxy or "")
+    return Access(str(config.host).rstrip("/"), pool, headers, config.proxy or "")

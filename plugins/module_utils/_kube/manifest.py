@@ -1,11 +1,10 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""A project's release manifest in a cluster: applied whole, and compared at little cost.
+"""Apply a project's release manifest, and see cheaply whether it is still as applied.
 
-Such manifests hold megabytes of CustomResourceDefinitions. What was applied is therefore noted in
-a ConfigMap, object by object with the version that the API server gave it. A later run reads only
-the objects' metadata: an object that anybody has touched since has another version, and then
-everything is applied again.
+Such manifests hold megabytes of CustomResourceDefinitions. So a ConfigMap records the version that
+the API server gave to each applied object. A later run reads only the objects' metadata. If an
+object has another version, it was changed, and everything is applied again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from .objects import (
     look_up,
     own_annotations,
 )
-from .pods import Object, condition
+from .pods import condition
+from .types import Object
 
 SYSTEM = "kube-system"
 
@@ -39,18 +39,17 @@ class ReleaseError(Exception):
 
 
 class ReleaseApi(ApplyApi, Protocol):
-    """What a release needs of the API."""
+    """The calls of the API that a release makes."""
 
     def metadata(self, path: str) -> dict[str, Any]:
-        """One object without anything but its metadata. Raises KubeError."""
+        """Return the metadata of one object. Raises KubeError."""
 
 
 def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any]]:
-    """The manifest's objects, moved to a namespace.
+    """Return the manifest's objects, moved to a namespace.
 
-    Upstream's manifests name the namespace that suits upstream: in metadata (where there is one)
-    and in the subjects of bindings. What they put into the system's own stays there. Raises
-    ReleaseError for what is not an object.
+    A manifest names upstream's own namespace in metadata and in the subjects of bindings. Objects
+    in kube-system stay there. Raises ReleaseError for a document that is not an object.
     """
     moved = []
     for document in documents:
@@ -78,12 +77,12 @@ def in_namespace(documents: Iterable[Any], namespace: str) -> list[dict[str, Any
 
 
 def fingerprint(*parts: str) -> str:
-    """A digest of what decides about the applied objects."""
+    """Return a digest of everything that the applied objects depend on."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def version_of(item: Object) -> str:
-    """What changes when somebody changes an object, and not when its controller reports on it."""
+    """Return a version that changes with the object, and not with its status."""
     metadata = item["metadata"]
     counted = metadata.get("generation")
     if counted is None:
@@ -96,7 +95,7 @@ class Release:
     """One release in one namespace of a cluster."""
 
     def __init__(self, api: ReleaseApi, name: str, namespace: str) -> None:
-        """`name` tells releases in the same namespace apart."""
+        """name: identifies the release in its namespace."""
         self._api = api
         self._namespace = namespace
         self._note = f"/api/v1/namespaces/{namespace}/configmaps/release-{name}"
@@ -104,7 +103,7 @@ class Release:
         self._kinds = Kinds(api)
 
     def current(self, wanted: str) -> bool:
-        """Whether exactly this was applied, and nobody has touched it since. Raises KubeError."""
+        """Whether exactly this was applied and is unchanged since. Raises KubeError."""
         note = (look_up(self._api, self._note) or {}).get("data") or {}
         if note.get("fingerprint") != wanted:
             return False
@@ -124,11 +123,13 @@ class Release:
     def apply(
         self, items: Iterable[Object], wanted: str, dry_run: bool, wait: Callable[[str], None]
     ) -> list[str]:
-        """Apply the objects and note it; returns `KIND NAME` of each that was changed.
+        """Apply the objects and record their versions; return `KIND NAME` of each changed one.
 
-        `wait` is called with the path of every CustomResourceDefinition after it was applied.
-        Raises ReleaseError, before anything is changed, when it would take over what something else
-        serves; KubeError when the API refuses something.
+        `wait` is called with the path of every CustomResourceDefinition after its apply.
+
+        Raises:
+            ReleaseError: another Service already serves a part of the API; nothing is changed.
+            KubeError: the API refused an object.
         """
         items = list(items)
         self._refuse_to_take_over(items)
@@ -146,7 +147,7 @@ class Release:
         }
         new = not self._version_at(f"/api/v1/namespaces/{self._namespace}")
         changed = ["Namespace " + self._namespace] if self._put(namespace, dry_run)[1] else []
-        # Nothing can be tried in a namespace that is not there.
+        # A dry run fails in a namespace that does not exist.
         absent = new and dry_run
         noted: dict[str, str] = {}
         if absent:
@@ -177,7 +178,7 @@ class Release:
         return changed
 
     def _put(self, item: Object, dry_run: bool) -> tuple[str, bool]:
-        """Apply one object; returns its path and whether that changed it."""
+        """Apply one object; return its path and whether it changed."""
         path = self._kinds.path(item, self._namespace)
         before = self._version_at(path)
         if dry_run and not before:
@@ -186,7 +187,7 @@ class Release:
         return path, version_of(after) != before
 
     def _refuse_to_take_over(self, items: Iterable[Object]) -> None:
-        """A part of the API is served by one Service, and what asks for it must not get another."""
+        """Raise ReleaseError if another Service already serves an APIService of the manifest."""
         for item in items:
             if item["kind"] != "APIService":
                 continue
@@ -206,5 +207,5 @@ def _full_name(service: Object) -> str:
 
 
 def established(crd: Object) -> bool:
-    """Whether the API server serves a CustomResourceDefinition's kind."""
+    """Whether the API server serves the kind of a CustomResourceDefinition."""
     return condition(crd, "Established").get("status") == "True"

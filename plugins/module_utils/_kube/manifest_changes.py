@@ -1,52 +1,51 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Change the objects of a release's manifest for a site, and add others."""
+"""Patch the objects of a release manifest for a site, and add objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .pods import Object
+from .types import Object
 
-# Lists that Kubernetes merges by its items' names (patchMergeKey in its API); all others are
-# replaced: subjects of a binding have names, too, and must not stay beside the given ones.
+# Lists that Kubernetes merges by the names of their items (patchMergeKey in its API). All others
+# are replaced: of a binding, for example, no subject of the manifest must remain.
 BY_NAME = frozenset({"containers", "env", "initContainers", "webhooks"})
 
 
 class ChangeError(Exception):
-    """The manifest is not what the changes were written for; the message says where."""
+    """A change does not fit the manifest; the message names the object."""
 
 
 def changed(
     items: Sequence[Object], patches: Sequence[Object], additions: Sequence[Object]
 ) -> list[dict[str, Any]]:
-    """The manifest's objects, patched, then the additions.
+    """Return the manifest's objects, patched, then the additions.
 
     Args:
         items: the manifest's objects.
-        patches: parts of objects, which have the kind, name and namespace of one of the manifest.
-        additions: whole objects that the manifest does not have.
+        patches: parts of objects, each with the kind, name and namespace of one of the manifest.
+        additions: whole objects that the manifest lacks.
 
     Raises:
-        ChangeError: a patch fits none of the manifest's objects, so what it was to take away would
-            stay; or the manifest has one of the additions itself.
+        ChangeError: a patch fits no object of the manifest, or the manifest has an addition.
     """
-    found = {_identity(item): dict(item) for item in items}
+    objects = {_identity(item): dict(item) for item in items}
     for patch in patches:
         key = _identity(patch)
-        if key not in found:
+        if key not in objects:
             raise ChangeError(f"it has no {_named(key)}, which is to be changed")
-        found[key] = merged(found[key], patch)
+        objects[key] = merged(objects[key], patch)
     for item in additions:
-        if (key := _identity(item)) in found:
+        if (key := _identity(item)) in objects:
             raise ChangeError(f"it has {_named(key)} itself, which is to be added")
-        found[key] = dict(item)
-    return list(found.values())
+        objects[key] = dict(item)
+    return list(objects.values())
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """An object after a strategic merge patch; null removes a field."""
+    """Return an object after a strategic merge patch; null removes a field."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the modules share that speak to a cluster: how they are told of it, and a client."""
+"""Options and client of the modules that use a cluster."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CLUSTER_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def client_of(module: AnsibleModule, would: str, **empty: Any) -> KubeClient:
-    """A client for the module's kubeconfig; ends the module where there can be none.
+    """Return a client for the module's kubeconfig, or end the module.
 
-    In check mode a cluster that does not exist yet is no failure: the module then ends with
-    `would`, what it would do there, and with `empty` as its return values.
+    In check mode a missing kubeconfig is no failure, since an earlier task may make it. The module
+    then ends with a message that says what it `would` do, and with `empty` as return values.
     """
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)

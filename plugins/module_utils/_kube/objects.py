@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What applying objects to a cluster needs to know of them: where they are, what in them counts."""
+"""Compare objects, order them for an apply, and find their paths in the API."""
 
 from __future__ import annotations
 
@@ -12,51 +12,44 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .client import NOT_FOUND, KubeError
-from .pods import Object
+from .types import Object, ReadApi
 
 OWNER = "baremetal.sonic"
 LABELS = {"app.kubernetes.io/managed-by": OWNER}
-# Requests at once: more would only queue at the API server.
+# Parallel requests. More would only queue at the API server.
 PARALLEL = 4
-# Kinds that others cannot be created without.
+# Kinds that must exist before objects of other kinds.
 FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 HIDDEN = "(not shown)"
-# What the API server writes into every object.
+# Metadata that the API server writes itself.
 NOTED = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
 
 
-class ReadApi(Protocol):
-    """What reading objects needs of the API."""
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object or list. Raises KubeError."""
-
-
 class ApplyApi(ReadApi, Protocol):
-    """What applying objects needs of the API."""
+    """The calls of the API that apply objects."""
 
     def apply(
         self, path: str, body: Object, manager: str, *, dry_run: bool, whole: bool = True
     ) -> dict[str, Any]:
-        """Apply an object, conflicts forced; returns it, or its metadata. Raises KubeError."""
+        """Apply an object by force. Return it, or its metadata. Raises KubeError."""
 
 
 def called(item: Object) -> str:
-    """An object's kind and name."""
+    """Return an object's kind and name, as messages name it."""
     return f"{item['kind']} {item['metadata']['name']}"
 
 
 def rank(item: Object) -> int:
-    """Where among the FIRST an object's kind comes; whatever has no place there comes last."""
+    """Return the place of an object's kind in FIRST. All other kinds come last."""
     return FIRST.index(item["kind"]) if item["kind"] in FIRST else len(FIRST)
 
 
 def batches(items: Iterable[Object]) -> Iterator[list[Object]]:
-    """The objects in an order that works, in batches of those that may come at the same time.
+    """Yield the objects in batches. A batch can be applied in parallel, after those before it.
 
-    Kinds keep the order in which they first come, after those of FIRST.
+    Each kind is a batch: first those of FIRST, then the others in the order of the objects.
     """
     items = list(items)
     kinds = list(dict.fromkeys(item["kind"] for item in items))
@@ -66,14 +59,14 @@ def batches(items: Iterable[Object]) -> Iterator[list[Object]]:
 
 
 def own_annotations(metadata: Object) -> dict[str, str]:
-    """An object's annotations but for those of its controller."""
-    found = metadata.get("annotations") or {}
-    # A Deployment's controller counts its revisions there.
-    return {k: v for k, v in found.items() if not k.startswith("deployment.kubernetes.io/")}
+    """Return an object's annotations without those of its controller."""
+    annotations = metadata.get("annotations") or {}
+    # A Deployment's controller writes its revision there.
+    return {k: v for k, v in annotations.items() if not k.startswith("deployment.kubernetes.io/")}
 
 
 def essence(item: Object) -> Object:
-    """An object without its status and without what the API server counts and notes."""
+    """Return an object without its status and without what the API server writes into it."""
     metadata = {
         key: value
         for key, value in item["metadata"].items()
@@ -86,7 +79,7 @@ def essence(item: Object) -> Object:
 
 
 def without_secrets(item: Object) -> Object:
-    """An object in which a Secret's entries have their names, and not what is in them."""
+    """Return an object; of a Secret, hide the values of its entries."""
     if item.get("kind") != "Secret":
         return item
     parts = [part for part in ("data", "stringData") if item.get(part)]
@@ -96,14 +89,14 @@ def without_secrets(item: Object) -> Object:
 def with_secrets(
     items: Sequence[Object], data: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[Object], set[str]]:
-    """The objects, their Secrets filled; and all encoded entries, which nobody may see.
+    """Return the objects with their Secrets filled, and all encoded values, which are secret.
 
     Args:
         items: objects of any kind.
-        data: the Secrets' entries as text, by the Secrets' names.
+        data: the entries of each Secret as text, by the Secret's name.
 
     Raises:
-        LookupError: there are entries for a Secret that is not among the objects.
+        LookupError: `data` names a Secret that is not among the objects.
     """
     encoded = {
         name: {key: b64encode(text.encode()).decode() for key, text in entries.items()}
@@ -122,7 +115,7 @@ def with_secrets(
 
 
 def look_up(api: ReadApi, path: str) -> Object | None:
-    """One object; None where there is none. Raises KubeError."""
+    """Return one object, or None if it does not exist. Raises KubeError."""
     try:
         return api.get(path)
     except KubeError as error:
@@ -137,14 +130,14 @@ class UnknownKindError(KubeError):
 
 @dataclass(frozen=True)
 class Kind:
-    """How the API serves a kind: the last part of its path, and whether it has a namespace."""
+    """How the API serves a kind: the plural in its path, and whether it has a namespace."""
 
     plural: str
     namespaced: bool
 
 
 class Kinds:
-    """The kinds that a cluster knows, asked for once for each group of the API."""
+    """The kinds that a cluster serves. Each group of the API is read once."""
 
     def __init__(self, api: ReadApi) -> None:
         self._api = api
@@ -161,18 +154,18 @@ class Kinds:
             }
         known = self._groups[group].get(kind)
         if known is None:
-            # It may be defined in the next moment.
+            # The caller may apply its CustomResourceDefinition next: read the group again then.
             del self._groups[group]
             raise UnknownKindError(f"the cluster does not know {kind} of {version}")
         return group, known
 
     def collection(self, version: str, kind: str) -> str:
-        """The path of all objects of a kind, in whatever namespace. Raises KubeError."""
+        """Return the path of all objects of a kind, in all namespaces. Raises KubeError."""
         group, known = self._kind(version, kind)
         return f"{group}/{known.plural}"
 
     def path(self, item: Object, namespace: str = "") -> str:
-        """The path of an object; `namespace` is for one that names none. Raises KubeError."""
+        """Return the path of an object; `namespace` is its default. Raises KubeError."""
         group, known = self._kind(item["apiVersion"], item["kind"])
         name = quote(item["metadata"]["name"])
         if not known.namespaced:

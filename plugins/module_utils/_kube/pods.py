@@ -1,9 +1,9 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a pod, read from the API's own words.
+"""Diagnose pods from what the API says about them.
 
-Pure functions on the dictionaries that the Kubernetes API returns (core/v1 Pod and Node), so that
-every verdict can be tested from a recorded object. Nothing here waits or talks to a cluster.
+Pure functions on the dictionaries that the Kubernetes API returns (core/v1 Pod and Node), so tests
+can use recorded objects. Nothing here waits or calls a cluster.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-Object = Mapping[str, Any]
+from .types import Object
 
 IMAGE_REASONS = frozenset(
     {
@@ -38,7 +37,7 @@ CONFIG_REASONS = frozenset(
         "PostStartHookError",
     }
 )
-# Pods that the kubelet refused: their controller makes new ones for ever.
+# Reasons of pods that the kubelet refused. Their controller makes new ones without end.
 REFUSED_REASONS = ("UnexpectedAdmissionError", "NodeAffinity", "OutOf", "Evicted")
 
 _INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9./_-]*[A-Za-z0-9])")
@@ -63,9 +62,9 @@ class Trouble:
     """One reason why a workload cannot become ready.
 
     cause: image, crash, config, refused, unschedulable, quota, missing or paused.
-    message: the whole sentence, with the object's name in it.
-    pod, container: whose log tells more (crash only); empty otherwise.
-    resources: what the scheduler found too little of (unschedulable only).
+    message: a whole sentence that names the object.
+    pod, container: whose log shows the reason (crash only); empty otherwise.
+    resources: what the scheduler has too little of (unschedulable only).
     """
 
     cause: str
@@ -77,7 +76,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class NodeUse:
-    """How much of one resource a node offers and who holds it."""
+    """How much of one resource a node offers, and which pods hold it."""
 
     node: str
     allocatable: int
@@ -87,7 +86,7 @@ class NodeUse:
 
 
 def name_of(obj: Object) -> str:
-    """The object's name, empty when it has none."""
+    """Return the object's name; empty if it has none."""
     return str((obj.get("metadata") or {}).get("name", ""))
 
 
@@ -97,16 +96,16 @@ def terminating(obj: Object) -> bool:
 
 
 def condition(obj: Object, kind: str) -> Object:
-    """The status condition of this type; empty when the object does not have it."""
+    """Return the status condition of this type; empty if the object lacks it."""
     for item in (obj.get("status") or {}).get("conditions") or []:
         if item.get("type") == kind:
-            found: Object = item
-            return found
+            entry: Object = item
+            return entry
     return {}
 
 
 def pod_ready(pod: Object) -> bool:
-    """Whether the pod serves: condition Ready is True and it is not being deleted."""
+    """Whether the pod serves: it is Ready and not being deleted."""
     return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
 
 
@@ -131,10 +130,11 @@ def matches(selector: Object | None, labels: Mapping[str, str]) -> bool:
 
 
 def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
-    """Everything that keeps this pod from running, by the API's current words.
+    """Return everything that keeps this pod from running now.
 
-    crash_restarts: a container in back-off that restarted at least so often is in a crash loop.
     A pod that is being deleted has no troubles: its controller has already replaced it.
+
+    crash_restarts: a container in back-off with at least so many restarts is in a crash loop.
     """
     if terminating(pod):
         return []
@@ -144,25 +144,25 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
     if status.get("phase") == "Failed":
         reason = str(status.get("reason") or "")
         if reason.startswith(REFUSED_REASONS):
-            told = status.get("message") or "no message"
+            message = status.get("message") or "no message"
             node = (pod.get("spec") or {}).get("nodeName", "?")
             troubles.append(
-                Trouble("refused", f"pod {name} was refused by node {node}: {reason}: {told}")
+                Trouble("refused", f"pod {name} was refused by node {node}: {reason}: {message}")
             )
         return troubles
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         reason = str(scheduled.get("reason") or "")
-        told = str(scheduled.get("message") or "no message")
+        message = str(scheduled.get("message") or "no message")
         if reason == "Unschedulable":
-            # What follows are thoughts about preemption, which the stack does not use.
-            told = _PREEMPTION.split(told)[0]
-            short = tuple(sorted(set(_INSUFFICIENT.findall(told))))
+            # The rest is about preemption, which the stack does not use.
+            message = _PREEMPTION.split(message)[0]
+            short = tuple(sorted(set(_INSUFFICIENT.findall(message))))
             troubles.append(
-                Trouble("unschedulable", f"pod {name} fits on no node: {told}", resources=short)
+                Trouble("unschedulable", f"pod {name} fits on no node: {message}", resources=short)
             )
         elif reason == "SchedulingGated":
-            troubles.append(Trouble("unschedulable", f"pod {name} is held back: {told}"))
+            troubles.append(Trouble("unschedulable", f"pod {name} is held back: {message}"))
     for container in [
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
@@ -174,15 +174,15 @@ def diagnose_pod(pod: Object, crash_restarts: int) -> list[Trouble]:
 
 
 def _diagnose_container(pod: str, container: Object, crash_restarts: int) -> Trouble | None:
-    """The trouble of one entry of containerStatuses, if it has one."""
+    """Return the trouble of one entry of containerStatuses, if any."""
     waiting = (container.get("state") or {}).get("waiting") or {}
-    reason, told = str(waiting.get("reason") or ""), str(waiting.get("message") or "no message")
+    reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "no message")
     who = str(container.get("name", "?"))
     if reason in IMAGE_REASONS:
         image = container.get("image") or "its image"
-        return Trouble("image", f"pod {pod} cannot pull {image}: {reason}: {told}")
+        return Trouble("image", f"pod {pod} cannot pull {image}: {reason}: {message}")
     if reason in CONFIG_REASONS:
-        return Trouble("config", f"pod {pod}, container {who}: {reason}: {told}")
+        return Trouble("config", f"pod {pod}, container {who}: {reason}: {message}")
     if reason == "CrashLoopBackOff":
         restarts = int(container.get("restartCount") or 0)
         if restarts < crash_restarts:
@@ -198,22 +198,22 @@ def _diagnose_container(pod: str, container: Object, crash_restarts: int) -> Tro
 
 
 def _ending(terminated: Object) -> str:
-    """How a container ended, in words: exit code, signal, reason and termination message."""
+    """Describe how a container ended: exit code, signal, reason and termination message."""
     parts = [f"exit code {terminated.get('exitCode', '?')}"]
     if terminated.get("signal"):
         parts.append(f"signal {terminated['signal']}")
     if terminated.get("reason") and terminated["reason"] != "Error":
         parts.append(str(terminated["reason"]))
     text = ", ".join(parts)
-    told = str(terminated.get("message") or "").strip()
-    return f"{text}: {told}" if told else text
+    message = str(terminated.get("message") or "").strip()
+    return f"{text}: {message}" if message else text
 
 
 def unsettled(pod: Object, now: datetime, within_s: float) -> str:
-    """Which container does not run, or restarted less than within_s seconds ago; else empty.
+    """Name a container that does not run, or restarted less than within_s seconds ago; else empty.
 
     Between two crashes a container without probes counts as ready for a moment, and its workload
-    as available a moment longer: that is not to be believed yet.
+    as available a moment longer. So readiness alone does not prove that it runs.
     """
     status = pod.get("status") or {}
     if terminating(pod) or status.get("phase") in ("Failed", "Succeeded"):
@@ -232,7 +232,7 @@ def unsettled(pod: Object, now: datetime, within_s: float) -> str:
 
 
 def describe_pod(pod: Object) -> str:
-    """One line on what the pod is doing now, for summaries and timeouts."""
+    """Describe in one line what the pod is doing now, for summaries and timeouts."""
     status = pod.get("status") or {}
     node = (pod.get("spec") or {}).get("nodeName")
     words = ["Terminating" if terminating(pod) else str(status.get("phase") or "Unknown")]
@@ -248,8 +248,8 @@ def describe_pod(pod: Object) -> str:
         restarts += int(container.get("restartCount") or 0)
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") and waiting["reason"] != "PodInitializing":
-            told = f" ({waiting['message']})" if waiting.get("message") else ""
-            words.append(f"{container.get('name')} {waiting['reason']}{told}")
+            message = f" ({waiting['message']})" if waiting.get("message") else ""
+            words.append(f"{container.get('name')} {waiting['reason']}{message}")
         elif (container.get("state") or {}).get("running") and not container.get("ready"):
             started = container.get("started")
             words.append(f"{container.get('name')} {'not ready' if started else 'starting'}")
@@ -262,18 +262,18 @@ def describe_pod(pod: Object) -> str:
 
 
 def quantity(value: object) -> Decimal:
-    """A resource.Quantity as a number; the plain and the usual suffixed forms.
+    """Return a resource.Quantity as a number. Raises ValueError for any other text.
 
-    Raises ValueError for a text that is not a quantity.
+    Exponents are not supported.
     """
-    found = _QUANTITY.match(str(value))
-    if not found or found.group(2) not in _SUFFIXES:
+    match = _QUANTITY.match(str(value))
+    if not match or match.group(2) not in _SUFFIXES:
         raise ValueError(f"not a Kubernetes quantity: {value!r}")
-    return Decimal(found.group(1)) * _SUFFIXES[found.group(2)]
+    return Decimal(match.group(1)) * _SUFFIXES[match.group(2)]
 
 
-def asked(pod: Object, resource: str) -> int:
-    """How much of an extended resource a pod takes: its containers' sum, or an init container's."""
+def requested(pod: Object, resource: str) -> int:
+    """Return how much of an extended resource a pod takes, init containers included."""
     spec = pod.get("spec") or {}
 
     def of(container: Object) -> int:
@@ -288,15 +288,15 @@ def asked(pod: Object, resource: str) -> int:
 
 
 def node_use(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> list[NodeUse]:
-    """Who holds this extended resource on each node that has any, sorted by node.
+    """Return which pods hold an extended resource on each node that offers it, sorted by node.
 
-    Pods that ended (Succeeded, Failed) hold nothing; pods being deleted still do.
+    Pods that ended (Succeeded, Failed) hold nothing. Pods that are being deleted still do.
     """
     held: dict[str, list[tuple[str, int]]] = {}
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName")
         if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-            amount = asked(pod, resource)
+            amount = requested(pod, resource)
             if amount:
                 leaving = " (terminating)" if terminating(pod) else ""
                 held.setdefault(node, []).append((name_of(pod) + leaving, amount))
@@ -322,16 +322,16 @@ def node_use(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> 
 
 
 def being_freed(uses: Iterable[NodeUse]) -> bool:
-    """Whether a pod that holds the resource is on its way out, so that waiting makes sense."""
+    """Whether a pod that holds the resource is being deleted, so that a wait can help."""
     return any(holder.endswith(" (terminating)") for use in uses for holder in use.holders)
 
 
 def describe_use(resource: str, uses: Iterable[NodeUse]) -> str:
-    """Which nodes offer the resource and how much of it is free, in one line."""
-    told = [
+    """Describe in one line which nodes offer the resource and how much of it is free."""
+    lines = [
         f"{use.node}: {max(use.allocatable - use.used, 0)} of {use.allocatable} free"
         + ("" if use.schedulable else ", not schedulable")
         + (f", held by {', '.join(use.holders)}" if use.holders else "")
         for use in uses
     ]
-    return f"{resource}: " + ("; ".join(told) if told else "no node offers any")
+    return f"{resource}: " + ("; ".join(lines) if lines else "no node offers any")

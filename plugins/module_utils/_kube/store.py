@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""A local copy of API collections, kept fresh by one watch for each."""
+"""A local copy of API collections, which watches keep up to date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .client import KubeApi, KubeError
-from .pods import Object
+from .types import Object
 
 RETRY_S = 1.0
 GONE = 410
@@ -27,30 +27,30 @@ GROUPS = {
 
 
 def collection(resource: str, namespace: str = "") -> str:
-    """The API path of a collection; one that GROUPS does not name is of apps/v1."""
+    """Return the API path of a collection. Resources that GROUPS lacks are of apps/v1."""
     group = GROUPS.get(resource, "/apis/apps/v1")
     return f"{group}/namespaces/{namespace}/{resource}" if namespace else f"{group}/{resource}"
 
 
 def service_proxy(namespace: str, service: str) -> str:
-    """The API path that leads to a Service, NAME:PORT, through the API server."""
+    """Return the API path that proxies to a Service, NAME:PORT."""
     return f"{collection('services', namespace)}/{service}/proxy"
 
 
 def pod_metrics(namespace: str, pod: str, port: int) -> str:
-    """The API path that leads to a pod's metrics through the API server."""
+    """Return the API path that proxies to a pod's metrics."""
     return f"{collection('pods', namespace)}/{pod}:{port}/proxy/metrics"
 
 
 class Store:
-    """Lists collections once, then follows them in threads after `follow`.
+    """Lists collections once. After `follow`, threads watch them.
 
-    The threads only put events into a queue; the copy is changed by `update`, in the caller's
-    thread, so that readers need no lock.
+    The threads only put events into a queue. `update` changes the copy in the caller's thread, so
+    readers need no lock.
     """
 
     def __init__(self, api: KubeApi, paths: Iterable[str], watch_s: int) -> None:
-        """watch_s: for how long the watches are wanted at most, in seconds."""
+        """watch_s: how many seconds a watch lasts at most."""
         self._api = api
         self._watch_s = watch_s
         self._objects: dict[str, dict[str, Object]] = {path: {} for path in sorted(set(paths))}
@@ -59,7 +59,7 @@ class Store:
         self._stop = threading.Event()
 
     def load(self) -> None:
-        """Lists every collection. Raises KubeError."""
+        """List every collection. Raises KubeError."""
         for path in self._objects:
             self._put_list(path, self._api.get(path))
 
@@ -68,18 +68,18 @@ class Store:
         self._versions[path] = str((listed.get("metadata") or {}).get("resourceVersion", ""))
 
     def items(self, path: str) -> list[Object]:
-        """The objects of one collection, as last seen."""
+        """Return the objects of one collection, as of the last update."""
         return list(self._objects[path].values())
 
     def follow(self) -> None:
-        """Starts one watch for each collection; call `update` to take in what they saw."""
+        """Start one watch for each collection. Call `update` to apply its events."""
         for path in self._objects:
             threading.Thread(
                 target=self._follow, args=(path, self._versions[path]), daemon=True
             ).start()
 
     def close(self) -> None:
-        """Lets the watches end at their next event; being daemons, they hold nothing up."""
+        """End the watches at their next event. They are daemons, so the process need not wait."""
         self._stop.set()
 
     def _follow(self, path: str, version: str) -> None:
@@ -93,7 +93,7 @@ class Store:
             except KubeError as error:
                 if error.status != GONE:
                     time.sleep(RETRY_S)
-            # After a break the watch may have missed something: list again.
+            # The watch may have missed events in the break: list again.
             try:
                 listed = self._api.get(path)
             except KubeError:
@@ -103,7 +103,7 @@ class Store:
             self._events.put((path, "LIST", listed))
 
     def update(self, wait_s: float) -> bool:
-        """Takes in all events that came, waiting for the first at most wait_s seconds."""
+        """Apply all queued events; return whether one came within wait_s seconds."""
         try:
             event = self._events.get(timeout=wait_s)
         except queue.Empty:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verifies the license proxy's audit log, as docs/license.md describes it."""
+"""Verify the license proxy's audit log, which docs/license.md describes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 FILE, MANIFEST = "audit.jsonl", "manifest.json"
-# The first record's ``previous``.
+# The field ``previous`` of the first record.
 NOTHING = "0" * 64
-# A log of ten years of records each five minutes is half of that.
+# Ten years of records, one each five minutes, take half of that.
 MAX_BYTES = 2**30
 MAX_MANIFEST_BYTES = 65536
-# These events set the latest time back: the vendor has confirmed that the clock was ahead.
+# These events may set the latest time back: the vendor has confirmed that the clock was ahead.
 CORRECTIONS = ("clock", "license")
 
 
 class AuditError(Exception):
-    """A file is no audit archive at all."""
+    """A file is not an audit archive."""
 
 
 @dataclass(frozen=True)
 class AuditLog:
-    """An archive's content: the log's lines, and what the manifest says of them."""
+    """An archive's content: the lines of the log, and the manifest about them."""
 
     lines: tuple[bytes, ...]
     manifest: Mapping[str, Any]
 
 
 def read_tar(file: IO[bytes]) -> AuditLog:
-    """The log in an archive that the license proxy made.
+    """Read the log from an archive of the license proxy.
 
     Raises:
-        AuditError: it is not such an archive.
+        AuditError: the file is not such an archive.
     """
     parts = {}
     try:
@@ -52,12 +52,12 @@ def read_tar(file: IO[bytes]) -> AuditLog:
     if not isinstance(manifest, dict):
         raise AuditError(f"this is not an audit archive: {MANIFEST} holds no object")
     lines = parts[FILE].split(b"\n")
-    # A last line that lost its end is judged as a record; verify finds that it is none.
+    # A last line that is cut off counts as a record; verify reports it.
     return AuditLog(tuple(lines[:-1] if lines[-1] == b"" else lines), manifest)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    """The content of one file. Raises AuditError for one that is too long, or no plain file."""
+    """Return the content of one file. Raises AuditError if it is too long or no plain file."""
     member = archive.getmember(name)
     # A sparse file is small in the archive, but may be huge in memory.
     opened = archive.extractfile(member) if member.isreg() and not member.issparse() else None
@@ -70,14 +70,14 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
-    """What shows that a log is not as it was written; empty for one that is.
+    """Return what shows that a log was changed; empty for an unchanged log.
 
     Args:
-        log: the log to judge.
-        earlier: an older export of the same log, which this one must continue. Only that tells
-            when a whole log was written anew.
+        log: the log to verify.
+        earlier: an older export of the same log, which this one must continue. Only this shows
+            that a whole log was rewritten.
     """
-    found = []
+    problems = []
     before, latest = NOTHING, ""
     for number, line in enumerate(log.lines, start=1):
         try:
@@ -87,36 +87,36 @@ def verify(log: AuditLog, earlier: AuditLog | None = None) -> list[str]:
             seen = str(mark.get("latest", "")) if mark else ""
             problem = str(details["problem"]) if event == "gap" else ""
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            found.append(f"record {number} cannot be read: it was changed")
+            problems.append(f"record {number} cannot be read: it was changed")
         else:
             if problem:
-                found.append(f"record {number}: the license proxy found that {problem}")
-            # They are of one form and in UTC, so that their order is that of the times.
+                problems.append(f"record {number}: the license proxy found that {problem}")
+            # All times have one form and are in UTC, so texts compare as times do.
             if seen < latest and event not in CORRECTIONS:
-                found.append(
+                problems.append(
                     f"record {number} has {seen or 'no time'} as the latest time seen, and {latest}"
                     " was seen before: the clock was set back, and the marks were removed"
                 )
             latest = seen
             if sequence != number:
-                found.append(
+                problems.append(
                     f"record {number} says that it is number {sequence}: records were removed,"
                     " added or moved"
                 )
             elif previous != before:
-                found.append(
+                problems.append(
                     f"record {number} does not follow the one before it: one of the two was changed"
                 )
         before = hashlib.sha256(line).hexdigest()
     if log.manifest.get("records") != len(log.lines):
-        found.append(
+        problems.append(
             f"the manifest says {log.manifest.get('records')} records, the log has {len(log.lines)}"
         )
     elif log.manifest.get("head") != before:
-        found.append("the last record was changed: its hash is not the manifest's")
+        problems.append("the last record was changed: its hash is not the manifest's")
     if earlier is not None:
-        found += _continues(log, earlier)
-    return found
+        problems += _continues(log, earlier)
+    return problems
 
 
 def _continues(log: AuditLog, earlier: AuditLog) -> list[str]:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the first pod of a new revision really speaks.
+"""Test that the first pod of a new revision speaks.
 
-Requests go to whichever worker has the most free capacity, so nobody can ask one pod. But it counts
-what it answered: requests are made until that count has grown.
+A request goes to the worker with the most free capacity, so no client can choose a pod. But each
+pod counts its answers: send requests until the count of the new pod grows.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .._speech.client import Speech, SpeechError, SpeechRequest, check_speech
 from .metrics import total
 
 SPOKEN = "inferno_worker_ttfa_count"
-# All workers are busy: that says nothing of the new one.
+# All workers are busy. That is no failure of the new one.
 BUSY = (429, 503)
 PAUSE_S = 1.0
 MIN_DURATION_S = 0.5
 
 
 class CanaryError(Exception):
-    """Speech did not come, or came from others only."""
+    """The canary gave no speech."""
 
 
-def hear(
+def wait_for_speech(
     api: KubeApi,
     namespace: str,
     pods: Sequence[str],
@@ -36,19 +36,20 @@ def hear(
     speak: Callable[[SpeechRequest], Speech],
     sleep: Callable[[float], None],
 ) -> int:
-    """Ask for speech until one of the pods has given it; returns how often speech came.
+    """Ask for speech until one of the pods gives it; return the number of answers.
 
     Args:
-        api: how the pods' metrics are read.
-        namespace: the pods' namespace.
-        pods: names of the new revision's ready pods.
-        request: what to say.
-        tries: how often to ask at most.
-        port: where the pods serve /metrics.
-        speak: makes a request, and raises SpeechError.
-        sleep: waits so many seconds.
+        api: reads the pods' metrics.
+        namespace: namespace of the pods.
+        pods: names of the ready pods of the new revision.
+        request: the request to send.
+        tries: how many requests to send at most.
+        port: port where the pods serve /metrics.
+        speak: sends a request; raises SpeechError.
+        sleep: sleeps for a number of seconds.
 
-    Raises CanaryError.
+    Raises:
+        CanaryError: none of the pods gave speech, or their metrics cannot be read.
     """
 
     def spoken() -> float | None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speech workers report: the Prometheus text format, and whether their capacity is there."""
+"""Read what speech workers report in the Prometheus text format, and validate their capacity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample:
 
 
 def parse(text: str) -> list[Sample]:
-    """All samples of an exposition in text format 0.0.4.
+    """Return all samples of an exposition in text format 0.0.4.
 
     Raises ValueError, with the line, for a line that is neither a sample nor a comment.
     """
@@ -41,10 +41,10 @@ def parse(text: str) -> list[Sample]:
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        found = _LINE.match(stripped)
-        if not found:
+        match = _LINE.match(stripped)
+        if not match:
             raise ValueError(f"not a Prometheus metric line: {stripped[:80]!r}")
-        name, labels, value = found.groups()
+        name, labels, value = match.groups()
         try:
             samples.append(Sample(name, _labels(labels or ""), float(value)))
         except ValueError as error:
@@ -55,21 +55,21 @@ def parse(text: str) -> list[Sample]:
 def _labels(text: str) -> dict[str, str]:
     labels, position = {}, 0
     while position < len(text):
-        found = _LABEL.match(text, position)
-        if not found:
+        match = _LABEL.match(text, position)
+        if not match:
             raise ValueError(f"not a label set: {text!r}")
-        labels[found.group(1)] = re.sub(
-            r'\\[\\"n]', lambda escape: _ESCAPES[escape.group()], found.group(2)
+        labels[match.group(1)] = re.sub(
+            r'\\[\\"n]', lambda escape: _ESCAPES[escape.group()], match.group(2)
         )
-        position = found.end()
+        position = match.end()
     return labels
 
 
 def total(text: str, name: str) -> float | None:
-    """The sum of a gauge over its label sets, or None where the exposition lacks it.
+    """Return the sum of a gauge over its label sets; None if the exposition lacks it.
 
-    NaN and infinite samples count as nothing: they are no streams that a worker could take.
-    Raises ValueError for a text that is no exposition.
+    NaN and infinite samples count as 0: no worker can take such a number of streams. Raises
+    ValueError for a text that is no exposition.
     """
     values = [sample.value for sample in parse(text) if sample.name == name]
     return sum(value for value in values if math.isfinite(value)) if values else None
@@ -77,7 +77,7 @@ def total(text: str, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class PodCapacity:
-    """What one worker pod reports. problem: empty when its metrics say what they should."""
+    """What one worker pod reports. problem: why its metrics cannot be used; else empty."""
 
     capacity: float = 0.0
     load: float = 0.0
@@ -85,7 +85,7 @@ class PodCapacity:
 
 
 def pod_capacity(text: str) -> PodCapacity:
-    """What a worker's exposition says about its capacity and load."""
+    """Read capacity and load, in streams, from a worker's exposition."""
     try:
         capacity, load = total(text, CAPACITY), total(text, LOAD)
     except ValueError as error:
@@ -98,7 +98,7 @@ def pod_capacity(text: str) -> PodCapacity:
 
 
 class CapacityCheck:
-    """A check for wait.Wait: every ready pod of a worker reports capacity, and enough of it."""
+    """A check for wait.Wait: every ready pod of a worker reports capacity, together enough."""
 
     def __init__(
         self,
@@ -108,30 +108,30 @@ class CapacityCheck:
         port: int,
         idle: Collection[Target] = (),
     ) -> None:
-        """min_capacity: the least sum of one worker's pods. port: where pods serve /metrics.
+        """min_capacity: the least sum of one worker's pods. port: port of the pods' /metrics.
 
-        idle: workers that may be scaled to no pods.
+        idle: workers that an autoscaler may scale to no pods.
         """
         self._api = api
         self._workers = workers
         self._min_capacity = min_capacity
         self._port = port
         self._idle = idle
-        self._found: dict[Target, dict[str, PodCapacity]] = {}
+        self._reported: dict[Target, dict[str, PodCapacity]] = {}
 
     def __call__(self, assessment: Assessment) -> str:
-        """What a workload still misses; empty for one that is not a worker."""
+        """Say what a worker still lacks; empty for any other workload."""
         if assessment.target not in self._workers:
             return ""
-        found = {
+        pods = {
             name_of(pod): self._ask(assessment.target.namespace, name_of(pod))
             for pod in ready_pods(assessment)
         }
-        self._found[assessment.target] = found
-        for pod, reported in found.items():
-            if reported.problem:
-                return f"pod {pod}: {reported.problem}"
-        capacity = sum(reported.capacity for reported in found.values())
+        self._reported[assessment.target] = pods
+        for pod, report in pods.items():
+            if report.problem:
+                return f"pod {pod}: {report.problem}"
+        capacity = sum(report.capacity for report in pods.values())
         if capacity < self._min_capacity:
             if not assessment.progress.desired:
                 return "" if assessment.target in self._idle else "it is scaled to no pods"
@@ -145,16 +145,16 @@ class CapacityCheck:
             return PodCapacity(problem=f"its metrics cannot be read: {error}")
 
     def summary(self, assessments: Iterable[Assessment]) -> dict[str, dict[str, object]]:
-        """For each worker's name, what its pods reported when they were last asked."""
-        told: dict[str, dict[str, object]] = {}
+        """Return the last report of each worker's pods, by the worker's name."""
+        workers: dict[str, dict[str, object]] = {}
         for assessment in assessments:
             if assessment.target in self._workers:
-                found = self._found.get(assessment.target, {})
-                told[assessment.target.name] = {
+                pods = self._reported.get(assessment.target, {})
+                workers[assessment.target.name] = {
                     "replicas": assessment.progress.desired,
                     "ready": assessment.progress.ready,
-                    "capacity": sum(reported.capacity for reported in found.values()),
-                    "load": sum(reported.load for reported in found.values()),
-                    "pods": {pod: asdict(reported) for pod, reported in found.items()},
+                    "capacity": sum(report.capacity for report in pods.values()),
+                    "load": sum(report.load for report in pods.values()),
+                    "pods": {pod: asdict(report) for pod, report in pods.items()},
                 }
-        return told
+        return workers

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the modules share that wait for workloads: options, the wait, and how they end."""
+"""Options, wait and result of the modules that wait for workloads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WAIT_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def targets_of(params: Mapping[str, Any]) -> list[Target]:
-    """The workloads that the options name, without doubles."""
+    """Return the workloads that the options name, each once."""
     return list(
         dict.fromkeys(
             Target(item["kind"], item["namespace"], item["name"]) for item in params["workloads"]
@@ -45,7 +45,7 @@ def targets_of(params: Mapping[str, Any]) -> list[Target]:
 def wait_of(
     module: AnsibleModule, client: KubeClient, more: Sequence[Target] = (), **options: Any
 ) -> Wait:
-    """The wait that the module's options ask for, and for more targets; options: see Wait."""
+    """Make the wait of the module's options, for more targets if given; options: see Wait."""
     params = module.params
     return Wait(
         client,
@@ -58,7 +58,7 @@ def wait_of(
 
 
 def run_wait(module: AnsibleModule, wait: Wait) -> Outcome:
-    """Waits, or looks once in check mode; ends the module when the API does not answer."""
+    """Wait; in check mode only look once. End the module if the API does not answer."""
     try:
         return wait.run(once=module.check_mode)
     except KubeError as error:
@@ -67,14 +67,14 @@ def run_wait(module: AnsibleModule, wait: Wait) -> Outcome:
 
 
 def finish_applied(module: AnsibleModule, client: KubeClient, **values: Any) -> None:
-    """Ends a module that has applied something, after what its options say to wait for."""
+    """Wait for what the options name, then end a module that has applied something."""
     if not (module.params["workloads"] or module.params["api_services"]):
         module.exit_json(**values)
     finish(module, run_wait(module, wait_of(module, client)), **values)
 
 
 def finish(module: AnsibleModule, outcome: Outcome, **values: Any) -> None:
-    """Ends the module with what the wait found."""
+    """End the module with the outcome of the wait."""
     values = {"changed": False} | values
     values["elapsed_s"] = outcome.elapsed_s
     values["workloads"] = [assessment.summary() for assessment in outcome.assessments]

@@ -1,9 +1,8 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a workload has completed its rollout, and if not, why.
+"""See whether a workload has completed its rollout, and why it has not.
 
-Pure predicates on apps/v1 objects; the rules are those of `kubectl rollout status`. The waiter in
-wait.py takes them as they are.
+Pure functions on apps/v1 objects, with the rules of `kubectl rollout status`. wait.py uses them.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .._kube.pods import (
-    Object,
     Trouble,
     condition,
     describe_pod,
@@ -22,6 +20,7 @@ from .._kube.pods import (
     pod_ready,
     terminating,
 )
+from .._kube.types import Object
 
 KINDS = {
     "Deployment": "deployments",
@@ -33,7 +32,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True, order=True)
 class Target:
-    """A workload to wait for; namespace: empty for what has none."""
+    """A workload to wait for. namespace: empty for a kind without namespaces."""
 
     kind: str
     namespace: str
@@ -45,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rollout is. done: every wanted pod is of the newest revision and available."""
+    """Progress of a rollout. done: all wanted pods are available and of the newest revision."""
 
     done: bool
     message: str
@@ -55,7 +54,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Assessment:
-    """One workload at one moment: its progress, its pods and what keeps it from being ready."""
+    """One workload at one moment: its progress, its pods, and why it is not ready."""
 
     target: Target
     progress: Progress
@@ -64,7 +63,7 @@ class Assessment:
     pods: tuple[Object, ...] = field(default=(), repr=False)
 
     def summary(self) -> dict[str, object]:
-        """What a module returns for it: plain values only."""
+        """Return plain values, for a module's result."""
         return {
             "kind": self.target.kind,
             "namespace": self.target.namespace,
@@ -112,8 +111,8 @@ def first_progress(obj: Object, newest: Iterable[Object]) -> Progress:
 def may_be_crowded(obj: Object, least: int) -> bool:
     """Whether a Deployment has `least` pods available and none of an old revision.
 
-    For one whose number of pods an autoscaler sets that suffices: the load may ask for more pods
-    than the nodes have room for.
+    That is enough for a Deployment that an autoscaler scales: the load may ask for more pods than
+    the nodes have room for.
     """
     status = obj.get("status") or {}
     wanted = int((obj.get("spec") or {}).get("replicas", 1))
@@ -127,12 +126,12 @@ def may_be_crowded(obj: Object, least: int) -> bool:
 
 
 def crowded_progress(progress: Progress, pods: Iterable[Object]) -> Progress:
-    """Progress of a Deployment that may be crowded: done when only room is missing."""
+    """Progress of a Deployment that may be crowded: done when all that it lacks is room."""
     waiting = [pod for pod in pods if not pod_ready(pod) and not terminating(pod)]
     if progress.done or not waiting or not all(has_no_room(pod) for pod in waiting):
         return progress
-    told = f"{progress.ready} of {progress.desired} pods ready, no node has room for the others"
-    return Progress(True, told, progress.desired, progress.ready)
+    message = f"{progress.ready} of {progress.desired} pods ready, no node has room for the others"
+    return Progress(True, message, progress.desired, progress.ready)
 
 
 def has_no_room(pod: Object) -> bool:
@@ -202,7 +201,7 @@ def _newest_replicaset(workload: Object, replicasets: Iterable[Object]) -> Objec
 def _pods_of(
     target: Target, workload: Object, pods: Iterable[Object], replicaset: Object | None
 ) -> tuple[list[Object], list[Object]]:
-    """All pods of a workload and, of them, those of its newest revision, sorted by name."""
+    """Return all pods of a workload, and those of its newest revision, sorted by name."""
     selector = (workload.get("spec") or {}).get("selector")
     mine = [pod for pod in pods if matches(selector, pod["metadata"].get("labels") or {})]
     if target.kind == "Deployment":
@@ -230,11 +229,12 @@ def assess(
     least: int | None = None,
     first: bool = False,
 ) -> Assessment:
-    """One workload's state from the objects of its namespace.
+    """Assess one workload from the objects of its namespace.
 
-    Only pods of the newest revision are diagnosed: what ails an old one no longer matters.
-    least: for a Deployment that an autoscaler scales, the pods that suffice (may_be_crowded).
-    first: whether one ready pod of the newest revision suffices; the others are not looked at.
+    Only pods of the newest revision are diagnosed: old pods are about to go.
+
+    least: for a Deployment that an autoscaler scales, how many pods are enough (may_be_crowded).
+    first: whether one ready pod of the newest revision is enough.
     """
     if workload is None:
         trouble = Trouble("missing", "it does not exist")
@@ -261,17 +261,17 @@ def assess(
 
 
 def _history(pod: Object, siblings: Iterable[Object]) -> bool:
-    """Whether a failed pod says nothing of the present: a node has admitted a younger one.
+    """Whether a failed pod belongs to the past: a node has admitted a younger one.
 
-    A GPU host that reboots leaves such pods: its kubelet refuses them until the device plugin is
-    back, their controller replaces them, and they stay until someone deletes them.
+    A GPU host that reboots leaves such pods. Its kubelet refuses them until the device plugin is
+    back, and their controller replaces them. They stay until someone deletes them.
     """
     if (pod.get("status") or {}).get("phase") != "Failed":
         return False
     created = pod["metadata"].get("creationTimestamp") or ""
     return any(
         (other["metadata"].get("creationTimestamp") or "") > created
-        # Only the kubelet sets startTime: a pod without it may be refused yet.
+        # Only the kubelet sets startTime. It may still refuse a pod without it.
         and (other.get("status") or {}).get("startTime")
         and other["status"].get("phase") != "Failed"
         and not terminating(other)
@@ -280,15 +280,15 @@ def _history(pod: Object, siblings: Iterable[Object]) -> bool:
 
 
 def _create_failures(objects: Iterable[Object]) -> list[Trouble]:
-    """Pods that the API server refuses to create (quota, admission), once."""
+    """Return the first refusal of the API server to create pods (quota, admission)."""
     for obj in objects:
         failure = condition(obj, "ReplicaFailure")
         if failure.get("status") == "True":
-            told = failure.get("message") or failure.get("reason") or "no message"
-            return [Trouble("quota", f"its pods cannot be created: {told}")]
+            message = failure.get("message") or failure.get("reason") or "no message"
+            return [Trouble("quota", f"its pods cannot be created: {message}")]
     return []
 
 
 def ready_pods(assessment: Assessment) -> list[Object]:
-    """The pods of a workload that serve now."""
+    """Return the pods of a workload that serve now."""
     return [pod for pod in assessment.pods if pod_ready(pod) and not terminating(pod)]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Waits until workloads have completed their rollout, or can be seen never to.
+"""Wait until workloads complete their rollout, or fail early when they cannot.
 
-One pass lists what concerns the workloads; only when something is missing do watches start. A
-trouble is fatal once it has been seen without a break for its grace. Graces count from when this
-wait first saw the trouble, so that clocks need not agree and an old message gets its chance.
+One pass lists the objects. Watches start only if something is missing. A trouble is fatal once it
+lasts longer than its grace. The grace starts when this wait first sees the trouble: so clocks need
+not agree, and a trouble from before the wait has time to go away.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 from .._kube.client import KubeApi, KubeError
 from .._kube.pods import (
-    Object,
     Trouble,
     being_freed,
     condition,
@@ -30,33 +29,34 @@ from .._kube.pods import (
     unsettled,
 )
 from .._kube.store import Store, collection
+from .._kube.types import Object
 from .progress import KINDS, Assessment, Target, assess
 
 TICK_S = 1.0
-# A container that crashed has to run for so long before its pod counts.
+# A restarted container must run this long before its pod counts as ready.
 SETTLED_S = 10.0
 LOG_LINES = 8
 HINTS = {
     "image": "Check the image's name and that every host can reach the registry; the kubelet asks"
     " again at most every 5 minutes, or at once when the pod is deleted.",
-    "crash": "Its last log lines say why; mend that and run again.",
-    "config": "A Secret, ConfigMap, volume or device that the container asks for is not there.",
-    "refused": "The node has less than the scheduler believed; see its kubelet's log.",
-    "unschedulable": "Add hosts or GPUs, free what is held, or ask for fewer replicas.",
-    "quota": "Raise the quota or mend the admission rule or service account it names.",
+    "crash": "Fix what its last log lines report and run again.",
+    "config": "A Secret, ConfigMap, volume or device that the container needs does not exist.",
+    "refused": "The node has less than the scheduler assumed; see its kubelet's log.",
+    "unschedulable": "Add hosts or GPUs, free what is held, or set fewer replicas.",
+    "quota": "Raise the quota, or fix the admission rule or service account that it names.",
     "missing": "Apply it first.",
     "paused": "Resume it with: kubectl rollout resume.",
 }
 
-# Looks at a workload whose rollout is complete: what is still missing, empty when nothing is.
+# Called for a workload whose rollout is complete. Returns what is still missing; empty for nothing.
 Check = Callable[[Assessment], str]
 
 
 @dataclass(frozen=True)
 class Graces:
-    """For how many seconds a trouble may last.
+    """How many seconds each kind of trouble may last.
 
-    crash_restarts: after so many restarts another crash makes a crash loop.
+    crash_restarts: a crash after so many restarts is a crash loop.
     """
 
     image_pull: float = 15
@@ -66,7 +66,7 @@ class Graces:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Graces:
-        """From the options of a module (see rollout_module.WAIT_OPTIONS)."""
+        """Read the options of a module (see module.WAIT_OPTIONS)."""
         return cls(
             params["image_pull_grace"],
             params["unschedulable_grace"],
@@ -75,7 +75,10 @@ class Graces:
         )
 
     def seconds(self, cause: str) -> float:
-        """The grace of one cause. A crash loop has had its chances, a paused workload has none."""
+        """Return the grace of one cause, in seconds.
+
+        A crash loop has none: the restarts were its chances. A paused workload never recovers.
+        """
         return {
             "image": self.image_pull,
             "unschedulable": self.unschedulable,
@@ -86,7 +89,7 @@ class Graces:
 
 @dataclass(frozen=True)
 class NodeResources:
-    """How much of a resource each named node must offer."""
+    """How much of an extended resource each named node must offer."""
 
     resource: str
     nodes: Mapping[str, int]
@@ -94,9 +97,9 @@ class NodeResources:
 
 @dataclass
 class Outcome:
-    """How a wait ended. failure: empty when everything is ready.
+    """The outcome of a wait. failure: why it failed; empty when everything is ready.
 
-    cause: of a failure, a Trouble's cause or "timeout".
+    pending: what is still missing. cause: of a failure, a Trouble's cause or "timeout".
     """
 
     assessments: list[Assessment]
@@ -107,40 +110,40 @@ class Outcome:
 
 
 def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]:
-    """Nodes that offer less of the resource than wanted, one sentence each."""
-    found = {name_of(node): node for node in nodes}
-    told = []
+    """Name the nodes that offer less of the resource than wanted, in one sentence each."""
+    by_name = {name_of(node): node for node in nodes}
+    shortfalls = []
     for name, count in sorted(wanted.nodes.items()):
-        if name not in found:
-            told.append(f"Node {name} does not exist")
+        if name not in by_name:
+            shortfalls.append(f"Node {name} does not exist")
             continue
-        status = found[name].get("status") or {}
+        status = by_name[name].get("status") or {}
         offered = int(quantity((status.get("allocatable") or {}).get(wanted.resource, 0)))
         if offered < count:
-            ready = condition(found[name], "Ready").get("status") == "True"
-            told.append(
+            ready = condition(by_name[name], "Ready").get("status") == "True"
+            shortfalls.append(
                 f"Node {name} offers {offered} of {count} {wanted.resource}"
                 + ("" if ready else " and is not Ready")
             )
-    return told
+    return shortfalls
 
 
-def api_service_troubles(names: Sequence[str], found: Sequence[Object]) -> dict[str, str]:
-    """For each wanted APIService that is not Available, why; "" for one that does not exist."""
-    services = {name_of(service): service for service in found}
-    told = {}
+def api_service_troubles(names: Sequence[str], live: Sequence[Object]) -> dict[str, str]:
+    """Say why each APIService is not Available; "" for one that does not exist."""
+    services = {name_of(service): service for service in live}
+    troubles = {}
     for name in names:
         if name not in services:
-            told[name] = ""
+            troubles[name] = ""
             continue
         available = condition(services[name], "Available")
         if available.get("status") != "True":
-            told[name] = str(available.get("message") or "it has not been asked yet")
-    return told
+            troubles[name] = str(available.get("message") or "the API server has not tried it yet")
+    return troubles
 
 
 class Wait:
-    """One wait for a list of workloads and, if asked, for nodes' resources and APIServices."""
+    """A wait for workloads and, if wanted, for resources of nodes and for APIServices."""
 
     def __init__(
         self,
@@ -180,9 +183,9 @@ class Wait:
         self._store = Store(api, paths, int(timeout_s) + 1)
 
     def run(self, once: bool = False) -> Outcome:
-        """Waits. once: looks a single time, and neither waits nor fails (check mode).
+        """Wait. once: look only once, and neither wait nor fail (check mode).
 
-        Raises KubeError when the first listing fails; a break later is ridden out.
+        Raises KubeError when the first listing fails. Later failures are retried.
         """
         started = self._clock()
         self._store.load()
@@ -207,14 +210,14 @@ class Wait:
         return outcome
 
     def _assess(self, target: Target) -> Assessment:
-        found = [
+        matching = [
             obj
             for obj in self._store.items(collection(KINDS[target.kind], target.namespace))
             if name_of(obj) == target.name
         ]
         return assess(
             target,
-            found[0] if found else None,
+            matching[0] if matching else None,
             self._store.items(collection("pods", target.namespace)),
             self._store.items(collection("replicasets", target.namespace))
             if target.kind == "Deployment"
@@ -227,12 +230,12 @@ class Wait:
     def _service_troubles(self) -> dict[str, str]:
         if not self._api_services:
             return {}
-        found = self._store.items(collection("apiservices"))
-        return api_service_troubles(self._api_services, found)
+        live = self._store.items(collection("apiservices"))
+        return api_service_troubles(self._api_services, live)
 
     def _pending(self, assessments: Sequence[Assessment]) -> list[str]:
-        """Everything still waited for, one sentence each."""
-        told = []
+        """Describe everything that is still missing, in one sentence each."""
+        pending = []
         for assessment in assessments:
             missing = "" if assessment.progress.done else assessment.progress.message
             for pod in assessment.pods:
@@ -240,15 +243,15 @@ class Wait:
             if not missing and self._check:
                 missing = self._check(assessment)
             if missing:
-                told.append(f"{assessment.target}: {missing}")
+                pending.append(f"{assessment.target}: {missing}")
         if self._node_resources:
-            told += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
+            pending += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
         for name, why in self._service_troubles().items():
-            told.append(f"APIService {name}: {why or 'does not exist'}")
-        return told
+            pending.append(f"APIService {name}: {why or 'does not exist'}")
+        return pending
 
     def _fatal(self, assessments: Sequence[Assessment], now: float) -> tuple[str, str]:
-        """Cause and full text of the first trouble that outlived its grace; empty without one."""
+        """Return cause and message of the first trouble that outlasted its grace; else empty."""
         seen: dict[tuple[Target, str], Trouble] = {}
         for name, why in self._service_troubles().items():
             if not why:
@@ -265,35 +268,35 @@ class Wait:
             if trouble.resources:
                 uses = self._uses(trouble.resources)
                 if uses is None:
-                    # A pod that holds the resource is going: it will be free in a while.
+                    # A pod that holds the resource is being deleted: it will soon be free.
                     self._since[key] = now
                     continue
                 more = f" {uses}."
             elif trouble.pod:
                 more = self._log(key[0].namespace, trouble)
-            told = trouble.message.rstrip(". \n")
-            text = f"{key[0]} cannot become ready: {told}.{more} {HINTS[trouble.cause]}"
+            message = trouble.message.rstrip(". \n")
+            text = f"{key[0]} cannot become ready: {message}.{more} {HINTS[trouble.cause]}"
             return trouble.cause, text
         return "", ""
 
     def _uses(self, resources: Sequence[str]) -> str | None:
-        """Who holds the extended resources that are short; None while some are being freed."""
+        """Say which pods hold the extended resources; None while some are being freed."""
         try:
             nodes = self._api.get(collection("nodes")).get("items") or []
             pods = self._api.get(collection("pods")).get("items") or []
         except KubeError as error:
             return f"(what the nodes hold could not be read: {error})"
-        told = []
+        lines = []
         for resource in resources:
             if "/" in resource:
                 uses = node_use(nodes, pods, resource)
                 if being_freed(uses):
                     return None
-                told.append(describe_use(resource, uses))
-        return ". ".join(told)
+                lines.append(describe_use(resource, uses))
+        return ". ".join(lines)
 
     def _log(self, namespace: str, trouble: Trouble) -> str:
-        """The last lines that a crashed container wrote."""
+        """Return the last log lines of a crashed container."""
         path = f"{collection('pods', namespace)}/{trouble.pod}/log"
         try:
             text = self._api.text(
@@ -305,17 +308,17 @@ class Wait:
         return f" Last log lines: {' | '.join(lines)}." if lines else " It wrote no log."
 
     def _timed_out(self, outcome: Outcome) -> str:
-        """What was still missing when the time ran out, with the state of every unready pod."""
-        told = [f"not ready after {self._timeout_s:.0f} s: " + "; ".join(outcome.pending)]
+        """Describe what was missing at the timeout, with the state of every unready pod."""
+        parts = [f"not ready after {self._timeout_s:.0f} s: " + "; ".join(outcome.pending)]
         for assessment in outcome.assessments:
             unready = [pod for pod in assessment.pods if not pod_ready(pod)]
-            told += [f"pod {name_of(pod)}: {describe_pod(pod)}" for pod in unready]
+            parts += [f"pod {name_of(pod)}: {describe_pod(pod)}" for pod in unready]
             if not assessment.progress.done:
-                told += self._warnings(assessment, unready)
-        return ". ".join(told)
+                parts += self._warnings(assessment, unready)
+        return ". ".join(parts)
 
     def _warnings(self, assessment: Assessment, pods: Sequence[Object]) -> list[str]:
-        """The newest warning event of a workload and of each of its unready pods."""
+        """Return the newest warning event of a workload and of each of its unready pods."""
         try:
             events = (
                 self._api.get(

@@ -1,26 +1,27 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""How workers are rolled out with the GPUs that there are.
+"""Plan how workers are rolled out with the GPUs that are free.
 
-A rollout either starts a new pod beside the old ones, which takes a free GPU and costs no capacity,
-or takes an old pod away first. With no GPU free the former would never end. The numbers therefore
-follow the GPUs that are free when a worker's pods are about to be replaced. At rest every worker
-has REST, which ends on any cluster, so that a run that changes nothing finds nothing to change
-however many GPUs happen to be free.
+A rollout has two ways. It can start a new pod beside the old ones: that needs a free GPU and costs
+no capacity. Or it can remove an old pod first. Without a free GPU the first way would never end.
+So the strategy is planned from the GPUs that are free when pods are about to be replaced.
+
+Between rollouts every worker has the strategy REST, which ends on any cluster. So a run that
+changes nothing has nothing to change, however many GPUs are free.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from .._kube.fields import applied
 from .._kube.objects import LABELS as OURS
 from .._kube.objects import ApplyApi, look_up
-from .._kube.pods import Object, matches, name_of, node_use, terminating
+from .._kube.pods import matches, name_of, node_use, terminating
 from .._kube.store import collection
+from .._kube.types import Object
 from .progress import deployment_progress
 
 LABELS = OURS | {"app.kubernetes.io/part-of": "cartesia"}
@@ -30,11 +31,11 @@ REST = {"maxSurge": 0, "maxUnavailable": 1}
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker: what is wanted of it, and what there is.
+    """One worker, as wanted and as it is.
 
-    wanted: the Deployment as it will be applied. live: as it is, None when it is new. tried: as the
-    API server says that it would be after the apply. present: its pods that are not going.
-    scaled: whether an autoscaler sets the number of its pods, and least: how many it has to keep.
+    wanted: the Deployment that will be applied. live: the Deployment as it is; None for a new one.
+    tried: the result of a dry run of the apply. present: pods that are not being deleted.
+    scaled: whether an autoscaler sets the number of pods. least: how many it has to keep.
     """
 
     wanted: Object
@@ -51,7 +52,7 @@ class Worker:
 
     @property
     def resource(self) -> str:
-        """The extended resource of which each pod takes one; empty when it takes none."""
+        """The extended resource that each pod takes; empty for none."""
         for container in self.wanted["spec"]["template"]["spec"]["containers"]:
             for resource in (container.get("resources") or {}).get("limits") or {}:
                 if "/" in resource:
@@ -60,14 +61,14 @@ class Worker:
 
     @property
     def replicas(self) -> int:
-        """Pods that it has when the apply is done."""
+        """Number of pods after the apply."""
         if not self.scaled:
             return int(self.wanted["spec"].get("replicas", 1))
         return self.least if self.live is None else int(self.live["spec"].get("replicas", 1))
 
     @property
     def replaced(self) -> bool:
-        """Whether the apply makes new pods of all that run."""
+        """Whether the apply replaces all pods."""
         if self.live is None or self.tried is None or not self.replicas:
             return False
         same: bool = self.live["spec"]["template"] == self.tried["spec"]["template"]
@@ -76,13 +77,16 @@ class Worker:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the role workers has to do beside its one apply.
+    """What the role workers has to do besides its one apply.
 
-    strategies: each worker's rollingUpdate. waves: batches of the longest rollout, one after the
-    other; 0 when no pod is replaced. handover: Deployments cut to the number of their pods, which
-    would fall to 1 when the apply no longer names it. stale: ScaledObjects of workers without
-    autoscaling. replaced: workers whose pods are replaced. before: of these, as they were applied
-    before, those whose rollout was complete. keda: whether the API knows ScaledObjects.
+    strategies: each worker's rollingUpdate.
+    waves: number of batches of the longest rollout; 0 when no pod is replaced.
+    handover: Deployments with `replicas` alone, for workers that become autoscaled. Without it the
+        apply, which no longer names the number, would scale them to 1 pod.
+    stale: ScaledObjects of workers that are no longer autoscaled.
+    replaced: workers whose pods are replaced.
+    before: of the replaced workers with a complete rollout, the Deployments as applied before.
+    keda: whether the API has ScaledObjects.
     """
 
     strategies: Mapping[str, Mapping[str, int]]
@@ -95,21 +99,22 @@ class Plan:
 
     @property
     def surging(self) -> bool:
-        """Whether a worker is not at rest, so that its strategy has to be put back afterwards."""
+        """Whether a worker's strategy must be set back to REST after the rollout."""
         return any(strategy != REST for strategy in self.strategies.values())
 
 
 def kinds(definitions: Iterable[Object], kind: str) -> dict[str, Object]:
-    """The definitions of a kind by name."""
+    """Return the definitions of a kind by name."""
     return {name_of(item): item for item in definitions if item["kind"] == kind}
 
 
-def look(
+def read_workers(
     api: ApplyApi, definitions: Sequence[Object], namespace: str, manager: str
 ) -> list[Worker]:
-    """The workers of the definitions, with what the cluster has of them. Raises KubeError.
+    """Return the workers of the definitions as wanted and as they are. Raises KubeError.
 
-    `manager` is who will apply them: what goes away by an apply goes away only under that name.
+    manager: the field manager of the apply. Only under its name does a dry run remove fields that
+    the definitions no longer have.
     """
     deployments = api.get(collection("deployments", namespace)).get("items") or []
     live = {name_of(item): item for item in deployments}
@@ -118,7 +123,7 @@ def look(
         item["spec"]["scaleTargetRef"]["name"]: int(item["spec"].get("minReplicaCount", 0))
         for item in kinds(definitions, "ScaledObject").values()
     }
-    found = []
+    workers = []
     for name, wanted in kinds(definitions, "Deployment").items():
         tried = None
         if name in live:
@@ -131,7 +136,7 @@ def look(
             and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
             and matches(wanted["spec"]["selector"], pod["metadata"].get("labels") or {})
         ]
-        found.append(
+        workers.append(
             Worker(
                 wanted=wanted,
                 live=live.get(name),
@@ -141,11 +146,11 @@ def look(
                 least=scaled.get(name, 1),
             )
         )
-    return found
+    return workers
 
 
 def free(nodes: Sequence[Object], pods: Sequence[Object], resource: str) -> int:
-    """How much of an extended resource a new pod could get now, over all nodes."""
+    """Return how much of an extended resource is free, over all schedulable nodes."""
     uses = node_use(nodes, pods, resource)
     return sum(max(use.allocatable - use.used, 0) for use in uses if use.schedulable)
 
@@ -153,49 +158,49 @@ def free(nodes: Sequence[Object], pods: Sequence[Object], resource: str) -> int:
 def strategies(
     workers: Sequence[Worker], spare: Mapping[str, int], step: int
 ) -> dict[str, dict[str, int]]:
-    """Each worker's rollingUpdate.
+    """Return each worker's rollingUpdate.
 
     Args:
-        workers: in the order in which they get what is free.
+        workers: the workers. The first ones get free resources first.
         spare: how much of each extended resource is free.
-        step: pods of a worker that are replaced at a time.
+        step: how many pods of a worker are replaced at a time.
     """
     left = dict(spare)
     for worker in workers:
-        # What the same apply adds comes first: it must not find the GPUs taken.
+        # Pods that the same apply adds get their GPUs first.
         left[worker.resource] = left.get(worker.resource, 0) - max(
             worker.replicas - worker.present, 0
         )
-    found = {}
+    planned = {}
     for worker in workers:
         if worker.replaced:
-            # Pods above the wanted number are those of an earlier rollout: this one replaces them.
+            # Pods above the wanted number are left from an earlier rollout: this one replaces them.
             own = left[worker.resource] + max(worker.present - worker.replicas, 0)
-            found[worker.name] = strategy(worker, own, step)
-            left[worker.resource] -= found[worker.name]["maxSurge"]
+            planned[worker.name] = strategy(worker, own, step)
+            left[worker.resource] -= planned[worker.name]["maxSurge"]
         elif worker.live and not deployment_progress(worker.live).done:
-            # Under way: whoever started it had a reason for its numbers.
+            # A rollout is under way: keep its strategy.
             rolling = (worker.live["spec"].get("strategy") or {}).get("rollingUpdate")
-            found[worker.name] = {k: rolling[k] for k in REST} if rolling else dict(REST)
+            planned[worker.name] = {k: rolling[k] for k in REST} if rolling else dict(REST)
         else:
-            found[worker.name] = dict(REST)
-    return found
+            planned[worker.name] = dict(REST)
+    return planned
 
 
 def strategy(worker: Worker, spare: int, step: int) -> dict[str, int]:
-    """The rollingUpdate for a worker whose pods are replaced while so many GPUs are free."""
+    """Return the rollingUpdate of a worker whose pods are replaced while `spare` GPUs are free."""
     surge = max(min(step, worker.replicas, spare), 0)
     if surge == min(step, worker.replicas):
         return {"maxSurge": surge, "maxUnavailable": 0}
     status = (worker.live or {}).get("status") or {}
-    # Pods that find no GPU are not available anyhow: if they counted, no other could be replaced.
+    # Pods without a GPU are unavailable anyway: if they counted, no other pod could be replaced.
     missing = max(worker.replicas - int(status.get("availableReplicas") or 0), 0)
     fewer = min(step - surge, max(worker.replicas - 1, 1))
     return {"maxSurge": surge, "maxUnavailable": min(fewer + missing, worker.replicas)}
 
 
 def waves(workers: Iterable[Worker], planned: Mapping[str, Mapping[str, int]]) -> int:
-    """Batches of the longest rollout; 0 when no pod is replaced."""
+    """Return the number of batches of the longest rollout; 0 when no pod is replaced."""
     counts = [
         math.ceil(worker.replicas / sum(planned[worker.name].values()))
         for worker in workers
@@ -205,18 +210,18 @@ def waves(workers: Iterable[Worker], planned: Mapping[str, Mapping[str, int]]) -
 
 
 def handover(workers: Iterable[Worker], namespace: str) -> list[Object]:
-    """Deployments, cut to the number of pods, that would lose it by the apply.
+    """Return Deployments with `replicas` alone, where the apply would change that number.
 
-    The number is this collection's as long as it is in what it applies; dropped from there, it
-    would fall back to the API server's default, 1, until an autoscaler sets it.
+    When a worker becomes autoscaled, its definition loses `replicas`. The apply would then reset
+    the number to the API server's default, 1, until the autoscaler sets it.
     """
-    found: list[Object] = []
+    deployments: list[Object] = []
     for worker in workers:
         if not worker.scaled or worker.live is None or worker.tried is None:
             continue
         replicas = worker.live["spec"].get("replicas", 1)
         if worker.tried["spec"].get("replicas", 1) != replicas:
-            found.append(
+            deployments.append(
                 {
                     "apiVersion": "apps/v1",
                     "kind": "Deployment",
@@ -224,12 +229,12 @@ def handover(workers: Iterable[Worker], namespace: str) -> list[Object]:
                     "spec": {"replicas": replicas},
                 }
             )
-    return found
+    return deployments
 
 
 def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Object]:
-    """Deployments of workers that are replaced, as the manager applied them when they ran well."""
-    found: list[Object] = []
+    """Return the replaced Deployments as last applied, of those with a complete rollout."""
+    deployments: list[Object] = []
     for worker in workers:
         if not worker.replaced or not worker.live or not deployment_progress(worker.live).done:
             continue
@@ -237,42 +242,12 @@ def before(workers: Iterable[Worker], namespace: str, manager: str) -> list[Obje
         if made:
             head = {"apiVersion": "apps/v1", "kind": "Deployment"}
             metadata = {**made.get("metadata", {}), "name": worker.name, "namespace": namespace}
-            found.append({**made, **head, "metadata": metadata})
-    return found
-
-
-def applied(live: Object, manager: str) -> dict[str, Any]:
-    """What a manager applied to an object, by the API server's own notes; empty if nothing."""
-    for entry in live["metadata"].get("managedFields") or []:
-        if entry["manager"] == manager and entry["operation"] == "Apply":
-            made: dict[str, Any] = _owned(live, entry["fieldsV1"])
-            return made
-    return {}
-
-
-def _owned(value: Any, fields: Object) -> Any:
-    """The part of a value that fields of the format FieldsV1 name.
-
-    A key is f: and a field's name, k: and the keys of a list's item, or v: and an item of a set.
-    """
-    inner = {key: more for key, more in fields.items() if key != "."}
-    if not inner:
-        return value
-    if isinstance(value, Mapping):
-        names = {key.removeprefix("f:"): more for key, more in inner.items()}
-        return {name: _owned(value[name], more) for name, more in names.items() if name in value}
-    keys = [(key[0], json.loads(key[2:]), more) for key, more in inner.items()]
-    # In the order of the object: another order would be another template, and make new pods.
-    return [
-        _owned(item, more) if kind == "k" else item
-        for item in value
-        for kind, wanted, more in keys
-        if (item == wanted if kind == "v" else wanted.items() <= item.items())
-    ]
+            deployments.append({**made, **head, "metadata": metadata})
+    return deployments
 
 
 def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object]:
-    """This collection's ScaledObjects that are not among the definitions, cut to their names."""
+    """Return, by name alone, this collection's ScaledObjects that the definitions lack."""
     wanted = kinds(definitions, "ScaledObject")
     return [
         {
@@ -287,7 +262,7 @@ def stale(definitions: Sequence[Object], there: Iterable[Object]) -> list[Object
 
 
 def scaled_objects(api: ApplyApi, namespace: str) -> list[Object] | None:
-    """The namespace's ScaledObjects; None where the API has no such kind. Raises KubeError."""
+    """Return the namespace's ScaledObjects; None if the API lacks the kind. Raises KubeError."""
     listed = look_up(api, SCALED_OBJECTS.format(namespace=namespace))
     return None if listed is None else listed.get("items") or []
 
@@ -296,7 +271,7 @@ def make(
     api: ApplyApi, definitions: Sequence[Object], namespace: str, step: int, manager: str
 ) -> Plan:
     """Plan the apply of the definitions under a field manager's name. Raises KubeError."""
-    workers = look(api, definitions, namespace, manager)
+    workers = read_workers(api, definitions, namespace, manager)
     planned: dict[str, dict[str, int]] = {worker.name: dict(REST) for worker in workers}
     if any(worker.live for worker in workers):
         nodes = api.get(collection("nodes")).get("items") or []

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""One request for speech, as a client of the public API makes it, with what can be measured of it.
+"""Send one request for speech as a client of the public API does, and measure the answer.
 
-Only the standard library: it runs on a controller, on a host and in the lab's command line.
+It needs only the standard library: it runs on a controller, on a host and in the lab.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .._http.headers import HeaderValueError, header_value, strip_secret
 API_VERSION = "2025-04-16"
 # The voice of the public API's own examples.
 VOICE_ID = "a0e99841-438c-4a64-b679-ae501e7d6091"
-# Speech is far above this; 16-bit silence, also when dithered, is far below. Full scale is 1.
+# Speech is far above this. 16-bit silence, even dithered, is far below. Full scale is 1.
 SILENCE_RMS = 0.001
 
-# Of the modules that listen from outside; the fragment speech documents them.
+# Options of the modules that ask for speech. The documentation fragment `speech` describes them.
 SPEECH_OPTIONS: dict[str, dict[str, Any]] = {
     "url": {"type": "str", "required": True},
     "address": {"type": "str"},
@@ -44,7 +44,7 @@ SPEECH_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class SpeechError(Exception):
-    """No speech came back. status: the answer's HTTP status, 0 when there was none."""
+    """The API gave no speech. status: HTTP status of the answer, 0 for no answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -53,12 +53,12 @@ class SpeechError(Exception):
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """What to ask and whom.
+    """One request for speech.
 
-    url: the API's base, for example https://speech.example.com; its host is checked against the
-    certificate. address: the IP address or name to connect to instead of resolving the host.
-    ca_pem, ca_file: the certificates to trust, in PEM; the system's when both are empty.
-    timeout_s: for the connection and for each wait for data. White space around api_key is removed.
+    url: the API's base, for example https://speech.example.com. The certificate must be for its
+    host. address: the IP address or name to connect to, instead of the host. ca_pem, ca_file: the
+    certificates to trust, in PEM; the system's if both are empty. timeout_s: seconds for the
+    connection and for each wait for data. White space around api_key is removed.
     """
 
     url: str
@@ -73,12 +73,12 @@ class SpeechRequest:
     timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        """Remove what a file or a vault adds around a key."""
+        """Remove white space that a file or a vault adds around a key."""
         object.__setattr__(self, "api_key", strip_secret(self.api_key))
 
     @classmethod
     def of(cls, params: Mapping[str, Any], **more: Any) -> SpeechRequest:
-        """From the options that the modules have in common which ask for speech."""
+        """Read SPEECH_OPTIONS and the transcript from a module's options."""
         return cls(
             url=params["url"],
             api_key=params["api_key"],
@@ -94,10 +94,10 @@ class SpeechRequest:
 
 @dataclass(frozen=True)
 class Speech:
-    """What came back. duration_s of audio, rms from 0 to 1, ttfb_ms to the first byte of audio.
+    """An answer. duration_s: seconds of audio. rms: its loudness, 0 to 1.
 
-    ttfb_ms counts from when the request was sent over a connection that stood already;
-    connect_ms is what the connection with its TLS handshake took before.
+    ttfb_ms: from the request, over an open connection, to the first byte of audio. connect_ms: for
+    the connection and its TLS handshake, before that.
     """
 
     audio: bytes = field(repr=False)
@@ -111,11 +111,12 @@ class Speech:
 
 
 def speak(request: SpeechRequest) -> Speech:
-    """Asks for a transcript as 16-bit WAV and measures it.
+    """Ask for a transcript as 16-bit WAV and measure the answer.
 
-    Raises SpeechError, saying which step failed and what to look at: a key that no header may
-    hold, name resolution, connection, TLS, the HTTP status with the API's own message, or an answer
-    that is not speech. No message shows the key.
+    Raises:
+        SpeechError: the message names the step that failed and what to do. Steps are: the key as
+            a header, name resolution, connection, TLS, HTTP status, audio. No message shows the
+            key.
     """
     headers = _headers(request)
     started = time.monotonic()
@@ -137,9 +138,9 @@ def speak(request: SpeechRequest) -> Speech:
             f"{request.url}: the answer broke off after {len(error.partial)} bytes", 200
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise SpeechError(f"{request.url}: the connection failed: {_said(error)}") from error
+        raise SpeechError(f"{request.url}: the connection failed: {_reason(error)}") from error
     except ValueError:
-        # http.client quotes the refused value, so pass on neither its message nor the cause.
+        # http.client quotes the refused value. So hide its message and the cause.
         raise SpeechError(f"{request.url}: no HTTP request can be made of this URL") from None
     finally:
         connection.close()
@@ -189,7 +190,7 @@ def _body(request: SpeechRequest) -> bytes:
 
 
 class _HTTPSConnection(http.client.HTTPSConnection):
-    """HTTPS to one address under the name of another: SNI, Host and certificate stay the url's."""
+    """HTTPS to a given address. SNI, Host and certificate are those of the URL's host."""
 
     def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext, timeout: float):
         super().__init__(host, port, timeout=timeout, context=context)
@@ -198,7 +199,7 @@ class _HTTPSConnection(http.client.HTTPSConnection):
         self._tls = context
 
     def connect(self) -> None:
-        """Connects to the address and does the TLS handshake for the host."""
+        """Connect to the address and do the TLS handshake for the host."""
         plain = socket.create_connection((self._address, self.port), self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -220,7 +221,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         )
     except (OSError, ValueError) as error:
         source = request.ca_file or "the text given as CA certificates"
-        raise SpeechError(f"{source} cannot be used as PEM: {_said(error)}") from error
+        raise SpeechError(f"{source} cannot be used as PEM: {_reason(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     connection = _HTTPSConnection(host, port, address, context, request.timeout_s)
     try:
@@ -229,11 +230,11 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         raise SpeechError(_untrusted(where, host, error)) from error
     except ssl.SSLError as error:
         raise SpeechError(
-            f"{where}: TLS handshake failed: {_said(error)}. Is it the ingress that listens there?"
+            f"{where}: TLS handshake failed: {_reason(error)}. Does the ingress listen there?"
         ) from error
     except socket.gaierror as error:
         raise SpeechError(
-            f"{where}: {address} does not resolve: {_said(error)}. Give the ingress' address."
+            f"{where}: {address} does not resolve: {_reason(error)}. Give the ingress' address."
         ) from error
     except TimeoutError as error:
         raise SpeechError(
@@ -241,7 +242,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         ) from error
     except OSError as error:
         raise SpeechError(
-            f"{where}: cannot connect: {_said(error)}. Does the ingress run there?"
+            f"{where}: cannot connect: {_reason(error)}. Does the ingress run there?"
         ) from error
     except ValueError as error:
         # A name with an empty or too long part, or with a null byte.
@@ -250,14 +251,14 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
 
 
 def _host(url: str) -> tuple[str, int]:
-    """Return host and port of a URL. Raises SpeechError for a URL that cannot be used."""
+    """Return host and port of a URL. Raises SpeechError for an unusable URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443
     except ValueError as error:
         raise SpeechError(f"url is no https:// URL with a host: {error}") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
-        # Not with the URL: a password or a key may be in it.
+        # The message does not show the URL: it may hold a password or a key.
         raise SpeechError("url holds a user name, a password or a query: give the address alone")
     if parts.scheme != "https" or not host:
         raise SpeechError(f"{url}: not an https:// URL with a host")
@@ -267,7 +268,7 @@ def _host(url: str) -> tuple[str, int]:
 
 
 def _untrusted(where: str, host: str, error: ssl.SSLCertVerificationError) -> str:
-    """Why a certificate was not accepted, and what to do about it."""
+    """Say why a certificate is not accepted, and what to do."""
     why = error.verify_message
     lowered = why.lower()
     if "hostname mismatch" in lowered or "ip address mismatch" in lowered:
@@ -284,17 +285,17 @@ def _untrusted(where: str, host: str, error: ssl.SSLCertVerificationError) -> st
 def _refusal(
     request: SpeechRequest, status: int, response: http.client.HTTPResponse
 ) -> SpeechError:
-    """The error for an answer that is not 200, with the API's own words."""
+    """Return the error for an answer that is not 200, with the API's own message."""
     try:
         text = response.read(2000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        text = _said(error)
+        text = _reason(error)
     try:
-        found = json.loads(text)
-        words = [str(found[key]) for key in ("title", "message", "error") if found.get(key)]
-        told = ": ".join(words) or text
+        answer = json.loads(text)
+        words = [str(answer[key]) for key in ("title", "message", "error") if answer.get(key)]
+        reason = ": ".join(words) or text
     except (ValueError, AttributeError, TypeError):
-        told = " ".join(text.split())[:300]
+        reason = " ".join(text.split())[:300]
     host = urlsplit(request.url).hostname
     hints = {
         401: "The API key is wrong, or the license proxy does not know it.",
@@ -308,12 +309,12 @@ def _refusal(
     hint = hints.get(status, "See the log of the API pods." if status >= 500 else "")
     if 300 <= status < 400:
         hint = f"It redirects to {response.getheader('Location', '?')}: give that URL."
-    message = f"{request.url}: HTTP {status}" + (f": {told}" if told else "")
+    message = f"{request.url}: HTTP {status}" + (f": {reason}" if reason else "")
     return SpeechError(f"{message.rstrip('.')}. {hint}".strip(), status)
 
 
-def _said(error: BaseException) -> str:
-    """An exception's own words without its error number."""
+def _reason(error: BaseException) -> str:
+    """Return an exception's text without its error number."""
     return str(
         getattr(error, "strerror", None)
         or getattr(error, "reason", None)
@@ -323,10 +324,10 @@ def _said(error: BaseException) -> str:
 
 
 def measure_wav(content: bytes) -> tuple[float, float]:
-    """Duration in seconds and root mean square (0 to 1) of 16-bit WAV audio.
+    """Return duration in seconds and root mean square (0 to 1) of 16-bit WAV audio.
 
-    A streamed WAV may give a length in its header that is not the content's: what counts is the
-    content. Raises SpeechError for anything that is not 16-bit PCM WAV.
+    The length in the header of a streamed WAV may be wrong, so the content is measured. Raises
+    SpeechError for anything that is not 16-bit PCM WAV.
     """
     try:
         with wave.open(io.BytesIO(content)) as audio:
@@ -339,7 +340,7 @@ def measure_wav(content: bytes) -> tuple[float, float]:
     except (wave.Error, EOFError) as error:
         start = content[:40]
         raise SpeechError(
-            f"the answer is not WAV audio ({_said(error)}): {start!r}", 200
+            f"the answer is not WAV audio ({_reason(error)}): {start!r}", 200
         ) from error
     if width != 2:
         raise SpeechError(f"the audio has {width * 8} bits a sample, 16 were asked for", 200)
@@ -353,7 +354,7 @@ def measure_wav(content: bytes) -> tuple[float, float]:
 
 
 def check_speech(speech: Speech, min_duration_s: float) -> None:
-    """Raises SpeechError for audio that is silent or shorter than min_duration_s."""
+    """Raise SpeechError for audio that is silent or shorter than min_duration_s."""
     if speech.duration_s < min_duration_s:
         raise SpeechError(
             f"{speech.duration_s:g} s of audio came back, at least {min_duration_s:g} s are"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""So many listeners at once, and how long they wait: the rows of the vendor's benchmark table."""
+"""Measure how long concurrent listeners wait, as in the vendor's benchmark table."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 
 from .client import Speech, SpeechError
 
-# The API's answer when all streams are taken, and its queue, too.
+# The API's answer when all streams and its queue are full.
 BUSY = 429
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share (0 to 1) of the values does not exceed: the nearest rank."""
+    """Return a percentile by nearest rank: `share` (0 to 1) of the values do not exceed it."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 @dataclass
 class Row:
-    """What a number of listeners heard.
+    """The measurements of one number of concurrent listeners.
 
-    ttfa_ms: from each request to the first byte of its audio. rtf: for each, seconds from request
-    to end over seconds of audio. seconds: from the first request to the end of the last answer.
-    busy: requests refused for want of a free stream. errors: what else came instead of speech.
+    ttfa_ms: from each request to the first byte of its audio. rtf: of each request, seconds from
+    request to end, divided by seconds of audio. seconds: from the first request to the end of the
+    last answer. busy: requests that found no free stream. errors: all other failures.
     """
 
     concurrency: int
@@ -39,7 +39,7 @@ class Row:
     errors: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, int | float | None]:
-        """The row as a table has it; None where nobody heard anything."""
+        """Return the figures of the table; None where no request succeeded."""
         heard = bool(self.ttfa_ms)
         return {
             "concurrency": self.concurrency,
@@ -54,13 +54,13 @@ class Row:
 
 
 def measure(ask: Callable[[], Speech], characters: int, concurrency: int, rounds: int) -> Row:
-    """Have so many listeners ask, each again as soon as it has heard all.
+    """Run concurrent listeners. Each one sends its next request after the end of its answer.
 
     Args:
-        ask: makes one request; raises SpeechError.
-        characters: of the text that it asks for.
-        concurrency: how many listeners.
-        rounds: requests of each.
+        ask: sends one request; raises SpeechError.
+        characters: length of its text.
+        concurrency: number of listeners.
+        rounds: number of requests of each listener.
     """
     row = Row(concurrency)
     lock = threading.Lock()
@@ -92,7 +92,7 @@ def measure(ask: Callable[[], Speech], characters: int, concurrency: int, rounds
 
 
 def table(rows: Sequence[dict[str, int | float | None]]) -> list[str]:
-    """The rows as lines of text, columns under a head."""
+    """Return the rows as lines of text, with a heading over each column."""
     columns = {
         "concurrency": "streams", "ttfa_p50_ms": "TTFA P50 ms", "ttfa_p95_ms": "TTFA P95 ms",
         "characters_per_s": "chars/s", "rtf_p95": "RTF P95", "heard": "heard", "busy": "busy",

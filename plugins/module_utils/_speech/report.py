@@ -1,8 +1,8 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what Prometheus measured as one HTML page: inline SVG, no script, nothing to fetch.
+"""Draw measurements of Prometheus as one HTML page: inline SVG, no script, nothing to load.
 
-Pure functions; the module site_report brings the measurements.
+Pure functions. The module site_report reads the measurements.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from html import escape
 
 WIDTH, HEIGHT = 560, 200
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 10, 24
-# Told apart also by eyes that do not tell red from green (Okabe and Ito), and by the dashes.
+# Colours for every kind of colour vision (Okabe and Ito). Dashes tell more lines apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES = ("", "6 3", "2 3")
-# More lines than these tell nothing: the ones with the greatest values are drawn.
+# More lines are not readable: those with the greatest values are drawn.
 MAX_SERIES = 12
 
 STYLE = """
@@ -43,20 +43,20 @@ td:first-child, th:first-child { text-align: left }
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name, and (seconds since 1970, value) in order of time."""
+    """One line: its name and its points (seconds since 1970, value) in order of time."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
     @property
     def values(self) -> list[float]:
-        """The values that are numbers: a quantile of nothing is none."""
+        """The finite values. A quantile without samples is NaN."""
         return [value for _when, value in self.points if math.isfinite(value)]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure. problem: why it has no series, if that is not just that nothing happened."""
+    """One figure. problem: why its series could not be read; else empty."""
 
     title: str
     unit: str
@@ -74,12 +74,12 @@ class Section:
 
 
 def legend(template: str, labels: Mapping[str, str]) -> str:
-    """A series' name from a legend in Grafana's notation: {{label}} stands for its value."""
-    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels.get(found[1], ""), template)
+    """Return a series' name from a legend in Grafana's notation, with {{label}} replaced."""
+    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda match: labels.get(match[1], ""), template)
 
 
 def shown(value: float, unit: str) -> str:
-    """A value for people, in one of Grafana's units."""
+    """Return a readable value, in one of Grafana's units."""
     if unit == "percentunit":
         return f"{value * 100:.3g} %"
     if unit == "s":
@@ -100,7 +100,7 @@ def _seconds(value: float) -> str:
 
 
 def ceiling(value: float) -> float:
-    """The end of an axis from 0: the least of 1, 2, 2.5 and 5 times a power of ten over value."""
+    """Return the end of an axis: the least of 1, 2, 2.5, 5 times a power of ten, from value up."""
     if value <= 0:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(value))
@@ -108,7 +108,7 @@ def ceiling(value: float) -> float:
 
 
 def chart(panel: Panel, start: float, end: float) -> str:
-    """A panel's lines as SVG, from 0 up, over the time from start to end (seconds since 1970)."""
+    """Draw a panel's lines as SVG, from 0 up, from start to end (seconds since 1970)."""
     top = ceiling(max((max(line.values) for line in panel.series if line.values), default=0.0))
 
     def place(when: float, value: float) -> str:
@@ -142,7 +142,7 @@ def chart(panel: Panel, start: float, end: float) -> str:
 
 
 def _runs(points: Iterable[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """The stretches without a value that is no number."""
+    """Split the points at values that are not finite."""
     runs: list[list[tuple[float, float]]] = [[]]
     for when, value in points:
         if math.isfinite(value):
@@ -161,7 +161,7 @@ def _dash(number: int) -> str:
 
 
 def figure(panel: Panel, start: float, end: float) -> str:
-    """A panel with its title, its lines, and a table of their last and greatest values."""
+    """Return a panel with its title, lines, and a table of their last and greatest values."""
     text = [f"<figure><figcaption>{escape(panel.title)}</figcaption>"]
     if panel.description:
         text.append(f'<div class="why">{escape(panel.description)}</div>')
@@ -202,7 +202,7 @@ def page(
     start: float,
     end: float,
 ) -> str:
-    """The whole page. alerts: severity and text of each that fires now."""
+    """Return the whole page. alerts: severity and text of each alert that fires."""
     clock = "%Y-%m-%d %H:%M"
     span = " to ".join(datetime.fromtimestamp(when, UTC).strftime(clock) for when in (start, end))
     text = [

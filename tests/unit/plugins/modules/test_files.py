@@ -9,6 +9,7 @@ import pwd
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -153,7 +154,7 @@ def test_stopped_while_writing_keeps_the_old_file(
     target = files.Target(item(path, "new\n" * 9999, mode="0644", state="present"))
     monkeypatch.setattr("os.fsync", interrupted)
     with pytest.raises((KeyboardInterrupt, OSError)):
-        target.write()
+        target.write(Mock(spec=AnsibleModule))
     assert path.read_text() == "old\n"
     assert names(tmp_path) == ["config"]
 

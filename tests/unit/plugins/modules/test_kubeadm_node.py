@@ -332,7 +332,7 @@ def test_tokens_that_cannot_be_looked_at_are_no_success(host: Host, modules: Mod
         "kubectl",
         f'case "$*" in *secrets*) echo "Error: timed out" >&2; exit 1;; *) echo "{OBJECTS}";; esac',
     )
-    kubeadm.INITIALIZED.write_text(kubeadm_settings.noted(INIT))
+    kubeadm.INITIALIZED.write_text(kubeadm_settings.initial_settings(INIT))
     result = host.call(state="initialized", config=INIT)
     assert "could not be removed: Error: timed out" in result["msg"]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,11 @@ def is_peer(home: str, peer: dict[str, Any], other: Endpoint) -> bool:
 
 
 def side_allows(
-    policies: list[dict[str, Any]], side: str, pod: Endpoint, other: Endpoint, port: tuple[str, int]
+    policies: Sequence[Mapping[str, Any]],
+    side: str,
+    pod: Endpoint,
+    other: Endpoint,
+    port: tuple[str, int],
 ) -> bool:
     """Whether the policies of one end allow a connection."""
     key, ends = ("egress", "to") if side == "Egress" else ("ingress", "from")
@@ -169,7 +173,7 @@ def side_allows(
 
 
 def allowed(
-    policies: list[dict[str, Any]], source: Endpoint, target: Endpoint, port: tuple[str, int]
+    policies: Sequence[Mapping[str, Any]], source: Endpoint, target: Endpoint, port: tuple[str, int]
 ) -> bool:
     return side_allows(policies, "Egress", source, target, port) and side_allows(
         policies, "Ingress", target, source, port

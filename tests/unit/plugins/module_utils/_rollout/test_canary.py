@@ -49,7 +49,7 @@ class Site:
     def hear(self, tries: int = 5) -> int:
         request = SpeechRequest(url="https://speech.example.com", api_key="k")
         args: Any = (self, "cartesia", ["new"], request, tries, 8080, self.speak, self.sleep)
-        return canary.hear(*args)
+        return canary.wait_for_speech(*args)
 
 
 def test_asks_until_the_new_pod_has_spoken() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.fields import applied
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.store import collection
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout import workers
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.workers import REST
@@ -318,7 +319,7 @@ def live_with_owners() -> dict[str, Any]:
 
 
 def test_what_was_applied_is_read_from_the_object() -> None:
-    made = workers.applied(live_with_owners(), MANAGER)
+    made = applied(live_with_owners(), MANAGER)
     # The live order stays: another one would be another template.
     env = [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
     container = {"name": "worker", "image": "worker:1", "env": env}
@@ -328,7 +329,7 @@ def test_what_was_applied_is_read_from_the_object() -> None:
         "metadata": {"labels": {"app": "tts"}},
         "spec": {"template": {"spec": {"containers": [container], "volumes": volumes}}},
     }
-    assert workers.applied(live_with_owners(), "another") == {}
+    assert applied(live_with_owners(), "another") == {}
 
 
 def test_what_ran_before_is_kept_where_it_ran() -> None:
