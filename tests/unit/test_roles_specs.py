@@ -139,14 +139,8 @@ def test_role_depends_on_site(role: Path) -> None:
 def test_field_manager_is_the_role(role: Path) -> None:
     # Server-side apply takes away what its manager applied before and does not apply now: of an
     # object that two roles write to (a Node's labels), each would undo the other's part.
-    managers = [
-        task["kubernetes.core.k8s"]["server_side_apply"]["field_manager"]
-        for path in sorted(role.glob("tasks/*.yml"))
-        for task in tasks(load(path))
-        if "server_side_apply" in task.get("kubernetes.core.k8s", {})
-    ]
     # A plan asks what an apply would change: only under the same name does it see what goes away.
-    managers += [
+    managers = [
         task[module].get("field_manager", "none")
         for path in sorted(role.glob("tasks/*.yml"))
         for task in tasks(load(path))
@@ -155,6 +149,18 @@ def test_field_manager_is_the_role(role: Path) -> None:
     ]
     names = {role.name, f"{role.name}.handover"}
     assert {name.removeprefix("baremetal.sonic.") for name in managers} <= names
+
+
+@each_role
+def test_objects_are_applied_in_one_way(role: Path) -> None:
+    """By a set. The module k8s removes objects, and applies none."""
+    states = [
+        task["kubernetes.core.k8s"].get("state", "present")
+        for path in sorted(role.glob("tasks/*.yml"))
+        for task in tasks(load(path))
+        if "kubernetes.core.k8s" in task
+    ]
+    assert set(states) <= {"absent"}
 
 
 @each_role
