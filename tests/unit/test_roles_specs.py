@@ -163,6 +163,39 @@ def test_objects_are_applied_in_one_way(role: Path) -> None:
     assert set(states) <= {"absent"}
 
 
+def test_the_action_group_has_the_modules_that_take_a_kubeconfig() -> None:
+    """Each says so in its documentation. The playbooks give these modules their kubeconfig."""
+    [extended, *listed] = load(ROOT / "meta/runtime.yml")["action_groups"]["cluster"]
+    assert extended == {"metadata": {"extend_group": ["kubernetes.core.k8s"]}}
+    taking, saying = [], []
+    for path in sorted((ROOT / "plugins/modules").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"^ {12}\*\*(CLUSTER|HELM)_OPTIONS,$", text, re.MULTILINE):
+            taking.append(path.stem)
+        if "  - baremetal.sonic.attributes.actiongroup_cluster\n" in text:
+            saying.append(path.stem)
+    assert taking == saying == listed
+
+
+def test_a_kubeconfig_stands_in_module_defaults_only() -> None:
+    """A play that speaks to the API gives it to all modules, whichever roles it has."""
+    wrong = []
+    for path in sorted(ROOT.glob("playbooks/*.yml")):
+        for play in load(path):
+            hosts = play.get("hosts", "")
+            defaults = play.get("module_defaults", {}).get("group/baremetal.sonic.cluster")
+            # The benchmark asks the site from outside.
+            if hosts == "sonic_leaders" and path.stem != "benchmark" and not defaults:
+                wrong.append(f"{path.name}: {play['name']}")
+    for path in task_files():
+        wrong += [
+            f"{path.name}: {task['name']}"
+            for task in tasks(load(path))
+            if any("kubeconfig" in value for value in task.values() if isinstance(value, dict))
+        ]
+    assert wrong == []
+
+
 @each_role
 def test_role_is_used(role: Path) -> None:
     named = f"baremetal.sonic.{role.name}"

@@ -133,3 +133,9 @@ def test_statuses_of_what_was_applied_are_returned(modules: Modules, api: Api) -
         "name": "door",
         "status": {"open": True},
     }
+
+
+def test_kubeconfig_has_to_come_from_somewhere(modules: Modules) -> None:
+    result = modules.call(applied_set.main, name="mine", field_manager="me", definitions=[])
+    assert result["failed"]
+    assert "by module_defaults of group/baremetal.sonic.cluster" in result["msg"]
