@@ -22,6 +22,15 @@ attributes:
     description: When run twice in a row with the same arguments, the second invocation indicates no change.
     support: full
 """
+    ACTIONGROUP_CLUSTER = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/baremetal.sonic.cluster) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - baremetal.sonic.cluster
+"""
     READS = r"""
 options: {}
 attributes:

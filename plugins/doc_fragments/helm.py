@@ -12,9 +12,10 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   kubeconfig:
-    description: Path, on the host that runs the module, of the kubeconfig to use.
+    description:
+      - Path, on the host that runs the module, of the kubeconfig to use. The module fails without it.
+      - Set it once for all modules, by C(module_defaults) of C(group/baremetal.sonic.cluster).
     type: path
-    required: true
   name:
     description: Name of the release.
     type: str

@@ -13,13 +13,14 @@ version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Applies objects (server-side), in one call and several at a time, and labels them with the set's name (C(baremetal.sonic/set)).
-  - Objects that carry the label and are not among them are removed. Nothing else is touched.
+  - Objects that carry the label and are not among them are removed (see O(prune)). Nothing else is touched.
   - Namespaces, CustomResourceDefinitions and Nodes are applied, but neither labelled nor removed, since others put things into them.
   - An object with the annotation C(baremetal.sonic/needed-by) is not removed either. The value names what stays and needs it.
   - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
     as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:
@@ -45,6 +46,12 @@ options:
     type: list
     elements: dict
     required: true
+  prune:
+    description:
+      - Whether to remove the objects of the set that are not among O(definitions).
+      - V(false) is for a part of a set, and for objects that are to stay when they are no longer wanted.
+    type: bool
+    default: true
   secret_data:
     description:
       - What is in the Secrets among O(definitions), by their names and then by the names of their entries, as text.
@@ -85,6 +92,11 @@ objects:
   type: list
   elements: str
   returned: always
+statuses:
+  description: The C(status) of each of O(definitions) that has one, with its C(kind), C(namespace) and C(name).
+  type: list
+  elements: dict
+  returned: success, but for a cluster that does not exist yet
 cause:
   description: What kind of failure of O(workloads) it is, as M(baremetal.sonic.workloads_ready) returns it.
   type: str
@@ -100,6 +112,7 @@ workloads:
   returned: when something was waited for
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -128,6 +141,20 @@ def shown(item: Object | None) -> Object | str:
     return "" if item is None else without_secrets(essence(item))
 
 
+def statuses(items: Iterable[Object]) -> list[dict[str, Any]]:
+    """What the objects that have a status say in it."""
+    return [
+        {
+            "kind": item["kind"],
+            "namespace": item["metadata"].get("namespace", ""),
+            "name": item["metadata"]["name"],
+            "status": item["status"],
+        }
+        for item in items
+        if item.get("status")
+    ]
+
+
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
@@ -138,6 +165,7 @@ def main() -> None:
             "namespace": {"type": "str", "default": ""},
             "field_manager": {"type": "str", "required": True},
             "definitions": {"type": "list", "elements": "dict", "required": True},
+            "prune": {"type": "bool", "default": True},
             "secret_data": {"type": "dict", "default": {}, "no_log": True},
             "kinds": {
                 "type": "list",
@@ -152,13 +180,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    client = client_of(module, f"apply the set {params['name']}", changed=True, objects=[])
+    client = client_of(
+        module, f"apply the set {params['name']}", changed=True, objects=[], statuses=[]
+    )
     kinds = [(item["api_version"], item["kind"]) for item in params["kinds"]]
     wanted = AppliedSet(client, params["name"], params["field_manager"], params["namespace"])
     try:
         items, hidden = with_secrets(params["definitions"], params["secret_data"])
         module.no_log_values.update(hidden)
-        changes = wanted.sync(items, kinds, module.check_mode)
+        changes = wanted.sync(items, kinds, module.check_mode, prune=params["prune"])
     except LookupError as error:
         module.fail_json(msg=f"secret_data: {error.args[0]}")
         raise
@@ -168,6 +198,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "changed": bool(changes),
         "objects": [change.called for change in changes],
+        "statuses": statuses(wanted.live.values()),
     }
     if module._diff:
         result["diff"] = [

@@ -16,6 +16,7 @@ description:
   - Fails at once when the artifact sync refuses one of the files, with the reason.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
 options:
   namespace:

@@ -21,6 +21,7 @@ description:
   - Does not wait for the pod; M(baremetal.sonic.worker_canary) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.helm
 options:
   state:

@@ -21,6 +21,7 @@ description:
   - What others changed in the release's objects since is left alone, as Helm does it.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.helm
 options:
   state:

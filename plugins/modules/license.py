@@ -17,6 +17,7 @@ description:
     that says so.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
 attributes:
   check_mode:

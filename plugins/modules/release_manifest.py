@@ -24,6 +24,7 @@ description:
     as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:

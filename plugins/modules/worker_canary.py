@@ -20,6 +20,7 @@ description:
     that all workers are busy is forgiven. A worker that does not count is asked O(tries) times.
   - Reads only, but for the speech.
 extends_documentation_fragment:
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:

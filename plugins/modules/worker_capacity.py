@@ -20,6 +20,7 @@ description:
     M(baremetal.sonic.workloads_ready) does.
   - Reads only.
 extends_documentation_fragment:
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:

@@ -20,6 +20,7 @@ description:
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
 options:
   namespace:

@@ -20,6 +20,7 @@ description:
     the workload does not exist.
   - Reads only.
 extends_documentation_fragment:
+  - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
 attributes:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import with_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,8 +19,8 @@ def templated(text: str, variables: dict[str, Any]) -> Any:
     return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
 
 
-def render(role: str, template: str, **variables: Any) -> list[Any]:
-    """The documents of a template; variables go over the role's defaults."""
+def known(role: str, **variables: Any) -> dict[str, Any]:
+    """A role's variables in a small site; the given ones go over its defaults."""
     folder = ROOT / "roles" / role
     # A template that takes in another one of the role names it without a folder.
     values: dict[str, Any] = {"ansible_search_path": [str(folder)]}
@@ -32,10 +33,32 @@ def render(role: str, template: str, **variables: Any) -> list[Any]:
     values["site_nodes"] = ["cp1", "gpu1"]
     for name in ("defaults/main.yml", "vars/main.yml"):
         if (folder / name).is_file():
-            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-            values |= {
-                key: trust_as_template(value) if isinstance(value, str) else value
-                for key, value in loaded.items()
-            }
-    look = f"{{{{ lookup('ansible.builtin.template', '{folder}/templates/{template}') }}}}"
-    return list(yaml.safe_load_all(templated(look, values | variables)))
+            values |= trusted(yaml.safe_load((folder / name).read_text(encoding="utf-8")))
+    return values | variables
+
+
+def trusted(value: Any) -> Any:
+    """A value whose texts are templates, at every level."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def render(role: str, template: str, **variables: Any) -> list[Any]:
+    """The documents of a template; variables go over the role's defaults."""
+    path = ROOT / "roles" / role / "templates" / template
+    look = f"{{{{ lookup('ansible.builtin.template', '{path}') }}}}"
+    return list(yaml.safe_load_all(templated(look, known(role, **variables))))
+
+
+def value(role: str, name: str, **variables: Any) -> Any:
+    """What one of a role's variables becomes; the given ones go over its defaults."""
+    return templated(f"{{{{ {name} }}}}", known(role, **variables))
+
+
+def applied(role: str, template: str, **variables: Any) -> list[Any]:
+    """The objects of a template as they are applied: what is in the role's Secrets filled in."""
+    items = [item for item in render(role, template, **variables) if item]
+    return with_secrets(items, value(role, f"_{role}_secret_data", **variables))[0]

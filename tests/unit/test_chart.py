@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.unit.rendering import render
+from tests.unit.rendering import applied, render
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "tests/chart/cartesia"
@@ -191,7 +191,7 @@ def test_least_that_a_worker_needs() -> None:
 def test_secrets_have_the_vendors_names_and_keys() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
     keys = {"chart_api_key": "sk_ours", "chart_openai_api_key": "o", "chart_anthropic_api_key": "a"}
-    made = render("chart", "secrets.yml.j2", chart_service_account=account, **keys)
+    made = applied("chart", "secrets.yml.j2", chart_service_account=account, **keys)
     found = {
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made
@@ -209,7 +209,7 @@ def test_secrets_have_the_vendors_names_and_keys() -> None:
 
 def test_pull_secret_is_what_kubectl_would_make() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
-    _namespace, secret = render("stack", "pull-secret.yml.j2", stack_service_account=account)
+    [secret] = applied("stack", "pull-secret.yml.j2", stack_service_account=account)
     assert secret["metadata"]["name"] == "gar-pull-secret"
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))

@@ -127,7 +127,7 @@ def named(objects: Objects, kind: str, name: str) -> dict[str, Any]:
 
 def test_certificates_have_their_secrets_before_the_route(rendered: dict[str, Objects]) -> None:
     kinds = [o["kind"] for o in rendered["another"]]
-    assert kinds == ["Namespace", "Secret", "Secret", "Ingress"]
+    assert kinds == ["Secret", "Secret", "Ingress"]
     for number in (1, 2):
         secret = named(rendered["another"], "Secret", f"ingress-certificate-{number}")
         assert secret["type"] == "kubernetes.io/tls"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab.licences import Vendor
-from tests.unit.rendering import render
+from tests.unit.rendering import applied
 
 VENDOR = Vendor()
 LICENCE = VENDOR.licence()
@@ -41,11 +41,7 @@ def rendered() -> dict[str, Objects]:
         "license_proxy_api_key": "sk_test",
     }
     return {
-        name: [
-            item
-            for template in ("secrets", "license-proxy")
-            for item in render("license_proxy", f"{template}.yml.j2", **site, **variables)
-        ]
+        name: applied("license_proxy", "license-proxy.yml.j2", **site, **variables)
         for name, variables in VARIANTS.items()
     }
 

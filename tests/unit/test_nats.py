@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import nats_secrets
 
 from lab.bus import configuration
-from tests.unit.rendering import render
+from tests.unit.rendering import applied, render
 
 SECRETS: dict[str, Any] = {
     "users": {name: f"a-password-of-{name}-" for name in ("api", "stt", "tts")},
@@ -121,7 +121,7 @@ def test_workers_get_the_key_of_their_own_offering_only() -> None:
         {"workerArgs": {"model": "m", "operation": "STT"}},
         {"workerArgs": {"model": "m"}},
     ]
-    secrets = render(
+    secrets = applied(
         "workers", "offerings.yml.j2", workers_list=listed, workers_nats_offerings="master"
     )
     keys = {item["metadata"]["name"]: item["data"]["key"] for item in secrets if item}
@@ -137,11 +137,11 @@ def test_passwords_are_in_no_manifest_but_the_secrets() -> None:
     text = json.dumps([objects, connecting()])
     assert not any(password in text for password in SECRETS["users"].values())
     assert not any(SECRETS[name] in text for name in ("key", "offerings"))
-    found = render("nats", "secrets.yml.j2", nats_secrets=SECRETS)
-    applied = {item["metadata"]["name"]: item["data"] for item in found if item}
-    assert set(applied) == {"nats-users", "nats-authority", "nats-tls"}
-    assert set(applied["nats-users"]) == {"api", "offerings", "stt", "tts"}
-    assert base64.b64decode(applied["nats-tls"]["tls.key"]).decode() == SECRETS["key"]
+    found = applied("nats", "secrets.yml.j2", nats_secrets=SECRETS)
+    secrets = {item["metadata"]["name"]: item["data"] for item in found}
+    assert set(secrets) == {"nats-users", "nats-authority", "nats-tls"}
+    assert set(secrets["nats-users"]) == {"api", "offerings", "stt", "tts"}
+    assert base64.b64decode(secrets["nats-tls"]["tls.key"]).decode() == SECRETS["key"]
 
 
 @pytest.mark.parametrize("changed", ["users", "certificate"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -215,10 +216,26 @@ def test_the_namespace_enforces_what_the_site_says(variables: Object, level: str
     assert templated(wanted, variables | {"site_pod_security": chosen}) == level
 
 
-def test_every_role_that_applies_the_namespace_labels_it() -> None:
-    """One that left the label out would take it away again."""
-    for path in sorted((ROOT / "roles").rglob("*.j2")) + sorted((ROOT / "roles").rglob("tasks/*")):
-        text = path.read_text(encoding="utf-8")
-        for part in text.split("kind: Namespace")[1:]:
-            if "{{ site_namespace }}" in part[:80]:
-                assert "site_namespace_labels" in part[:200], path
+def test_each_namespace_is_made_in_one_place() -> None:
+    """Two places could give it different labels, and each would take those of the other away."""
+    found = [
+        str(path.relative_to(ROOT / "roles"))
+        for path in sorted((ROOT / "roles").rglob("*"))
+        if path.suffix in (".j2", ".yml")
+        for _made in range(path.read_text(encoding="utf-8").count("kind: Namespace\n"))
+    ]
+    assert found == [
+        "ingress/templates/controller.yml.j2",
+        # The namespace of the manifest that the role downloads.
+        "keda/templates/patches.yml.j2",
+        "prometheus/templates/probes.yml.j2",
+        "site/vars/main.yml",
+    ]
+
+
+@pytest.mark.parametrize("playbook", ["platform.yml", "stack.yml"])
+def test_the_first_set_of_a_playbook_has_the_stacks_namespace(playbook: str) -> None:
+    text = (ROOT / "playbooks" / playbook).read_text(encoding="utf-8")
+    roles = re.findall(r"^    - role: baremetal\.sonic\.(\w+)$", text, re.MULTILINE)
+    tasks = (ROOT / "roles" / roles[0] / "tasks/main.yml").read_text(encoding="utf-8")
+    assert "{{ [site_namespace_object] + " in tasks

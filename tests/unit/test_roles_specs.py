@@ -139,14 +139,8 @@ def test_role_depends_on_site(role: Path) -> None:
 def test_field_manager_is_the_role(role: Path) -> None:
     # Server-side apply takes away what its manager applied before and does not apply now: of an
     # object that two roles write to (a Node's labels), each would undo the other's part.
-    managers = [
-        task["kubernetes.core.k8s"]["server_side_apply"]["field_manager"]
-        for path in sorted(role.glob("tasks/*.yml"))
-        for task in tasks(load(path))
-        if "server_side_apply" in task.get("kubernetes.core.k8s", {})
-    ]
     # A plan asks what an apply would change: only under the same name does it see what goes away.
-    managers += [
+    managers = [
         task[module].get("field_manager", "none")
         for path in sorted(role.glob("tasks/*.yml"))
         for task in tasks(load(path))
@@ -155,6 +149,51 @@ def test_field_manager_is_the_role(role: Path) -> None:
     ]
     names = {role.name, f"{role.name}.handover"}
     assert {name.removeprefix("baremetal.sonic.") for name in managers} <= names
+
+
+@each_role
+def test_objects_are_applied_in_one_way(role: Path) -> None:
+    """By a set. The module k8s removes objects, and applies none."""
+    states = [
+        task["kubernetes.core.k8s"].get("state", "present")
+        for path in sorted(role.glob("tasks/*.yml"))
+        for task in tasks(load(path))
+        if "kubernetes.core.k8s" in task
+    ]
+    assert set(states) <= {"absent"}
+
+
+def test_the_action_group_has_the_modules_that_take_a_kubeconfig() -> None:
+    """Each says so in its documentation. The playbooks give these modules their kubeconfig."""
+    [extended, *listed] = load(ROOT / "meta/runtime.yml")["action_groups"]["cluster"]
+    assert extended == {"metadata": {"extend_group": ["kubernetes.core.k8s"]}}
+    taking, saying = [], []
+    for path in sorted((ROOT / "plugins/modules").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"^ {12}\*\*(CLUSTER|HELM)_OPTIONS,$", text, re.MULTILINE):
+            taking.append(path.stem)
+        if "  - baremetal.sonic.attributes.actiongroup_cluster\n" in text:
+            saying.append(path.stem)
+    assert taking == saying == listed
+
+
+def test_a_kubeconfig_stands_in_module_defaults_only() -> None:
+    """A play that speaks to the API gives it to all modules, whichever roles it has."""
+    wrong = []
+    for path in sorted(ROOT.glob("playbooks/*.yml")):
+        for play in load(path):
+            hosts = play.get("hosts", "")
+            defaults = play.get("module_defaults", {}).get("group/baremetal.sonic.cluster")
+            # The benchmark asks the site from outside.
+            if hosts == "sonic_leaders" and path.stem != "benchmark" and not defaults:
+                wrong.append(f"{path.name}: {play['name']}")
+    for path in task_files():
+        wrong += [
+            f"{path.name}: {task['name']}"
+            for task in tasks(load(path))
+            if any("kubeconfig" in value for value in task.values() if isinstance(value, dict))
+        ]
+    assert wrong == []
 
 
 @each_role

@@ -10,10 +10,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._kube.kubeconfig import IMPORT_ERROR
+from .._kube.module import kubeconfig_of
 from .client import Helm
 
 HELM_OPTIONS: dict[str, dict[str, Any]] = {
-    "kubeconfig": {"type": "path", "required": True},
+    "kubeconfig": {"type": "path"},
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str", "required": True},
     "chart": {"type": "path"},
@@ -31,8 +32,9 @@ def helm_of(module: AnsibleModule, **early: Any) -> Helm:
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
     params = module.params
+    kubeconfig = kubeconfig_of(module)
     binary = module.get_bin_path("helm")
-    absent = [p for p in (params["kubeconfig"], params["chart"]) if p and not Path(p).exists()]
+    absent = [p for p in (kubeconfig, params["chart"]) if p and not Path(p).exists()]
     if module.check_mode and (absent or not binary):
         missing = ", ".join([*absent, *([] if binary else ["helm"])])
         module.exit_json(
@@ -40,6 +42,4 @@ def helm_of(module: AnsibleModule, **early: Any) -> Helm:
         )  # fmt: skip
     if not binary:
         module.fail_json(msg="helm is not installed on this host: add it to chart_packages")
-    return Helm(
-        module.run_command, binary, params["kubeconfig"], params["namespace"], params["name"]
-    )
+    return Helm(module.run_command, binary, kubeconfig, params["namespace"], params["name"])

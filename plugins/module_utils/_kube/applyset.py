@@ -68,9 +68,16 @@ class AppliedSet:
         self._manager = manager
         self._namespace = namespace
         self._kinds = Kinds(api)
+        # Each object of the last sync() by its path, as the API server has it afterwards.
+        self.live: dict[str, Object] = {}
 
     def sync(
-        self, items: Sequence[Object], kinds: Iterable[tuple[str, str]], dry_run: bool
+        self,
+        items: Sequence[Object],
+        kinds: Iterable[tuple[str, str]],
+        dry_run: bool,
+        *,
+        prune: bool = True,
     ) -> list[Change]:
         """Apply the items, then remove what else is of the set; returns what differs.
 
@@ -79,10 +86,12 @@ class AppliedSet:
                 others need (namespaces and the like); objects of a kind at the same time.
             kinds: apiVersion and kind of whatever the set may hold left over from before.
             dry_run: whether only to tell what would be done.
+            prune: whether to remove what else is of the set.
 
         Raises:
             KubeError: the API refused something; what came before it is done.
         """
+        self.live = {}
         there = dict(self._members([*kinds, *((i["apiVersion"], i["kind"]) for i in items)]))
         changes: list[Change] = []
         for batch in batches(items):
@@ -92,7 +101,7 @@ class AppliedSet:
                     for item, path in self._paths(batch, dry_run)
                 ]
             changes += [change for change in _results(jobs) if change]
-        for path, item in there.items():
+        for path, item in there.items() if prune else ():
             if not dry_run:
                 self._api.delete(path)
             changes.append(Change(called(item), item, None))
@@ -138,6 +147,7 @@ class AppliedSet:
         before = before or look_up(self._api, path)
         wanted = self._marked(item)
         if before is not None and is_applied(wanted, before, self._manager):
+            self.live[path] = before
             return None
         try:
             after: Object = self._api.apply(path, wanted, self._manager, dry_run=dry_run)
@@ -146,6 +156,7 @@ class AppliedSet:
                 raise KubeError(f"{called(item)}: {error}", error.status) from error
             # Its namespace is yet to be made.
             after = item
+        self.live[path] = after
         if before is not None and essence(before) == essence(after):
             return None
         return Change(called(item), before, after)

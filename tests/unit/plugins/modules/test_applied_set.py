@@ -38,8 +38,10 @@ class Api:
     def apply(self, path: str, body: dict[str, Any], *_more: Any, **_modes: Any) -> dict[str, Any]:
         if self.refuses:
             raise KubeError(f"not this: {body}", 422)
-        self.objects[path] = body
-        return body
+        # Whoever applies does not set the status.
+        kept = {k: v for k, v in self.objects.get(path, {}).items() if k == "status"}
+        self.objects[path] = {**body, **kept}
+        return self.objects[path]
 
     def delete(self, path: str) -> None:
         del self.objects[path]
@@ -61,7 +63,9 @@ def secret(name: str) -> dict[str, Any]:
     }
 
 
-def call(modules: Modules, *names: str, data: dict[str, dict[str, str]]) -> dict[str, Any]:
+def call(
+    modules: Modules, *names: str, data: dict[str, dict[str, str]], **options: Any
+) -> dict[str, Any]:
     """Apply Secrets of these names, with differences shown."""
     return modules.call(
         applied_set.main,
@@ -71,6 +75,7 @@ def call(modules: Modules, *names: str, data: dict[str, dict[str, str]]) -> dict
         field_manager="me",
         definitions=[secret(name) for name in names],
         secret_data=data,
+        **options,
     )
 
 
@@ -100,3 +105,37 @@ def test_entries_without_their_secret_are_refused(modules: Modules, api: Api) ->
     result = call(modules, "door", data={"window": {"key": KEY}})
     assert result["msg"] == "secret_data: no Secret window is among the objects"
     assert api.objects == {}
+
+
+def test_prune_is_the_default_and_can_be_left_out(modules: Modules, api: Api) -> None:
+    call(modules, "door", "other", data={})
+    assert call(modules, "door", data={}, prune=False)["objects"] == []
+    assert set(api.objects) == {f"{PATH}/door", f"{PATH}/other"}
+    assert call(modules, "door", data={})["objects"] == ["Secret other"]
+
+
+def test_statuses_of_what_was_applied_are_returned(modules: Modules, api: Api) -> None:
+    assert call(modules, "door", data={})["statuses"] == []
+    api.objects[f"{PATH}/door"]["status"] = {"open": True}
+    # In check mode, too.
+    result = modules.call(
+        applied_set.main,
+        check=True,
+        kubeconfig="/nowhere",
+        name="mine",
+        field_manager="me",
+        definitions=[secret("door")],
+    )
+    [found] = result["statuses"]
+    assert found == {
+        "kind": "Secret",
+        "namespace": "stack",
+        "name": "door",
+        "status": {"open": True},
+    }
+
+
+def test_kubeconfig_has_to_come_from_somewhere(modules: Modules) -> None:
+    result = modules.call(applied_set.main, name="mine", field_manager="me", definitions=[])
+    assert result["failed"]
+    assert "by module_defaults of group/baremetal.sonic.cluster" in result["msg"]

@@ -210,6 +210,25 @@ def test_what_something_needs_that_stays_does_not_go(api: Api) -> None:
     assert f"{SERVICES}/needed" in api.objects
 
 
+def test_without_prune_nothing_goes(api: Api) -> None:
+    sync(api, service("a"), service("b"))
+    mine = AppliedSet(api, "mine", "me", "stack")
+    changes = mine.sync([service("b", 81), service("c")], LEFT_OVER, False, prune=False)
+    assert called(changes) == ["Service b", "Service c"]
+    assert f"{SERVICES}/a" in api.objects
+    # What was applied so belongs to the set, too.
+    assert called(sync(api, service("a"))) == ["Service b", "Service c"]
+
+
+def test_objects_are_kept_as_they_are_afterwards(api: Api) -> None:
+    sync(api, service("a"))
+    api.objects[f"{SERVICES}/a"]["status"] = {"ready": 1}
+    mine = AppliedSet(api, "mine", "me", "stack")
+    assert called(mine.sync([service("a"), service("b")], [], False)) == ["Service b"]
+    assert list(mine.live) == [f"{SERVICES}/a", f"{SERVICES}/b"]
+    assert mine.live[f"{SERVICES}/a"]["status"] == {"ready": 1}
+
+
 def test_nothing_else_goes(api: Api) -> None:
     AppliedSet(api, "other", "me", "stack").sync([service("theirs")], [], False)
     api.objects[f"{POLICIES}/yours"] = policy("yours") | {
