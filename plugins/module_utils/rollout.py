@@ -109,8 +109,8 @@ def first_progress(obj: Object, newest: Iterable[Object]) -> Progress:
     return Progress(ready > 0, f"{ready} pods of the new revision ready", 1, ready)
 
 
-def may_be_crowded(obj: Object, least: int) -> bool:
-    """Whether a Deployment has `least` pods available and none of an old revision.
+def may_be_crowded(obj: Object, min_replicas: int) -> bool:
+    """Whether a Deployment has `min_replicas` pods available and none of an old revision.
 
     For one whose number of pods an autoscaler sets that suffices: the load may ask for more pods
     than the nodes have room for.
@@ -122,7 +122,7 @@ def may_be_crowded(obj: Object, least: int) -> bool:
         _count(status, "observedGeneration") >= int(obj["metadata"].get("generation", 0))
         and updated >= wanted
         and _count(status, "replicas") <= updated
-        and _count(status, "availableReplicas") >= least
+        and _count(status, "availableReplicas") >= min_replicas
     )
 
 
@@ -227,13 +227,13 @@ def assess(
     pods: Iterable[Object],
     replicasets: Iterable[Object],
     crash_restarts: int,
-    least: int | None = None,
+    min_replicas: int | None = None,
     first: bool = False,
 ) -> Assessment:
     """One workload's state from the objects of its namespace.
 
     Only pods of the newest revision are diagnosed: what ails an old one no longer matters.
-    least: for a Deployment that an autoscaler scales, the pods that suffice (may_be_crowded).
+    min_replicas: of an autoscaled Deployment, the pods that suffice (may_be_crowded).
     first: whether one ready pod of the newest revision suffices; the others are not looked at.
     """
     if workload is None:
@@ -244,7 +244,7 @@ def assess(
     mine, newest = _pods_of(target, workload, pods, replicaset)
     if first:
         mine, progress = newest, first_progress(workload, newest)
-    crowded = least is not None and may_be_crowded(workload, least)
+    crowded = min_replicas is not None and may_be_crowded(workload, min_replicas)
     if crowded:
         progress = crowded_progress(progress, newest)
     troubles: list[Trouble] = []

@@ -34,7 +34,7 @@ class Worker:
 
     wanted: the Deployment as it will be applied. live: as it is, None when it is new. tried: as the
     API server says that it would be after the apply. present: its pods that are not going.
-    scaled: whether an autoscaler sets the number of its pods, and least: how many it has to keep.
+    scaled: whether an autoscaler sets the number of its pods. min_replicas: how many it keeps.
     """
 
     wanted: Object
@@ -42,7 +42,7 @@ class Worker:
     tried: Object | None
     present: int = 0
     scaled: bool = False
-    least: int = 1
+    min_replicas: int = 1
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ class Worker:
         """Pods that it has when the apply is done."""
         if not self.scaled:
             return int(self.wanted["spec"].get("replicas", 1))
-        return self.least if self.live is None else int(self.live["spec"].get("replicas", 1))
+        return self.min_replicas if self.live is None else int(self.live["spec"].get("replicas", 1))
 
     @property
     def replaced(self) -> bool:
@@ -138,7 +138,7 @@ def look(
                 tried=tried,
                 present=len(mine),
                 scaled=name in scaled,
-                least=scaled.get(name, 1),
+                min_replicas=scaled.get(name, 1),
             )
         )
     return found

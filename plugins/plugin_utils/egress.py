@@ -214,16 +214,15 @@ def peer_problems(variable: str, peers: Sequence[Mapping[str, Any]]) -> list[str
 
 
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the variables of the role egress, as far as the inventory gives them.
+    """What is wrong with the variables of the role egress.
 
     Args:
-        values: variables by name; what has its default is missing.
+        values: variables of the roles egress and site by name, defaults included.
         hosts: address of each host of the site.
     """
-    found = allowlist_problems(values.get("egress_allowlist") or [])
-    profile = values.get("egress_profile", "strict")
-    ranges = {"site_pod_cidr": "10.244.0.0/16", "site_service_cidr": "10.96.0.0/16"}
-    ranges |= {name: values[name] for name in ranges if values.get(name)}
+    found = allowlist_problems(values["egress_allowlist"])
+    profile = values["egress_profile"]
+    ranges = {name: values[name] for name in ("site_pod_cidr", "site_service_cidr")}
     nets = {name: _network(cidr) for name, cidr in ranges.items()}
     for name, net in nets.items():
         if net is None:
@@ -233,24 +232,24 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
                 f"egress_profile vendor lets pods reach {', '.join(PRIVATE)} and DNS only, and"
                 f" {name} is {net}: pods could not reach each other; use strict, or a range inside"
             )
-    services, offset = nets["site_service_cidr"], int(values.get("egress_gateway_offset", 20))
+    services, offset = nets["site_service_cidr"], int(values["egress_gateway_offset"])
     if services is not None and not 11 <= offset < services.num_addresses - 1 - len(
-        values.get("egress_allowlist") or "123"
+        values["egress_allowlist"]
     ):
         found.append(
             f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
             " the cluster's own first ten addresses"
         )
     for variable in ("egress_ingress_peers", "egress_prometheus_peers"):
-        found += peer_problems(variable, values.get(variable) or [])
-    for number, rule in enumerate(values.get("egress_prometheus_targets") or []):
+        found += peer_problems(variable, values[variable])
+    for number, rule in enumerate(values["egress_prometheus_targets"]):
         where = f"egress_prometheus_targets[{number}]"
         if not rule.get("to"):
             found.append(
                 f"{where} has no to, which would mean everything: name what may be reached"
             )
         found += peer_problems(f"{where}.to", rule.get("to") or [])
-    for cidr in values.get("egress_host_networks") or []:
+    for cidr in values["egress_host_networks"]:
         if _network(cidr) is None:
             found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":

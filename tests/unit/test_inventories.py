@@ -126,7 +126,7 @@ def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
     assert [line for line in problems if "license_proxy_api_key" in line and "berlin" in line]
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
     assert [line for line in problems if "site berlin: ingress_certificates[0] is for" in line]
-    assert [line for line in problems if "site oslo: workers_list asks for 5 GPUs" in line]
+    assert [line for line in problems if "site oslo: the variable workers asks for 5 GPUs" in line]
 
 
 def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
