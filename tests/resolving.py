@@ -30,7 +30,7 @@ class Resolver:
 
     def __init__(self, folder: Path, **variables: Any) -> None:
         """folder: takes the inventory. variables: what the inventory gives to all hosts."""
-        groups = {
+        groups: dict[str, Any] = {
             name: {"hosts": {HOST: {}}} for name in ("control_plane", "ingress", "gpu_workers")
         }
         path = folder / "hosts.json"

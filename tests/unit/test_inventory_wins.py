@@ -153,11 +153,11 @@ def environment(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_environment_of_the_inventory_goes_over_what_the_stack_computes(tmp_path: Path) -> None:
-    own = {"SONIC_MODELS": "mine", "SONIC_MAX_QUEUE_WAIT": "7"}
+    own = {"SONIC_MODELS": "mine", "SONIC_QUEUE_TIMEOUT": "7"}
     found = environment(
         rendered(Resolver(tmp_path, **SITE, api_environment=own), "api", "api.yml.j2")
     )
-    assert (found["SONIC_MODELS"], found["SONIC_MAX_QUEUE_WAIT"]) == ("mine", "7")
+    assert (found["SONIC_MODELS"], found["SONIC_QUEUE_TIMEOUT"]) == ("mine", "7")
     assert (found["SONIC_STT_MODELS"], found["SONIC_LIBRARY_REPLICAS"]) == ("", "1")
     plain = environment(rendered(Resolver(tmp_path, **SITE), "api", "api.yml.j2"))
     assert plain["SONIC_MODELS"] == "m"
