@@ -141,7 +141,7 @@ def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
 def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/site.yml").write_text(
-        "site_name: rack1\nworkers_list: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
+        "site_name: rack1\nworkers: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
     )
     status, problems = judge(tmp_path, hosts)
     assert status != 0
