@@ -24,6 +24,8 @@ NOT_PUBLIC = (
 
 # The gateway listens on this port for the allowlist's first name, on the next for the second...
 FIRST_PORT = 8443
+# Of an entry of the allowlist that names no port: HTTPS.
+DEFAULT_PORT = 443
 HOST_NAME = re.compile(
     r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])",
     re.IGNORECASE,
@@ -49,6 +51,11 @@ def cells(matrix: Matrix, profile: str) -> dict[tuple[str, str], bool]:
     }
 
 
+def port_of(entry: Mapping[str, Any]) -> int:
+    """Return the port of an entry of egress_allowlist."""
+    return int(entry.get("port") or DEFAULT_PORT)
+
+
 def listeners(
     allowlist: Sequence[Mapping[str, Any]], service_cidr: str, offset: int
 ) -> list[Object]:
@@ -68,7 +75,7 @@ def listeners(
     return [
         {
             "name": entry["name"].lower(),
-            "port": int(entry.get("port") or 443),
+            "port": port_of(entry),
             "used_by": list(entry["used_by"]),
             "upstream": entry.get("address") or entry["name"].lower(),
             "address": str(first + number),
@@ -165,7 +172,7 @@ def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     seen: set[tuple[str, int]] = set()
     for entry in allowlist:
-        name, port = str(entry.get("name")), int(entry.get("port") or 443)
+        name, port = str(entry.get("name")), port_of(entry)
         where = f"egress_allowlist: {name}"
         if not HOST_NAME.fullmatch(name):
             found.append(
@@ -191,7 +198,7 @@ def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, p
     """Whether an egress_allowlist lets a component to a name (in small letters) and port."""
     return any(
         str(entry.get("name")).lower() == name
-        and int(entry.get("port") or 443) == port
+        and port_of(entry) == port
         and component in (entry.get("used_by") or [])
         for entry in allowlist
     )

@@ -150,6 +150,24 @@ def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
         assert name in text, name
 
 
+def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    wrong = {
+        "site_image_digests": {"nats": f"sha256:{'0' * 64}"},
+        "workers": [
+            {
+                "name": "tts",
+                "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 4},
+                "autoscaling": {"enabled": True, "minReplicas": -1},
+            }
+        ],
+    }
+    status, problems = judge(tmp_path, hosts, "-e", json.dumps(wrong | {"site_apt_allow": ["all"]}))
+    assert status != 0
+    for text in ("nats is no image in full", "site_apt_allow", "minReplicas is -1"):
+        assert [line for line in problems if text in line], text
+
+
 def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {lonely: {}}}\n", encoding="utf-8")
     status, problems = judge(tmp_path, tmp_path / "hosts.yml")
