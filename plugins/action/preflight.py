@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
     default_versions,
 )
 from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
-from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_SITE, of_site
+from ansible_collections.baremetal.sonic.plugins.filter.of_site import of_site, site_of
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
     egress,
@@ -27,8 +26,16 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     pins,
     preflight,
 )
-
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import (
+    ROLES,
+    plain_defaults,
+    role_defaults,
+)
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.worker_specs import (
+    InvalidWorkersError,
+    WorkerSpec,
+    worker_specs,
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -52,8 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts: list[str] = list(variables["ansible_play_hosts_all"])
         sites: dict[str, list[str]] = {}
         for host in hosts:
-            name = str(variables["hostvars"][host].get("site_name", DEFAULT_SITE))
-            sites.setdefault(name, []).append(host)
+            sites.setdefault(site_of(variables["hostvars"][host]), []).append(host)
         problems: list[str] = []
         warnings: list[str] = []
         for name, members in sites.items():
@@ -108,7 +114,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wrong = nodes.address_problems(addresses, reports)
         found += list(wrong.values())
         first = hostvars[(leaders or site)[0]]
-        ranges = {name: str(first.get(name) or default) for name, default in RANGES.items()}
+        ranges = {name: str(first.get(name) or plain_defaults()[name]) for name in RANGES}
         right = {host: address for host, address in addresses.items() if host not in wrong}
         found += nodes.network_problems(ranges, right, reports)
         if leaders:
@@ -130,7 +136,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         workers = [host for host in groups.get("gpu_workers", []) if host in members]
         if not workers:
             found.append("the group gpu_workers has no host of this site: name at least one")
-        values: dict[str, Any] = {}
+        values = dict(plain_defaults())
         leader = variables["hostvars"][(leaders or members)[0]]
         for role in roles:
             # What the chart requires, nobody else needs.
@@ -141,8 +147,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found += preflight.artifact_problems(values) + preflight.secret_problems(values)
         found += pins.problems(values)
         if "license_proxy" in roles:
-            judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
-            found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
+            found += licensing.problems(values, values, members)
         doubts: list[str] = []
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
@@ -152,15 +157,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
         found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
-        asked = values.get("workers_list") or []
-        found += preflight.scaling_problems(asked) + preflight.gpu_problems(asked, counts)
-        return found, doubts + preflight.gpu_warnings(asked, counts)
+        specs, wrong = _worker_specs(values)
+        found += [*wrong, *(line for spec in specs for line in spec.problems())]
+        found += preflight.gpu_problems(specs, counts)
+        return found, doubts + preflight.gpu_warnings(specs, counts)
 
     def _nats_servers(self, values: dict[str, Any], leaders: list[str], workers: list[str]) -> int:
         """How many NATS servers the site has: as the inventory says, or as the role's default."""
         if "nats_replicas" in values:
             return int(values["nats_replicas"])
-        default = trust_as_template(_defaults("nats", ("nats_replicas",))["nats_replicas"])
+        default = trust_as_template(role_defaults("nats")["nats_replicas"])
         known = {"nats_hosts": list(dict.fromkeys([*leaders, *workers]))}
         return int(Templar(loader=self._loader, variables=known).template(default))
 
@@ -169,7 +175,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> list[str]:
         """Judge who serves clients, and with which certificates."""
         found = []
-        values = _defaults("ingress", INGRESS_DEFAULTS) | values
         served = any(host in members for host in variables["groups"].get("ingress", []))
         if values["ingress_install"] and not served:
             found.append("the group ingress has no host of this site: name who serves 80 and 443")
@@ -194,7 +199,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _role(self, role: str, hostvars: Any, values: dict[str, Any]) -> list[str]:
         """Check a role's variables against its own argument_specs; defaults count as right."""
         text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
-        [entry] = yaml.safe_load(text)["argument_specs"].values()
+        [entry] = yaml_load(text)["argument_specs"].values()
         options = entry.get("options") or {}
         given: dict[str, Any] = {}
         found = []
@@ -216,12 +221,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for name, option in options.items()
             if name not in unreadable
         }
-        result = ArgumentSpecValidator(spec).validate(given)
-        if not result.error_messages:
-            # In the types that the spec asks for: what is mistyped is not judged further.
-            values.update({k: v for k, v in result.validated_parameters.items() if v is not None})
-        found += [f"role {role}: {message}" for message in result.error_messages]
-        return found
+        errors = ArgumentSpecValidator(spec).validate(given).error_messages
+        # In the types that the spec asks for: what is mistyped is not validated further.
+        for name, value in given.items():
+            alone = ArgumentSpecValidator({name: spec[name]}).validate({name: value})
+            if not alone.error_messages and alone.validated_parameters[name] is not None:
+                values[name] = alone.validated_parameters[name]
+        return [*found, *(f"role {role}: {message}" for message in errors)]
 
 
 def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
@@ -238,31 +244,11 @@ def _node_ip(hostvars: Any, host: str) -> Any:
     return hostvars.get("kubeadm_node_ip") or hostvars.get("ansible_host", host)
 
 
-# Defaults of the role site.
-RANGES = {"site_pod_cidr": "10.244.0.0/16", "site_service_cidr": "10.96.0.0/16"}
-EGRESS = ("egress_allowlist", "egress_mode", "egress_profile")
-LICENSE_DEFAULTS = (
-    "license_proxy_ca",
-    "license_proxy_check_interval",
-    "license_proxy_endpoint",
-    "license_proxy_grace",
-    "license_proxy_license",
-    "license_proxy_mode",
-    "license_proxy_persistence",
-    "license_proxy_public_key",
-)
-INGRESS_DEFAULTS = (
-    "ingress_install",
-    "ingress_intermediate_certificates",
-    "ingress_root_certificates",
-    "ingress_unlimited_clients",
-    "ingress_virtual_ip",
-)
+RANGES = ("site_pod_cidr", "site_service_cidr")
 
 
 def _ingress_warnings(values: dict[str, Any]) -> list[str]:
     """Return differences between the chains served and those in the inventory."""
-    values = _defaults("ingress", INGRESS_DEFAULTS) | values
     return certificates.warnings(
         values.get("ingress_certificates") or [],
         values["ingress_root_certificates"],
@@ -270,11 +256,13 @@ def _ingress_warnings(values: dict[str, Any]) -> list[str]:
     )
 
 
-def _defaults(role: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """Some of a role's defaults, of those that are not templates."""
-    text = (ROLES / role / "defaults/main.yml").read_text(encoding="utf-8")
-    defaults = yaml.safe_load(text)
-    return {name: defaults[name] for name in names}
+def _worker_specs(values: dict[str, Any]) -> tuple[list[WorkerSpec], list[str]]:
+    """Return the site's workers, and what is wrong with them beyond their types."""
+    registry, tag = values["site_image_registry"], values["site_release_tag"]
+    try:
+        return worker_specs(values.get("workers") or [], registry, tag), []
+    except InvalidWorkersError as error:
+        return [], error.problems
 
 
 def _without_defaults(option: dict[str, Any]) -> dict[str, Any]:

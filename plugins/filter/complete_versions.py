@@ -34,19 +34,16 @@ _value:
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import (
+    role_defaults,
+)
 
-TABLE = Path(__file__).resolve().parents[2] / "roles/site/defaults/main.yml"
 
-
-@lru_cache(maxsize=1)
 def default_versions() -> dict[str, str]:
     """Return the collection's own table: site_versions of the role site's defaults."""
-    table: dict[str, str] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["site_versions"]
+    table: dict[str, str] = role_defaults("site")["site_versions"]
     return table
 
 

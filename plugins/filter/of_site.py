@@ -46,14 +46,21 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-DEFAULT_SITE = "default"
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import (
+    role_defaults,
+)
+
+
+def site_of(hostvars: Mapping[str, Any]) -> str:
+    """Return the name of a host's site: site_name, or the role's default."""
+    return str(hostvars.get("site_name", role_defaults("site")["site_name"]))
 
 
 def of_site(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], site: str
 ) -> list[str]:
     """The hosts whose site_name is `site`."""
-    return [host for host in hosts if hostvars[host].get("site_name", DEFAULT_SITE) == site]
+    return [host for host in hosts if site_of(hostvars[host]) == site]
 
 
 class FilterModule:

@@ -38,9 +38,13 @@ options:
     type: str
     required: true
   workers:
-    description: Names of the workers, which are Deployments.
+    description:
+      - The workers, each a Deployment, as the filter P(baremetal.sonic.worker_specs#filter) returns them.
+      - Each needs C(name), C(autoscaled) and C(min_replicas). Other keys are ignored.
+      - An autoscaled worker is also ready while nodes have no room for more than C(min_replicas) pods, and with 0 while it
+        is scaled to no pods.
     type: list
-    elements: str
+    elements: dict
     required: true
   min_capacity:
     description:
@@ -48,13 +52,6 @@ options:
       - With V(0) a worker that is scaled to no pods passes.
     type: int
     default: 1
-  autoscaled:
-    description:
-      - For each worker whose number of pods an autoscaler sets, the least number that it may set.
-      - Such a worker is also ready while nodes have no room for more than that, and with V(0)
-        while it is scaled to no pods.
-    type: dict
-    default: {}
   metrics_port:
     description: Port on which the pods serve C(/metrics).
     type: int
@@ -68,7 +65,10 @@ EXAMPLES = r"""
   baremetal.sonic.worker_capacity:
     kubeconfig: /etc/kubernetes/admin.conf
     namespace: cartesia
-    workers: [tts-worker]
+    workers:
+      - name: tts-worker
+        autoscaled: true
+        min_replicas: 1
     timeout: 900
 """
 
@@ -140,22 +140,26 @@ def main() -> None:
             **CLUSTER_OPTIONS,
             **WAIT_OPTIONS,
             "namespace": {"type": "str", "required": True},
-            "workers": {"type": "list", "elements": "str", "required": True},
+            "workers": {"type": "list", "elements": "dict", "required": True},
             "min_capacity": {"type": "int", "default": 1},
-            "autoscaled": {"type": "dict", "default": {}},
             "metrics_port": {"type": "int", "default": 8080},
         },
         supports_check_mode=True,
     )
     namespace = module.params["namespace"]
-    workers = [Target("Deployment", namespace, name) for name in module.params["workers"]]
+    specs = module.params["workers"]
     try:
-        least = {
-            Target("Deployment", namespace, name): int(count)
-            for name, count in module.params["autoscaled"].items()
+        workers = [Target("Deployment", namespace, spec["name"]) for spec in specs]
+        min_replicas = {
+            worker: int(spec["min_replicas"])
+            for worker, spec in zip(workers, specs, strict=True)
+            if spec["autoscaled"]
         }
-    except (TypeError, ValueError):
-        module.fail_json(msg="autoscaled: every worker needs a whole number")
+    except (KeyError, TypeError, ValueError) as error:
+        module.fail_json(
+            msg=f"workers: {error}: give each worker name, autoscaled and min_replicas, as the"
+            " filter baremetal.sonic.worker_specs does"
+        )
         raise
     would = "wait for " + ", ".join(map(str, workers))
     client = client_of(module, would, workers={}, workloads=[], elapsed_s=0.0)
@@ -164,9 +168,10 @@ def main() -> None:
         workers,
         module.params["min_capacity"],
         module.params["metrics_port"],
-        idle={worker for worker, count in least.items() if count == 0},
+        min_replicas,
     )
-    outcome = run_wait(module, wait_of(module, client, workers, check=check, least=least))
+    wait = wait_of(module, client, workers, check=check, min_replicas=min_replicas)
+    outcome = run_wait(module, wait)
     finish(module, outcome, workers=check.summary(outcome.assessments))
 
 

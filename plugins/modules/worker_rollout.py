@@ -143,7 +143,7 @@ def main() -> None:
         module.fail_json(
             msg=f"autoscaling is on for {', '.join(scaled)}, but the cluster has no KEDA (no kind"
             " ScaledObject of keda.sh/v1alpha1): run playbooks/platform.yml, or set"
-            " autoscaling.enabled to false in workers_list"
+            " autoscaling.enabled to false in workers"
         )
     module.exit_json(changed=False, surging=plan.surging, **asdict(plan))
 

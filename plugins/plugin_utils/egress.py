@@ -25,6 +25,8 @@ NOT_PUBLIC = (
 
 # The gateway listens on this port for the allowlist's first name, on the next for the second...
 FIRST_PORT = 8443
+# Of an entry of the allowlist that names no port: HTTPS.
+DEFAULT_PORT = 443
 HOST_NAME = re.compile(
     r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])",
     re.IGNORECASE,
@@ -50,6 +52,11 @@ def cells(matrix: Matrix, profile: str) -> dict[tuple[str, str], bool]:
     }
 
 
+def port_of(entry: Mapping[str, Any]) -> int:
+    """Return the port of an entry of egress_allowlist."""
+    return int(entry.get("port") or DEFAULT_PORT)
+
+
 def listeners(
     allowlist: Sequence[Mapping[str, Any]], service_cidr: str, offset: int
 ) -> list[Object]:
@@ -69,7 +76,7 @@ def listeners(
     return [
         {
             "name": entry["name"].lower(),
-            "port": int(entry.get("port") or 443),
+            "port": port_of(entry),
             "used_by": list(entry["used_by"]),
             "upstream": entry.get("address") or entry["name"].lower(),
             "address": str(first + number),
@@ -166,7 +173,7 @@ def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     seen: set[tuple[str, int]] = set()
     for entry in allowlist:
-        name, port = str(entry.get("name")), int(entry.get("port") or 443)
+        name, port = str(entry.get("name")), port_of(entry)
         where = f"egress_allowlist: {name}"
         if not HOST_NAME.fullmatch(name):
             found.append(
@@ -192,7 +199,7 @@ def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, p
     """Whether an egress_allowlist lets a component to a name (in small letters) and port."""
     return any(
         str(entry.get("name")).lower() == name
-        and int(entry.get("port") or 443) == port
+        and port_of(entry) == port
         and component in (entry.get("used_by") or [])
         for entry in allowlist
     )
@@ -215,16 +222,15 @@ def peer_problems(variable: str, peers: Sequence[Mapping[str, Any]]) -> list[str
 
 
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the variables of the role egress, as far as the inventory gives them.
+    """What is wrong with the variables of the role egress.
 
     Args:
-        values: variables by name; what has its default is missing.
+        values: variables of the roles egress and site by name, defaults included.
         hosts: address of each host of the site.
     """
-    found = allowlist_problems(values.get("egress_allowlist") or [])
-    profile = values.get("egress_profile", "strict")
-    ranges = {"site_pod_cidr": "10.244.0.0/16", "site_service_cidr": "10.96.0.0/16"}
-    ranges |= {name: values[name] for name in ranges if values.get(name)}
+    found = allowlist_problems(values["egress_allowlist"])
+    profile = values["egress_profile"]
+    ranges = {name: values[name] for name in ("site_pod_cidr", "site_service_cidr")}
     nets = {name: _network(cidr) for name, cidr in ranges.items()}
     for name, net in nets.items():
         if net is None:
@@ -234,24 +240,24 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
                 f"egress_profile vendor lets pods reach {', '.join(PRIVATE)} and DNS only, and"
                 f" {name} is {net}: pods could not reach each other; use strict, or a range inside"
             )
-    services, offset = nets["site_service_cidr"], int(values.get("egress_gateway_offset", 20))
+    services, offset = nets["site_service_cidr"], int(values["egress_gateway_offset"])
     if services is not None and not 11 <= offset < services.num_addresses - 1 - len(
-        values.get("egress_allowlist") or "123"
+        values["egress_allowlist"]
     ):
         found.append(
             f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
             " the cluster's own first ten addresses"
         )
     for variable in ("egress_ingress_peers", "egress_prometheus_peers"):
-        found += peer_problems(variable, values.get(variable) or [])
-    for number, rule in enumerate(values.get("egress_prometheus_targets") or []):
+        found += peer_problems(variable, values[variable])
+    for number, rule in enumerate(values["egress_prometheus_targets"]):
         where = f"egress_prometheus_targets[{number}]"
         if not rule.get("to"):
             found.append(
                 f"{where} has no to, which would mean everything: name what may be reached"
             )
         found += peer_problems(f"{where}.to", rule.get("to") or [])
-    for cidr in values.get("egress_host_networks") or []:
+    for cidr in values["egress_host_networks"]:
         if _network(cidr) is None:
             found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":

@@ -3,7 +3,7 @@
 """Names of container images, as an inventory writes them and as the two sources want them.
 
 An inventory may give an image by its name alone, as the vendor's examples do: registry and tag then
-come from stack_image_registry and stack_release_tag. The roles' own manifests need it in full, the
+come from site_image_registry and site_release_tag. The roles' own manifests need it in full, the
 vendor's chart completes names itself. A digest (NAME@sha256:...) stands for itself in both.
 Digests of images that are named by tag come from site_image_digests.
 """
@@ -79,11 +79,11 @@ def _told(image: str, registry: str, tag: str, source: str) -> str:
         if not _NAME.fullmatch(short_image(image, registry, tag)):
             return (
                 "cannot come from the chart, which adds registry and tag itself: give a NAME below"
-                f" stack_image_registry ({registry}) with the tag stack_release_tag"
+                f" site_image_registry ({registry}) with the tag site_release_tag"
                 f" ({tag or 'not set'})"
             )
     elif not tag and not re.search(r"[/@:]", image):
-        return "has no registry and no tag: give it in full, or set stack_release_tag"
+        return "has no registry and no tag: give it in full, or set site_release_tag"
     return ""
 
 
@@ -91,23 +91,22 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with where the stack and its images come from.
 
     Args:
-        values: variables of the roles stack, chart and workers by name; defaults may be missing.
+        values: variables of all roles by name, defaults included.
     """
-    source = values.get("stack_source") or "manifests"
-    registry = values.get("stack_image_registry") or REGISTRY
-    tag = values.get("stack_release_tag") or ""
+    source = values["stack_source"]
+    registry = values["site_image_registry"]
+    tag = values["site_release_tag"]
     found = []
     if source == "chart" and not tag:
-        found.append("stack_source chart needs stack_release_tag: the tag of the vendor's images")
-    for worker in values.get("workers_list") or []:
+        found.append("stack_source chart needs site_release_tag: the tag of the vendor's images")
+    for worker in values.get("workers") or []:
         image = str(worker["workerArgs"]["image"])
         if told := _told(image, registry, tag, source):
             found.append(f"worker {worker['name']}: image {image} {told}")
-    found += digest_problems(values.get("site_image_digests") or {})
-    return found + account_problems(values.get("stack_service_account") or "")
+    found += digest_problems(values["site_image_digests"])
+    return found + account_problems(values["site_service_account"])
 
 
-REGISTRY = "us-docker.pkg.dev/cartesia-external/self-serve"
 ACCOUNT_KEYS: Sequence[str] = ("client_email", "private_key")
 
 
@@ -122,7 +121,7 @@ def account_problems(text: str) -> list[str]:
     except (ValueError, AttributeError):
         pass
     told = (
-        "stack_service_account is not the text of a service-account file: give what the vendor"
+        "site_service_account is not the text of a service-account file: give what the vendor"
         f" sent, JSON with {' and '.join(ACCOUNT_KEYS)}"
     )
     return [told]

@@ -19,12 +19,12 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     """Downloads that the network could replace unnoticed.
 
     Args:
-        values: variables of the roles site, keda and prometheus by name; what has its default,
-            which is pinned, may be missing.
+        values: variables of all roles by name, defaults included but for templates: a manifest's
+            address by default is upstream's.
     """
     messages = repository_problems(values.get("site_package_repositories") or [])
     for address, digest, switch in MANIFESTS:
-        if values.get(switch, True):
+        if values[switch]:
             messages += _manifest_problem(values, address, digest)
     return messages
 
@@ -53,10 +53,9 @@ def repository_problems(repositories: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _manifest_problem(values: Mapping[str, Any], address: str, digest: str) -> list[str]:
-    if digest not in values:
-        return []
     given = str(values[digest])
-    if not given and str(values.get(address, "https://")).startswith(("http://", "https://")):
+    a_file = address in values and not str(values[address]).startswith(("http://", "https://"))
+    if not given and not a_file:
         problem = (
             f"{digest} is empty: give the manifest's SHA-256, as 'sha256sum' prints it for the file"
             f" that you looked at, or set {address} to the path of a file on the site's leader"

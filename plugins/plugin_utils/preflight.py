@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..module_utils._http.headers import header_problem
 from . import certificates, nats_secrets
 from .egress import lets_to
+from .worker_specs import WorkerSpec
 
 
 def shared_machine_ids(machine_ids: Mapping[str, str]) -> list[str]:
@@ -30,70 +31,45 @@ def shared_machine_ids(machine_ids: Mapping[str, str]) -> list[str]:
     ]
 
 
-def gpu_problems(workers: Sequence[Mapping[str, Any]], gpus: Mapping[str, int | None]) -> list[str]:
+def gpu_problems(workers: Sequence[WorkerSpec], gpus: Mapping[str, int | None]) -> list[str]:
     """Whether the workers ask for more GPUs than the inventory says there are.
 
     Args:
-        workers: the variable workers_list.
+        workers: the site's workers.
         gpus: GPUs by host; None where the inventory does not say.
     """
     have = _gpu_count(gpus)
-    need = sum(least_pods(item) for item in workers)
+    need = sum(worker.min_replicas for worker in workers)
     if have is None or need <= have:
         return []
-    message = f"workers_list asks for {need} GPUs, the inventory has {have} ({_listed(gpus)}):"
-    return [f"{message} lower replicas or minReplicas, or add hosts to gpu_workers"]
+    asked = f"the variable workers asks for {need} GPUs"
+    remedy = "lower replicas or minReplicas, or add hosts to gpu_workers"
+    return [f"{asked}, the inventory has {have} ({_listed(gpus)}): {remedy}"]
 
 
-def gpu_warnings(workers: Sequence[Mapping[str, Any]], gpus: Mapping[str, int | None]) -> list[str]:
+def gpu_warnings(workers: Sequence[WorkerSpec], gpus: Mapping[str, int | None]) -> list[str]:
     """What autoscaling may ask for and cannot get; not wrong, since hosts may be added later.
 
     Args:
-        workers: the variable workers_list.
+        workers: the site's workers.
         gpus: GPUs by host; None where the inventory does not say.
     """
     have = _gpu_count(gpus)
     if have is None:
         return []
     found = []
-    for item in workers:
-        if (item.get("autoscaling") or {}).get("enabled") and most_pods(item) > have:
+    for worker in workers:
+        if worker.autoscaled and worker.max_replicas > have:
             found.append(
-                f"worker {item.get('name')}: maxReplicas is {most_pods(item)}, the inventory has"
+                f"worker {worker.name}: maxReplicas is {worker.max_replicas}, the inventory has"
                 f" {have} GPUs ({_listed(gpus)}): pods above that will wait for a GPU"
             )
-    most = sum(most_pods(item) for item in workers)
-    if not found and most > have:
+    total = sum(worker.max_replicas for worker in workers)
+    if not found and total > have:
         found.append(
-            f"all workers together may grow to {most} pods, the inventory has {have} GPUs"
+            f"all workers together may grow to {total} pods, the inventory has {have} GPUs"
             f" ({_listed(gpus)}): under full load the first to grow leave none to the others"
         )
-    return found
-
-
-def scaling_problems(workers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Numbers of autoscaling that no cluster would take, or that would never scale.
-
-    Args:
-        workers: the variable workers_list.
-    """
-    found = []
-    for item in workers:
-        scaling = item.get("autoscaling") or {}
-        if not scaling.get("enabled"):
-            continue
-        name = f"worker {item.get('name')}: autoscaling"
-        least, most = least_pods(item), most_pods(item)
-        if least < 0:
-            found.append(f"{name}.minReplicas is {least}: set it to 0 or more")
-        if most < max(least, 1):
-            found.append(f"{name}.maxReplicas is {most}: set it to {max(least, 1)} or more")
-        threshold = float(_given(scaling, "threshold", 0.6))
-        if not 0 < threshold <= 1:
-            found.append(
-                f"{name}.threshold is {threshold:g}: it is a share of the streams that are there,"
-                " so set it above 0 and up to 1"
-            )
     return found
 
 
@@ -103,7 +79,7 @@ def nats_problems(values: Mapping[str, Any], servers: int) -> list[str]:
     Passwords are not shown.
 
     Args:
-        values: variables of the role nats by name; what has its default may be missing.
+        values: variables of the role nats by name.
         servers: how many servers share the certificate.
 
     Raises:
@@ -156,7 +132,6 @@ def secret_problems(values: Mapping[str, Any]) -> list[str]:
 
 HEADER_KEYS = (
     "license_proxy_api_key",
-    "chart_api_key",
     "chart_openai_api_key",
     "chart_anthropic_api_key",
 )
@@ -185,27 +160,6 @@ def version_problems(given: object, used: object, table: Mapping[str, Any]) -> l
             " put it in the inventory, where it completes it"
         )
     return found
-
-
-def least_pods(worker: Mapping[str, Any]) -> int:
-    """The pods that a worker has at least, each on a GPU of its own."""
-    scaling = worker.get("autoscaling") or {}
-    if scaling.get("enabled"):
-        return int(_given(scaling, "minReplicas", 1))
-    return int(_given(worker, "replicas", 1))
-
-
-def most_pods(worker: Mapping[str, Any]) -> int:
-    """The pods to which a worker may grow."""
-    scaling = worker.get("autoscaling") or {}
-    if scaling.get("enabled"):
-        return int(_given(scaling, "maxReplicas", 10))
-    return least_pods(worker)
-
-
-def _given(options: Mapping[str, Any], name: str, default: float) -> Any:
-    value = options.get(name)
-    return default if value is None else value
 
 
 def _gpu_count(gpus: Mapping[str, int | None]) -> int | None:
@@ -241,15 +195,15 @@ def artifact_problems(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variables of the role artifact_sync, and with the way to the bucket.
 
     Args:
-        values: variables by name; what has its default is missing.
+        values: variables of all roles by name, defaults included.
     """
-    bucket, volume = values.get("artifact_sync_bucket"), values.get("artifact_sync_volume")
+    bucket, volume = values["artifact_sync_bucket"], values["artifact_sync_volume"]
     if bucket and volume:
         return ["artifact_sync_bucket and artifact_sync_volume are both set: keep one of them"]
     if not bucket and not volume:
         return []
     found = []
-    interval = values.get("artifact_sync_interval", 30)
+    interval = values["artifact_sync_interval"]
     if interval < 1:
         found.append(f"artifact_sync_interval is {interval}: give whole seconds, 1 or more")
     return found + (_bucket_problems(values) if bucket else [])
@@ -258,19 +212,19 @@ def artifact_problems(values: Mapping[str, Any]) -> list[str]:
 def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
     found = []
     # What is wrong with a secret is said without it.
-    if (key := values.get("artifact_sync_service_account")) and not _is_account(key):
+    if (key := values["artifact_sync_service_account"]) and not _is_account(key):
         found.append(
             "artifact_sync_service_account is not the JSON key of a service account: give the text"
             " of the file that Google Cloud made for it"
         )
-    path = values.get("artifact_sync_ca_file")
+    path = values["artifact_sync_ca_file"]
     if path and not Path(path).is_file():
         found.append(f"artifact_sync_ca_file: there is no file {path} on the controller")
-    endpoint = str(values.get("artifact_sync_endpoint", "https://storage.googleapis.com"))
+    endpoint = str(values["artifact_sync_endpoint"])
     parts = urlsplit(endpoint)
     name, port = (parts.hostname or ""), parts.port or 443
-    mode = values.get("egress_mode", "connected")
-    if mode == "airgapped" and values.get("egress_profile", "strict") == "strict":
+    mode = values["egress_mode"]
+    if mode == "airgapped" and values["egress_profile"] == "strict":
         found.append(
             "artifact_sync_bucket is set and egress_mode airgapped: no storage can be reached;"
             " bring the files and set artifact_sync_volume instead"
@@ -278,17 +232,13 @@ def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
     if parts.scheme != "https" or not name:
         found.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
     elif mode == "connected" and not lets_to(
-        values.get("egress_allowlist", [STORAGE]), "artifact-sync", name, port
+        values["egress_allowlist"], "artifact-sync", name, port
     ):
         found.append(
             f"egress_allowlist does not let artifact-sync to {name}:{port}, where"
             " artifact_sync_endpoint is: add the name with used_by: [artifact-sync]"
         )
     return found
-
-
-# The entry of egress_allowlist's default.
-STORAGE = {"name": "storage.googleapis.com", "port": 443, "used_by": ["artifact-sync"]}
 
 
 def _is_account(key: str) -> bool:

@@ -156,7 +156,7 @@ def test_revision_without_capacity_goes_back(
         "gpuType": "nvidia.com/none",
     }
     said = refused_on_lab(
-        "stack.yml", **CHART, workers_list=[{"name": "tts-worker", "workerArgs": broken}]
+        "stack.yml", **CHART, workers=[{"name": "tts-worker", "workerArgs": broken}]
     )
     assert "is back at what revision 1 was, because revision 2 did not get capacity" in said
     assert "Insufficient nvidia.com/none" in said
@@ -176,7 +176,7 @@ def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
         image="us-docker.pkg.dev/baremetal-sonic/license-proxy:{{ lab.reference_tag }}"
     )
     with Crowd(info, 2, sentences=3) as crowd:
-        said = refused_on_lab("stack.yml", **CHART, workers_list=broken)
+        said = refused_on_lab("stack.yml", **CHART, workers=broken)
         heard = crowd.leave()
     assert (
         "Release cartesia is as it was: the first pod of the new version of tts-worker failed."
@@ -193,7 +193,7 @@ def test_upgrade_begins_with_one_pod_of_the_new_version(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = revisions(core)
-    said = on_lab("stack.yml", **CHART, workers_list=workers(capacity=5))
+    said = on_lab("stack.yml", **CHART, workers=workers(capacity=5))
     made = [
         event.message
         for event in core.list_namespaced_event(
@@ -207,7 +207,7 @@ def test_upgrade_begins_with_one_pod_of_the_new_version(
     assert "tts-worker-canary" not in versions(apps)
     assert len(revisions(core)) == len(before) + 1
     assert speech(info, "With more room in each worker.").duration_s > 0.5
-    assert "changed=0" in on_lab("stack.yml", **CHART, workers_list=workers(capacity=5))
+    assert "changed=0" in on_lab("stack.yml", **CHART, workers=workers(capacity=5))
 
 
 def test_manifests_over_the_chart_are_refused(chart: float, apps: client.AppsV1Api) -> None:

@@ -103,7 +103,7 @@ def test_image_that_cannot_be_pulled_changes_nothing_that_runs(
     apps: client.AppsV1Api, info: dict[str, Any], image: str, why: str
 ) -> None:
     before = template(apps)
-    said = refused_on_lab("stack.yml", workers_list=[worker(image)])
+    said = refused_on_lab("stack.yml", workers=[worker(image)])
     assert "DaemonSet cartesia/worker-images cannot become ready" in said
     assert why in said
     assert template(apps) == before
@@ -119,9 +119,9 @@ def test_account_that_may_not_pull_changes_nothing_that_runs(
     try:
         said = refused_on_lab(
             "stack.yml",
-            stack_service_account=json.dumps(stranger),
+            site_service_account=json.dumps(stranger),
             # The right account is told that there is no such image: see above.
-            workers_list=[worker("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag")],
+            workers=[worker("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag")],
         )
         assert "DaemonSet cartesia/worker-images cannot become ready" in said
         assert "401 Unauthorized" in said
@@ -146,7 +146,7 @@ def test_image_by_digest(
 ) -> None:
     image = digest(core)
     assert "@sha256:" in image
-    on_lab("stack.yml", workers_list=[worker(image)])
+    on_lab("stack.yml", workers=[worker(image)])
     try:
         assert template(apps).spec.containers[0].image == image
         assert speech(info, "The same image, by its digest.").duration_s > 0.5

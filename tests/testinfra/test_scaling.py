@@ -265,9 +265,9 @@ def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
 def worker_with(**scaling: Any) -> dict[str, Any]:
     """The inventory's workers, as extra variables, with another autoscaling of the lab's worker."""
     stack = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/stack.yml").read_text())
-    [mine, *others] = stack["workers_list"]
+    [mine, *others] = stack["workers"]
     assert mine["name"] == WORKER
-    return {"workers_list": [mine | scaling, *others]}
+    return {"workers": [mine | scaling, *others]}
 
 
 @pytest.mark.soak

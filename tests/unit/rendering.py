@@ -9,14 +9,31 @@ from typing import Any
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import with_secrets
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects import with_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
+# What templates read of the role site beside what render gives.
+SITE_FACTS = (
+    "site_ca",
+    "site_ca_file",
+    "site_image_registry",
+    "site_pull_secret",
+    "site_release_tag",
+    "site_service_account",
+    "site_url",
+    "site_workers",
+)
 
 
 def templated(text: str, variables: dict[str, Any]) -> Any:
     """What an expression becomes. Raises AnsibleError."""
     return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """The variables of a role's file; texts are templates."""
+    variables: dict[str, Any] = trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return variables
 
 
 def known(role: str, **variables: Any) -> dict[str, Any]:
@@ -26,14 +43,17 @@ def known(role: str, **variables: Any) -> dict[str, Any]:
     values: dict[str, Any] = {"ansible_search_path": [str(folder)]}
     values |= {"site_namespace": "cartesia", "site_name": "rack1"}
     values["site_image_digests"] = {}
+    values["workers"] = []
     values["site_namespace_labels"] = {
         "app.kubernetes.io/managed-by": "baremetal.sonic",
         "pod-security.kubernetes.io/enforce": "restricted",
     }
     values["site_nodes"] = ["cp1", "gpu1"]
+    site = loaded(ROOT / "roles/site/defaults/main.yml") | loaded(ROOT / "roles/site/vars/main.yml")
+    values = {name: site[name] for name in SITE_FACTS} | values
     for name in ("defaults/main.yml", "vars/main.yml"):
         if (folder / name).is_file():
-            values |= trusted(yaml.safe_load((folder / name).read_text(encoding="utf-8")))
+            values |= loaded(folder / name)
     return values | variables
 
 

@@ -83,9 +83,9 @@ def inventory() -> dict[str, Any]:
     return {
         "chart_cluster_name": "cartesia-production",
         "chart_version": "1.0.0",
-        "chart_release_tag": "sonic-20251118",
+        "site_release_tag": "sonic-20251118",
         "chart_storage_class": "standard-rwo",
-        "chart_workers": [worker],
+        "workers": [worker],
     }
 
 
@@ -171,16 +171,16 @@ def test_stand_in_has_the_sites_nats() -> None:
     ],
 )
 def test_chart_completes_images_itself(image: str, wanted: str) -> None:
-    worker = inventory()["chart_workers"][0]
+    worker = inventory()["workers"][0]
     worker["workerArgs"]["image"] = image
-    found = values(chart_workers=[worker])
+    found = values(workers=[worker])
     assert found["workers"][0]["workerArgs"]["image"] == wanted
     jsonschema.validate(found, SCHEMA)
 
 
 def test_least_that_a_worker_needs() -> None:
     args = {"model": "m", "image": "w", "capacity": 2}
-    found = values(chart_workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
+    found = values(workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
     [worker] = found["workers"]
     # The chart knows no number of pods but the autoscaling's.
     scaling = {"enabled": False, "threshold": "0.6", "minReplicas": 3, "maxReplicas": 3}
@@ -190,8 +190,12 @@ def test_least_that_a_worker_needs() -> None:
 
 def test_secrets_have_the_vendors_names_and_keys() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
-    keys = {"chart_api_key": "sk_ours", "chart_openai_api_key": "o", "chart_anthropic_api_key": "a"}
-    made = applied("chart", "secrets.yml.j2", chart_service_account=account, **keys)
+    keys = {
+        "license_proxy_api_key": "sk_ours",
+        "chart_openai_api_key": "o",
+        "chart_anthropic_api_key": "a",
+    }
+    made = applied("chart", "secrets.yml.j2", site_service_account=account, **keys)
     found = {
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made
@@ -209,7 +213,7 @@ def test_secrets_have_the_vendors_names_and_keys() -> None:
 
 def test_pull_secret_is_what_kubectl_would_make() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
-    [secret] = applied("stack", "pull-secret.yml.j2", stack_service_account=account)
+    [secret] = applied("stack", "pull-secret.yml.j2", site_service_account=account)
     assert secret["metadata"]["name"] == "gar-pull-secret"
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))

@@ -18,7 +18,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import preflight
 from tests.playbooks import ROOT, ansible
 from tests.unit.test_roles_specs import load, tasks
 
-CONTROLLER = ("localhost", "{{ verify_from }}", "{{ benchmark_from }}")
+CONTROLLER = ("localhost", "{{ site_client }}")
 
 
 def delegated() -> list[tuple[str, dict[str, Any]]]:
@@ -51,9 +51,12 @@ def test_verify_of_a_sudo_users_site_and_one_version_of_its_own(tmp_path: Path) 
                 # This makes no task root.
                 "ansible_become_exe": "/bin/false",
                 "site_versions": {"kubernetes": "1.99.9"},
-                "verify_url": "https://speech.example.com",
-                "verify_api_key": "sk-1",
+                "site_url": "https://speech.example.com",
+                "license_proxy_api_key": "sk-1",
                 "verify_model_id": "m",
+                "workers": [
+                    {"name": "w", "workerArgs": {"model": "o", "image": "x/w:1", "capacity": 1}}
+                ],
             },
             "children": {"control_plane": {"hosts": {"cp1": {}}}},
         }

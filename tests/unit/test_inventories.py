@@ -126,7 +126,7 @@ def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
     assert [line for line in problems if "license_proxy_api_key" in line and "berlin" in line]
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
     assert [line for line in problems if "site berlin: ingress_certificates[0] is for" in line]
-    assert [line for line in problems if "site oslo: workers_list asks for 5 GPUs" in line]
+    assert [line for line in problems if "site oslo: the variable workers asks for 5 GPUs" in line]
 
 
 def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
@@ -141,13 +141,31 @@ def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
 def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/site.yml").write_text(
-        "site_name: rack1\nworkers_list: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
+        "site_name: rack1\nworkers: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
     )
     status, problems = judge(tmp_path, hosts)
     assert status != 0
     text = "\n".join(problems)
     for name in ("ingress_hosts", "ingress_certificates", "license_proxy_api_key", "capacity"):
         assert name in text, name
+
+
+def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    wrong = {
+        "site_image_digests": {"nats": f"sha256:{'0' * 64}"},
+        "workers": [
+            {
+                "name": "tts",
+                "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 4},
+                "autoscaling": {"enabled": True, "minReplicas": -1},
+            }
+        ],
+    }
+    status, problems = judge(tmp_path, hosts, "-e", json.dumps(wrong | {"site_apt_allow": ["all"]}))
+    assert status != 0
+    for text in ("nats is no image in full", "site_apt_allow", "minReplicas is -1"):
+        assert [line for line in problems if text in line], text
 
 
 def test_groups_that_nobody_is_in(tmp_path: Path) -> None:

@@ -66,16 +66,18 @@ def test_the_lab_s_processes_have_this_configuration() -> None:
         assert objects["ConfigMap"]["data"]["nats.conf"] == configuration(access)
 
 
+LISTED: list[dict[str, Any]] = [
+    {
+        "name": f"{operation.lower()}-worker",
+        "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1, "operation": operation},
+    }
+    for operation in ("TTS", "STT")
+]
+
+
 def workers(**variables: Any) -> list[Any]:
     """The objects of two workers, one for each operation."""
-    listed: list[dict[str, Any]] = [
-        {
-            "name": f"{operation.lower()}-worker",
-            "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1, "operation": operation},
-        }
-        for operation in ("TTS", "STT")
-    ]
-    found = render("workers", "workers.yml.j2", workers_list=listed, **variables)
+    found = render("workers", "workers.yml.j2", workers=LISTED, **variables)
     return [item for item in found if item["kind"] == "Deployment"]
 
 
@@ -96,7 +98,7 @@ def connecting(**variables: Any) -> list[dict[str, Any]]:
     versions = {"site_versions": {"sonic_reference": "1"}}
     server = next(
         item
-        for item in render("api", "api.yml.j2", **versions | api | variables)
+        for item in render("api", "api.yml.j2", workers=LISTED, **versions | api | variables)
         if item["kind"] == "Deployment"
     )
     worker = {"workers_nats_passwords": users, "workers_nats_ca": ca, "workers_nats_offerings": key}
@@ -117,12 +119,11 @@ def test_workers_get_the_key_of_their_own_offering_only() -> None:
     api, *others = (container(item)[0] for item in connecting())
     assert api["SONIC_OFFERINGS_KEY"] == {"name": "nats-users", "key": "offerings"}
     listed = [
-        {"workerArgs": {"model": "m"}},
-        {"workerArgs": {"model": "m", "operation": "STT"}},
-        {"workerArgs": {"model": "m"}},
+        {"name": name, "workerArgs": {"model": "m", "image": "x/w:1", "capacity": 1} | args}
+        for name, args in (("a", {}), ("b", {"operation": "STT"}), ("c", {}))
     ]
     secrets = applied(
-        "workers", "offerings.yml.j2", workers_list=listed, workers_nats_offerings="master"
+        "workers", "offerings.yml.j2", workers=listed, workers_nats_offerings="master"
     )
     keys = {item["metadata"]["name"]: item["data"]["key"] for item in secrets if item}
     assert [env["SONIC_OFFERING_KEY"]["name"] for env in others] == list(keys)

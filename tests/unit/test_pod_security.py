@@ -47,21 +47,21 @@ CASES: dict[str, tuple[str, str, Object]] = {
         "license-proxy.yml.j2",
         {"license_proxy_persistence": {"enabled": True, "storageClass": "fast"}},
     ),
-    "workers": ("workers", "workers.yml.j2", {"workers_list": [WORKER, AUTOSCALED]}),
+    "workers": ("workers", "workers.yml.j2", {"workers": [WORKER, AUTOSCALED]}),
     "workers, folder": (
         "workers",
         "workers.yml.j2",
-        {"workers_list": [WORKER], "workers_cache_path": "/data/models"},
+        {"workers": [WORKER], "workers_cache_path": "/data/models"},
     ),
     "workers, claim": (
         "workers",
         "workers.yml.j2",
-        {"workers_list": [WORKER], "workers_cache_class": "fast"},
+        {"workers": [WORKER], "workers_cache_class": "fast"},
     ),
     "workers, the first of a rollout": (
         "workers",
         "workers.yml.j2",
-        {"workers_list": [WORKER], "canary": "tts"},
+        {"workers": [WORKER], "canary": "tts"},
     ),
     "artifact sync, bucket": (
         "artifact_sync",

@@ -71,7 +71,7 @@ def rendered(folder: Path, variables: dict[str, Any]) -> dict[str, list[dict[str
         "nats_secrets": SECRETS,
         "prometheus_ingress_names": NAMES,
         "stack_images": ["registry.example.com/worker:1"],
-        "workers_list": [WORKER],
+        "workers": [WORKER],
     }
     lookup = "lookup('ansible.builtin.template', '{}') | from_yaml_all | select | list"
     play = {

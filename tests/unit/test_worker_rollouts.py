@@ -11,14 +11,14 @@ from tests.unit.rendering import render
 
 
 def worker(name: str = "tts", image: str = "worker") -> dict[str, Any]:
-    """An entry of workers_list."""
+    """An entry of workers."""
     return {"name": name, "workerArgs": {"model": "m", "image": image, "capacity": 4}}
 
 
 def specs(*workers: dict[str, Any], **variables: Any) -> dict[str, dict[str, Any]]:
     """The Deployments' specs by name."""
-    names = {"workers_image_registry": "registry.example.com/x", "workers_release_tag": "1"}
-    made = render("workers", "workers.yml.j2", workers_list=list(workers), **names | variables)
+    names = {"site_image_registry": "registry.example.com/x", "site_release_tag": "1"}
+    made = render("workers", "workers.yml.j2", workers=list(workers), **names | variables)
     return {item["metadata"]["name"]: item["spec"] for item in made if item["kind"] == "Deployment"}
 
 
@@ -71,7 +71,7 @@ def test_models_are_kept_where_the_site_says() -> None:
     made = render(
         "workers",
         "workers.yml.j2",
-        workers_list=[worker(image="x/w:1")],
+        workers=[worker(image="x/w:1")],
         workers_cache_class="fast",
     )
     [wanted] = [item["spec"] for item in made if item["kind"] == "PersistentVolumeClaim"]

@@ -19,7 +19,7 @@ THRESHOLD = 0.6
 
 
 def worker(name: str = "tts-worker", **autoscaling: Any) -> dict[str, Any]:
-    """An entry of workers_list with a capacity of 4 streams."""
+    """An entry of workers with a capacity of 4 streams."""
     args = {"model": "sonic-3.5", "image": "worker:1", "capacity": 4}
     entry: dict[str, Any] = {"name": name, "workerArgs": args}
     return entry | ({"autoscaling": {"enabled": True} | autoscaling} if autoscaling else {})
@@ -27,7 +27,7 @@ def worker(name: str = "tts-worker", **autoscaling: Any) -> dict[str, Any]:
 
 def render(*workers: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
     """The objects that the role applies."""
-    return rendering.render("workers", "workers.yml.j2", workers_list=list(workers), **variables)
+    return rendering.render("workers", "workers.yml.j2", workers=list(workers), **variables)
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -106,17 +106,17 @@ class CapacityCheck:
         workers: Collection[Target],
         min_capacity: float,
         port: int,
-        idle: Collection[Target] = (),
+        min_replicas: Mapping[Target, int] | None = None,
     ) -> None:
         """min_capacity: the least sum of one worker's pods. port: port of the pods' /metrics.
 
-        idle: workers that an autoscaler may scale to no pods.
+        min_replicas: of autoscaled workers. With 0 a worker passes while it has no pods.
         """
         self._api = api
         self._workers = workers
         self._min_capacity = min_capacity
         self._port = port
-        self._idle = idle
+        self._min_replicas = min_replicas or {}
         self._reported: dict[Target, dict[str, PodCapacity]] = {}
 
     def __call__(self, assessment: Assessment) -> str:
@@ -134,7 +134,8 @@ class CapacityCheck:
         capacity = sum(report.capacity for report in pods.values())
         if capacity < self._min_capacity:
             if not assessment.progress.desired:
-                return "" if assessment.target in self._idle else "it is scaled to no pods"
+                none_needed = self._min_replicas.get(assessment.target) == 0
+                return "" if none_needed else "it is scaled to no pods"
             return f"its capacity is {capacity:g}, {self._min_capacity:g} is wanted"
         return ""
 

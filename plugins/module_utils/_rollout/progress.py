@@ -108,8 +108,8 @@ def first_progress(obj: Object, newest: Iterable[Object]) -> Progress:
     return Progress(ready > 0, f"{ready} pods of the new revision ready", 1, ready)
 
 
-def may_be_crowded(obj: Object, least: int) -> bool:
-    """Whether a Deployment has `least` pods available and none of an old revision.
+def may_be_crowded(obj: Object, min_replicas: int) -> bool:
+    """Whether a Deployment has `min_replicas` pods available and none of an old revision.
 
     That is enough for a Deployment that an autoscaler scales: the load may ask for more pods than
     the nodes have room for.
@@ -121,7 +121,7 @@ def may_be_crowded(obj: Object, least: int) -> bool:
         _count(status, "observedGeneration") >= int(obj["metadata"].get("generation", 0))
         and updated >= wanted
         and _count(status, "replicas") <= updated
-        and _count(status, "availableReplicas") >= least
+        and _count(status, "availableReplicas") >= min_replicas
     )
 
 
@@ -226,14 +226,15 @@ def assess(
     pods: Iterable[Object],
     replicasets: Iterable[Object],
     crash_restarts: int,
-    least: int | None = None,
+    min_replicas: int | None = None,
     first: bool = False,
 ) -> Assessment:
     """Assess one workload from the objects of its namespace.
 
     Only pods of the newest revision are diagnosed: old pods are about to go.
 
-    least: for a Deployment that an autoscaler scales, how many pods are enough (may_be_crowded).
+    min_replicas: for a Deployment that an autoscaler scales, how many pods are enough
+    (may_be_crowded).
     first: whether one ready pod of the newest revision is enough.
     """
     if workload is None:
@@ -244,7 +245,7 @@ def assess(
     mine, newest = _pods_of(target, workload, pods, replicaset)
     if first:
         mine, progress = newest, first_progress(workload, newest)
-    crowded = least is not None and may_be_crowded(workload, least)
+    crowded = min_replicas is not None and may_be_crowded(workload, min_replicas)
     if crowded:
         progress = crowded_progress(progress, newest)
     troubles: list[Trouble] = []

@@ -154,7 +154,7 @@ class Wait:
         node_resources: NodeResources | None = None,
         api_services: Sequence[str] = (),
         check: Check | None = None,
-        least: Mapping[Target, int] | None = None,
+        min_replicas: Mapping[Target, int] | None = None,
         first: Collection[Target] = (),
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -166,7 +166,7 @@ class Wait:
         self._node_resources = node_resources
         self._api_services = api_services
         self._check = check
-        self._least = least or {}
+        self._min_replicas = min_replicas or {}
         self._first = first
         self._clock = clock
         self._today = today
@@ -223,7 +223,7 @@ class Wait:
             if target.kind == "Deployment"
             else [],
             self._graces.crash_restarts,
-            self._least.get(target),
+            self._min_replicas.get(target),
             target in self._first,
         )
 

@@ -35,7 +35,7 @@ class Worker:
 
     wanted: the Deployment that will be applied. live: the Deployment as it is; None for a new one.
     tried: the result of a dry run of the apply. present: pods that are not being deleted.
-    scaled: whether an autoscaler sets the number of pods. least: how many it has to keep.
+    scaled: whether an autoscaler sets the number of pods. min_replicas: how many it keeps.
     """
 
     wanted: Object
@@ -43,7 +43,7 @@ class Worker:
     tried: Object | None
     present: int = 0
     scaled: bool = False
-    least: int = 1
+    min_replicas: int = 1
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Worker:
         """Number of pods after the apply."""
         if not self.scaled:
             return int(self.wanted["spec"].get("replicas", 1))
-        return self.least if self.live is None else int(self.live["spec"].get("replicas", 1))
+        return self.min_replicas if self.live is None else int(self.live["spec"].get("replicas", 1))
 
     @property
     def replaced(self) -> bool:
@@ -143,7 +143,7 @@ def read_workers(
                 tried=tried,
                 present=len(mine),
                 scaled=name in scaled,
-                least=scaled.get(name, 1),
+                min_replicas=scaled.get(name, 1),
             )
         )
     return workers

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import egress, egress_policies
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import plain_defaults
 
 ROOT = Path(__file__).resolve().parents[4]
 MATRIX = yaml.safe_load((ROOT / "roles/egress/vars/main/matrix.yml").read_text())["egress_matrix"]
@@ -363,8 +364,7 @@ def test_names_that_are_there_twice() -> None:
 
 
 def test_defaults_are_right() -> None:
-    assert egress.variable_problems(DEFAULTS, {"cp1": "192.0.2.11"}) == []
-    assert egress.variable_problems({}, {"cp1": "192.0.2.11"}) == []
+    assert egress.variable_problems(plain_defaults(), {"cp1": "192.0.2.11"}) == []
 
 
 @pytest.mark.parametrize(
@@ -384,15 +384,17 @@ def test_defaults_are_right() -> None:
     ],
 )
 def test_bad_variables(values: dict[str, Any], said: str) -> None:
-    [problem] = egress.variable_problems(values, {"cp1": "192.0.2.11"})
+    [problem] = egress.variable_problems({**plain_defaults(), **values}, {"cp1": "192.0.2.11"})
     assert said in problem
 
 
 def test_a_host_that_is_let_in_needs_an_address() -> None:
-    [problem] = egress.variable_problems({}, {"cp1": "cp1.example.com", "cp2": "192.0.2.12"})
+    hosts = {"cp1": "cp1.example.com", "cp2": "192.0.2.12"}
+    [problem] = egress.variable_problems(plain_defaults(), hosts)
     assert problem.startswith("cp1: ")
     assert "kubeadm_node_ip" in problem
-    assert egress.variable_problems({"egress_profile": "vendor"}, {"cp1": "cp1.example.com"}) == []
+    vendor = {**plain_defaults(), "egress_profile": "vendor"}
+    assert egress.variable_problems(vendor, {"cp1": "cp1.example.com"}) == []
 
 
 EXPORTERS = ["json-exporter", "blackbox-exporter"]

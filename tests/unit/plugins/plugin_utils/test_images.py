@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import images
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import plain_defaults
 
 from tests.unit.rendering import ROOT
 
@@ -47,8 +48,8 @@ def test_short(image: str, short: str) -> None:
 
 def judged(image: str, **values: Any) -> list[str]:
     worker = {"name": "tts", "workerArgs": {"image": image}}
-    site = {"stack_image_registry": REGISTRY, "stack_release_tag": TAG, "workers_list": [worker]}
-    return images.problems(site | values)
+    site = {"site_image_registry": REGISTRY, "site_release_tag": TAG, "workers": [worker]}
+    return images.problems({**plain_defaults(), **site, **values})
 
 
 @pytest.mark.parametrize("source", ["manifests", "chart"])
@@ -63,7 +64,7 @@ def test_good_images(image: str, source: str) -> None:
         ("Worker:", {}, "image Worker: is no name of an image"),
         ("worker@sha256:12", {}, "is no name of an image"),
         ("a b", {}, "is no name of an image"),
-        ("worker", {"stack_release_tag": ""}, "has no registry and no tag"),
+        ("worker", {"site_release_tag": ""}, "has no registry and no tag"),
         ("docker.io/x/worker:1", {"stack_source": "chart"}, "cannot come from the chart"),
         (f"{REGISTRY}/worker:old", {"stack_source": "chart"}, "cannot come from the chart"),
     ],
@@ -75,13 +76,13 @@ def test_bad_images(image: str, values: dict[str, Any], said: str) -> None:
 
 
 def test_chart_needs_a_tag() -> None:
-    assert len(judged("worker", stack_source="chart", stack_release_tag="")) == 1
+    assert len(judged("worker", stack_source="chart", site_release_tag="")) == 1
 
 
 @pytest.mark.parametrize("text", ["/etc/account.json", "[]", '{"client_email": "a@b"}'])
 def test_bad_account_is_told_and_not_shown(text: str) -> None:
     [problem] = images.account_problems(text)
-    assert "stack_service_account" in problem
+    assert "site_service_account" in problem
     assert text not in problem
 
 
@@ -119,7 +120,7 @@ def test_another_tag_gets_no_digest(image: str) -> None:
     ],
 )
 def test_digests(digests: dict[str, str], said: str | None) -> None:
-    found = images.problems({"site_image_digests": digests})
+    found = images.problems({**plain_defaults(), "site_image_digests": digests})
     assert len(found) == (1 if said else 0)
     assert said is None or said in found[0]
 

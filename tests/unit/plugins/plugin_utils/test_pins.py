@@ -11,12 +11,18 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import pins
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import plain_defaults
 
 from tests.unit.rendering import ROOT, render
 
 URL = "https://packages.example.com/key.asc"
 DIGEST = "0f" * 32
 FINGERPRINT = "27E215654B45AA335CF43162EA203887E6377761"
+
+
+def problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with these variables over the roles' defaults."""
+    return pins.problems({**plain_defaults(), **values})
 
 
 def repository(**fields: Any) -> dict[str, Any]:
@@ -35,22 +41,22 @@ def repository(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_signing_keys(fields: dict[str, Any], said: str | None) -> None:
-    found = pins.problems({"site_package_repositories": [repository(**fields)]})
+    found = problems({"site_package_repositories": [repository(**fields)]})
     assert [said in line for line in found if said] == ([True] if said else [])
     assert bool(found) == bool(said)
 
 
 @pytest.mark.parametrize(("address", "digest", "switch"), pins.MANIFESTS)
 def test_manifests(address: str, digest: str, switch: str) -> None:
-    assert pins.problems({}) == []
-    assert pins.problems({digest: DIGEST, address: "http://192.0.2.3/m.yaml"}) == []
-    assert pins.problems({digest: "", address: "/opt/manifest.yaml"}) == []
-    assert pins.problems({digest: "", switch: False}) == []
+    assert problems({}) == []
+    assert problems({digest: DIGEST, address: "http://192.0.2.3/m.yaml"}) == []
+    assert problems({digest: "", address: "/opt/manifest.yaml"}) == []
+    assert problems({digest: "", switch: False}) == []
     for values in ({digest: ""}, {digest: "", address: "http://192.0.2.3/m.yaml"}):
-        [problem] = pins.problems(values)
+        [problem] = problems(values)
         assert problem.startswith(f"{digest} is empty")
         assert f"set {address} to the path" in problem
-    [problem] = pins.problems({digest: "latest"})
+    [problem] = problems({digest: "latest"})
     assert problem.startswith(f"{digest} is no SHA-256")
 
 

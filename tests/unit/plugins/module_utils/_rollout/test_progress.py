@@ -150,7 +150,7 @@ def scaled(updated: int, available: int, *, replicas: int = 2) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("workload", "pods", "least", "done", "causes"),
+    ("workload", "pods", "min_replicas", "done", "causes"),
     [
         # The autoscaler asks for two, one GPU is there: that is all there can be.
         (scaled(2, 1), ("ready", "no_gpu"), 1, True, []),
@@ -164,12 +164,14 @@ def scaled(updated: int, available: int, *, replicas: int = 2) -> dict[str, Any]
     ],
 )
 def test_autoscaler_may_ask_for_more_than_there_is(
-    workload: Any, pods: tuple[str, ...], least: int | None, done: bool, causes: list[str]
+    workload: Any, pods: tuple[str, ...], min_replicas: int | None, done: bool, causes: list[str]
 ) -> None:
     mine = [owned(name, "rs-2") for name in pods]
     for pod in mine:
         pod["metadata"]["labels"] = {"app.kubernetes.io/name": "tts-worker"}
-    assessment = rollout.assess(WORKER, workload, mine, SETS, crash_restarts=3, least=least)
+    assessment = rollout.assess(
+        WORKER, workload, mine, SETS, crash_restarts=3, min_replicas=min_replicas
+    )
     assert assessment.progress.done is done
     assert [trouble.cause for trouble in assessment.troubles] == causes
 

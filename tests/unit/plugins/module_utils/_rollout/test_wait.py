@@ -321,5 +321,5 @@ def test_worker_scaled_to_none(api: FakeApi) -> None:
     assert "it is scaled to no pods" in wait(api, timeout_s=0.1, check=check).run().failure
     check = CapacityCheck(api, [WORKER], 0, 8080)
     assert wait(api, check=check).run().failure == ""
-    check = CapacityCheck(api, [WORKER], 1, 8080, idle=[WORKER])
-    assert wait(api, check=check, least={WORKER: 0}).run().failure == ""
+    check = CapacityCheck(api, [WORKER], 1, 8080, min_replicas={WORKER: 0})
+    assert wait(api, check=check, min_replicas={WORKER: 0}).run().failure == ""

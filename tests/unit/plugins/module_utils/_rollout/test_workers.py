@@ -32,8 +32,8 @@ def deployment(name: str, replicas: int | None, image: str = "worker:1") -> dict
     return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
-def scaled_object(name: str, least: int = 1) -> dict[str, Any]:
-    spec = {"scaleTargetRef": {"name": name}, "minReplicaCount": least}
+def scaled_object(name: str, min_replicas: int = 1) -> dict[str, Any]:
+    spec = {"scaleTargetRef": {"name": name}, "minReplicaCount": min_replicas}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": dict(workers.LABELS)}
     return {"kind": "ScaledObject", "metadata": metadata, "spec": spec}
 
