@@ -4,6 +4,9 @@
 The stand-ins serve what `LAB_SOURCES=build make lab` left in the cache. The command runs in a mount
 namespace of its own, with /etc/hosts, the trusted authorities and the pinned fingerprints of
 lab/bundle/upstream.yml replaced; the code that it runs is the same as everywhere.
+
+Let it make a bundle (python -m lab bundle), and make the lab of that bundle outside: podman's
+network namespaces are mounts, which end with the command.
 """
 
 from __future__ import annotations
