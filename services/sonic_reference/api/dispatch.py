@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -32,8 +33,7 @@ OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
 # Number of unanswered offers that are remembered, so that a late worker can be stopped.
 VOID_OFFERS = 256
-# Our workers never exceed their credit by this much, nor leave this many events unread.
-OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
+# A worker that keeps to the protocol never leaves this many events unread.
 OVERRUN_EVENTS = 10_000
 # A timer that is later than this (seconds) shows that this process stood still. What it did not
 # hear meanwhile says nothing about the workers.
@@ -95,10 +95,10 @@ class Stream:
     ) -> None:
         self._dispatcher = dispatcher
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._received = 0
-        self._taken = 0
         self._flooded = False
-        self._room = asyncio.Event()
+        # Audio from the worker, and audio to it.
+        self._incoming = protocol.Window()
+        self._outgoing = protocol.Window()
         self.job = job
         # OPERATION/MODEL.
         self.offering = offering
@@ -107,11 +107,13 @@ class Stream:
         self.worker = ""
         # Bytes in a second of the audio that is sent to the worker; 0 where none is.
         self.second_bytes = 0
-        self.sent = 0
-        self.consumed = 0
-        self.credited = 0
         self.last_heard = time.monotonic()
         self.ended = False
+
+    @property
+    def sent(self) -> int:
+        """Bytes of audio that were sent to the worker."""
+        return self._outgoing.total
 
     def put(self, kind: str, content: bytes) -> None:
         """Take in what came from NATS."""
@@ -120,27 +122,25 @@ class Stream:
             case "beat":
                 return
             case "taken":
-                if content.isdigit():
-                    self._taken = max(self._taken, int(content))
+                self._outgoing.confirm(content)
             case "audio":
-                self._received += len(content)
+                self._incoming.total += len(content)
+            case "end" | "error" | "lost":
+                self._outgoing.release()
         if self._overrun():
             # The worker counts as lost; what it sends from now on is dropped.
             if not self._flooded:
                 log.warning("worker %s sends more than it may", self.worker)
                 self._events.put_nowait(Event("lost", b""))
             self._flooded = True
+            self._outgoing.release()
             return
-        # Whatever ends the job ends the wait for room, too.
-        self._room.set()
         if kind != "taken":
             self._events.put_nowait(Event(kind, content))
 
     def _overrun(self) -> bool:
         """Whether the worker sent more than it may, now or before."""
-        ahead = self._received - self.credited
-        full = ahead > OVERRUN_BYTES or self._events.qsize() > OVERRUN_EVENTS
-        return self._flooded or full
+        return self._flooded or self._incoming.overrun or self._events.qsize() > OVERRUN_EVENTS
 
     async def answer(self) -> Event:
         """Return what became of the offer: accepted, busy, nobody or silent."""
@@ -158,20 +158,20 @@ class Stream:
 
     async def next(self) -> Event | None:
         """Return what comes next, None at the end. Raises ApiError, WorkerLostError."""
-        if self.consumed - self.credited > protocol.WINDOW_BYTES // 4:
-            await self._dispatcher.credit(self)
+        if self._incoming.due:
+            await self.credit()
         event = await self._events.get()
         match event.kind:
             case "audio":
-                self.consumed += len(event.content)
+                self._incoming.used += len(event.content)
             case "end":
                 self.ended = True
                 try:
                     sent = protocol.Finished.model_validate_json(event.content).sent
                 except ValidationError:
                     raise WorkerLostError("the end cannot be read") from None
-                if sent != self._received:
-                    raise WorkerLostError(f"{self._received} of {sent} bytes arrived")
+                if sent != self._incoming.total:
+                    raise WorkerLostError(f"{self._incoming.total} of {sent} bytes arrived")
                 return None
             case "error":
                 self.ended = True
@@ -182,13 +182,11 @@ class Stream:
 
     async def audio(self, audio: bytes) -> None:
         """Send audio to the worker, as fast as it works through it."""
-        for start in range(0, len(audio), protocol.CHUNK_BYTES):
-            piece = audio[start : start + protocol.CHUNK_BYTES]
-            while self.sent - self._taken > protocol.WINDOW_BYTES and not self.ended:
-                self._room.clear()
-                await self._room.wait()
-            await self._dispatcher.control(self, "audio", piece)
-            self.sent += len(piece)
+        await self._outgoing.send(audio, partial(self._dispatcher.control, self, "audio"))
+
+    async def credit(self) -> None:
+        """Tell the worker how far its audio got; also a sign of life."""
+        await self._dispatcher.control(self, "credit", self._incoming.confirmation())
 
     async def finalize(self) -> None:
         """Ask for a transcript of what was sent so far."""
@@ -298,11 +296,6 @@ class Dispatcher:
             if event.kind == "audio":
                 return head
         raise NothingToSayError
-
-    async def credit(self, stream: Stream) -> None:
-        """Tell a worker how far its audio got; also a sign of life."""
-        stream.credited = stream.consumed
-        await self.control(stream, "credit", str(stream.consumed).encode())
 
     async def drop(self, stream: Stream) -> None:
         """See :meth:`Stream.close`."""
@@ -489,4 +482,4 @@ class Dispatcher:
                 if now - stream.last_heard > self._stream_timeout_s:
                     stream.put("lost", b"")
                 elif ticks % round(2 * protocol.BEAT_S / TICK_S) == 0:
-                    await self.credit(stream)
+                    await stream.credit()

@@ -49,8 +49,8 @@ async def audio(
         metrics.streams.dec()
 
 
-async def _over(ended: Coroutine[Any, Any, ApiError]) -> ApiError:
-    """Return why a permit ended, when what was begun with it has had the time to finish."""
+async def after_grace(ended: Coroutine[Any, Any, ApiError]) -> ApiError:
+    """Return why a permit ended, FINISH_S later: work in progress may finish until then."""
     error = await ended
     await asyncio.sleep(FINISH_S)
     return error
@@ -90,7 +90,7 @@ class GrowingResponse(Response):
         self._gone = gone
         self._close = close
         # Made at once, so that an answer that is never sent leaves no coroutine behind.
-        self._ending = asyncio.create_task(_over(ended))
+        self._ending = asyncio.create_task(after_grace(ended))
         self._farewell = farewell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -58,53 +58,68 @@ class Followers:
 
 def create_app(sync: Sync, metrics: SyncMetrics) -> Starlette:
     """Return the application: GET /artifacts, /artifacts/files/SHA256, /followers, and metrics."""
-    followers = Followers(sync, metrics)
-
-    async def artifacts(request: Request) -> Response:
-        asked = request.query_params
-        have, pod = asked.get("have", "")[:64], asked.get("pod", "")[:253]
-        try:
-            wait_s = min(max(float(asked.get("wait", "0")), 0.0), LONGEST_WAIT_S)
-        except ValueError:
-            return PlainTextResponse("wait is not a number", 400)
-        if pod:
-            followers.note(pod, have)
-        if sync.current is None:
-            return PlainTextResponse("there is no generation yet", 503, {"Retry-After": "1"})
-        newer = await sync.newer(have, wait_s)
-        if newer is None:
-            return Response(status_code=204)
-        return Response(newer.manifest.model_dump_json(), media_type="application/json")
-
-    async def file(request: Request) -> Response:
-        generation = sync.current
-        for entry in generation.manifest.entries if generation else ():
-            if generation and entry.sha256 == request.path_params["sha256"]:
-                return FileResponse(generation.path(entry))
-        # Who began just before there was a newer generation asks for that next.
-        return PlainTextResponse("the generation has no such file", 404)
-
-    async def who(_request: Request) -> Response:
-        manifest = sync.current.manifest if sync.current else None
-        return JSONResponse(
-            {
-                "generation": manifest.generation if manifest else "",
-                "files": sync.versions(),
-                "followers": followers.all(),
-                "failure": sync.failure,
-                "refused": sync.failure if sync.reason == "invalid" else "",
-                "examined": sync.examined,
-            }
-        )
-
-    private = service.metrics_app(metrics.registry, lambda: sync.current is not None)
-    return Starlette(
+    app = Starlette(
         routes=[
             *service.exact(
                 Route("/artifacts", artifacts),
                 Route("/artifacts/files/{sha256}", file),
-                Route("/followers", who),
+                Route("/followers", list_followers),
             ),
-            *private.routes,
+            *service.metrics_routes(),
         ]
     )
+    app.state.sync = sync
+    app.state.followers = Followers(sync, metrics)
+    app.state.registry = metrics.registry
+    app.state.ready = lambda: sync.current is not None
+    return app
+
+
+async def artifacts(request: Request) -> Response:
+    """Answer GET /artifacts when there is another generation than the follower has."""
+    sync = _sync(request)
+    query = request.query_params
+    have, pod = query.get("have", "")[:64], query.get("pod", "")[:253]
+    try:
+        wait_s = min(max(float(query.get("wait", "0")), 0.0), LONGEST_WAIT_S)
+    except ValueError:
+        return PlainTextResponse("wait is not a number", 400)
+    if pod:
+        request.app.state.followers.note(pod, have)
+    if sync.current is None:
+        return PlainTextResponse("there is no generation yet", 503, {"Retry-After": "1"})
+    newer = await sync.newer(have, wait_s)
+    if newer is None:
+        return Response(status_code=204)
+    return Response(newer.manifest.model_dump_json(), media_type="application/json")
+
+
+async def file(request: Request) -> Response:
+    """Answer GET /artifacts/files/SHA256 with a file of the current generation."""
+    generation = _sync(request).current
+    for entry in generation.manifest.entries if generation else ():
+        if generation and entry.sha256 == request.path_params["sha256"]:
+            return FileResponse(generation.path(entry))
+    # A follower that began just before a newer generation came asks for that one next.
+    return PlainTextResponse("the generation has no such file", 404)
+
+
+async def list_followers(request: Request) -> Response:
+    """Answer GET /followers: the current generation, who has which, and the last failure."""
+    sync = _sync(request)
+    manifest = sync.current.manifest if sync.current else None
+    return JSONResponse(
+        {
+            "generation": manifest.generation if manifest else "",
+            "files": sync.versions(),
+            "followers": request.app.state.followers.all(),
+            "failure": sync.failure,
+            "refused": sync.failure if sync.reason == "invalid" else "",
+            "examined": sync.examined,
+        }
+    )
+
+
+def _sync(request: Request) -> Sync:
+    sync: Sync = request.app.state.sync
+    return sync

@@ -26,10 +26,11 @@ class RecognitionOperation:
         wanted = protocol.TranscriptionJob.model_validate_json(job)
         link.request_id = wanted.request_id
         recognition = await self._recognizer.open(wanted.language, wanted.interim)
-        # What had been received in all when each piece was fed.
+        window = protocol.Window()
+        # What the window's total was when each piece was fed.
         fed: deque[int] = deque()
         async with contextlib.aclosing(recognition.results()) as results:
-            listening = asyncio.create_task(self._listen(wanted, link, recognition, fed))
+            listening = asyncio.create_task(self._listen(wanted, link, recognition, window, fed))
             try:
                 async for result in results:
                     match result:
@@ -43,7 +44,8 @@ class RecognitionOperation:
                         case Flushed():
                             await link.tell("flush_done")
                         case Taken():
-                            await link.tell("taken", str(fed.popleft()).encode())
+                            window.used = fed.popleft()
+                            await link.tell("taken", window.confirmation())
                 await listening
             finally:
                 listening.cancel()
@@ -53,23 +55,24 @@ class RecognitionOperation:
         wanted: protocol.TranscriptionJob,
         link: Link,
         recognition: Recognition,
+        window: protocol.Window,
         fed: deque[int],
     ) -> None:
         decoder = Decoder(wanted.encoding, wanted.sample_rate, self._recognizer.sample_rate)
-        received = 0
         while True:
             verb, content = await link.inbox.get()
             match verb:
                 case "audio":
-                    received += len(content)
-                    fed.append(received)
+                    window.total += len(content)
+                    fed.append(window.total)
                     await recognition.feed(decoder.feed(content))
                 case "finalize":
                     await recognition.finalize()
                 case "close":
-                    fed.append(received)
+                    fed.append(window.total)
                     await recognition.feed(decoder.feed(b"", last=True))
                     await recognition.finish()
-                    if content.isdigit() and int(content) != received:
-                        raise LostError(f"{received} of {content.decode()} bytes of audio arrived")
+                    if content.isdigit() and int(content) != window.total:
+                        sent = content.decode()
+                        raise LostError(f"{window.total} of {sent} bytes of audio arrived")
                     return

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from nats.aio.client import Client
@@ -34,9 +35,7 @@ class Link:
         self._client = client
         self._reply = reply
         self._session = session
-        self._credited = 0
-        self._credit = asyncio.Event()
-        self.sent = 0
+        self._window = protocol.Window()
         self.inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.taken = time.monotonic()
         self.last_sent = self.taken
@@ -44,6 +43,11 @@ class Link:
         self.request_id = ""
         self.ending = "done"
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def sent(self) -> int:
+        """Bytes of audio that were sent."""
+        return self._window.total
 
     @property
     def job(self) -> str:
@@ -57,14 +61,8 @@ class Link:
         self.last_sent = time.monotonic()
 
     async def audio(self, audio: bytes) -> None:
-        """Send audio as far as the asking side keeps up."""
-        for start in range(0, len(audio), protocol.CHUNK_BYTES):
-            while self.sent - self._credited > protocol.WINDOW_BYTES:
-                self._credit.clear()
-                await self._credit.wait()
-            piece = audio[start : start + protocol.CHUNK_BYTES]
-            await self.tell("audio", piece)
-            self.sent += len(piece)
+        """Send audio as fast as the API pod hands it on."""
+        await self._window.send(audio, partial(self.tell, "audio"))
 
     def hear(self, verb: str, payload: bytes) -> None:
         """Take in what the API pod sent for this job. Raises SealError: another one sent it."""
@@ -73,9 +71,7 @@ class Link:
         if verb == "cancel":
             self.end("cancelled")
         elif verb == "credit":
-            if content.isdigit():
-                self._credited = max(self._credited, int(content))
-                self._credit.set()
+            self._window.confirm(content)
         else:
             self.inbox.put_nowait((verb, content))
 

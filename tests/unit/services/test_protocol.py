@@ -5,11 +5,12 @@ import asyncio
 import time
 
 import pytest
+from pydantic import Field, ValidationError
 from sonic_reference import protocol
 from sonic_reference.api.roster import Roster
 from sonic_reference.errors import ApiError
 from sonic_reference.protocol import Announcement
-from sonic_reference.settings import Environment, SettingsError
+from sonic_reference.settings import Names, NatsUrl, Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -102,22 +103,44 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
     assert asyncio.run(run()) < 1
 
 
+class Group(Settings):
+    fraction: float = Field(0.5, validation_alias="B", ge=0, le=1)
+    names: Names = Field(("z",), validation_alias="D")
+
+
+class Example(Settings):
+    number: int = Field(1, validation_alias="A", ge=1, le=5)
+    group: Group
+    switch: bool = Field(False, validation_alias="C")
+    url: NatsUrl = Field(validation_alias="E")
+    text: str = Field(validation_alias="F")
+
+
 def test_settings_are_read_and_all_problems_named() -> None:
-    good = Environment({"A": "3", "B": "", "C": "yes", "D": " x , y ", "E": "nats://n:4222/"})
-    assert good.integer("A", 1, 1, 5) == 3
-    assert good.number("B", 0.5, 0, 1) == 0.5
-    assert good.switch("C", False)
-    assert good.names("D", "z") == ("x", "y")
-    assert good.url("E", ("nats",)) == "nats://n:4222"
-    good.check()
-    bad = Environment({"A": "9", "B": "inf", "C": "maybe", "E": "http://n"})
-    bad.integer("A", 1, 1, 5)
-    bad.number("B", 0.5, 0, 1)
-    bad.switch("C", False)
-    bad.url("E", ("nats",))
-    bad.text("F")
+    good = Example.read(
+        {"A": "3", "B": "", "C": "yes", "D": " x , y ", "E": "nats://n:4222/", "F": " f "}
+    )
+    assert good.number == 3
+    assert good.group.fraction == 0.5
+    assert good.switch
+    assert good.group.names == ("x", "y")
+    assert good.url == "nats://n:4222"
+    assert good.text == "f"
     with pytest.raises(SettingsError) as caught:
-        bad.check()
-    assert [line.split("=")[0].split()[0] for line in str(caught.value).splitlines()] == [
-        "A", "B", "C", "E", "F"
-    ]  # fmt: skip
+        Example.read({"A": "9", "B": "inf", "C": "maybe", "E": "http://n", "F": " "})
+    assert str(caught.value).splitlines() == [
+        "A='9' is not a whole number from 1 to 5",
+        "B='inf' is not a number from 0 to 1",
+        "C='maybe' is neither true nor false",
+        "E='http://n' does not start with nats or tls://",
+        "F is not set",
+    ]
+
+
+def test_only_variables_are_read_and_settings_stay_as_they_are() -> None:
+    settings = Example.read({"E": "tls://n", "F": "f", "D": "", "number": "2", "other": "x"})
+    assert settings.number == 1
+    # A list that is set and empty has no names.
+    assert settings.group.names == ()
+    with pytest.raises(ValidationError):
+        settings.number = 2  # type: ignore[misc]
