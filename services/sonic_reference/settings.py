@@ -39,7 +39,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(cls._values(variables))
         except ValidationError as error:
-            fields = cls._fields()
+            fields = cls.variables()
             lines = [_problem(each, *fields[str(each["loc"][-1])]) for each in error.errors()]
             raise SettingsError("\n".join(lines)) from None
 
@@ -59,14 +59,14 @@ class Settings(BaseModel):
         return values
 
     @classmethod
-    def _fields(cls) -> dict[str, tuple[str, FieldInfo]]:
+    def variables(cls) -> dict[str, tuple[str, FieldInfo]]:
         """Return each variable and its field, by the names that pydantic's errors have for them."""
         fields: dict[str, tuple[str, FieldInfo]] = {}
         for name, field in cls.model_fields.items():
             variable = str(field.validation_alias)
             group = _group(field)
             fields |= (
-                group._fields() if group else dict.fromkeys((name, variable), (variable, field))
+                group.variables() if group else dict.fromkeys((name, variable), (variable, field))
             )
         return fields
 
@@ -159,7 +159,7 @@ def _level(value: str) -> str:
 class ServiceSettings(Settings):
     """What all services read."""
 
-    host: str = Field("0.0.0.0", validation_alias="SONIC_HOST")
+    host: str = Field(default="0.0.0.0", validation_alias="SONIC_HOST")
     log_level: Annotated[str, AfterValidator(_level)] = Field(
-        "INFO", validation_alias="SONIC_LOG_LEVEL"
+        default="INFO", validation_alias="SONIC_LOG_LEVEL"
     )

@@ -22,14 +22,20 @@ class Limits(Settings):
     """
 
     context_bytes: int = Field(
-        131_072, validation_alias="SONIC_TEXT_CONTEXT_BYTES", ge=1024, le=2**30
+        default=131_072, validation_alias="SONIC_TEXT_CONTEXT_BYTES", ge=1024, le=2**30
     )
     socket_bytes: int = Field(
-        524_288, validation_alias="SONIC_TEXT_SOCKET_BYTES", ge=1024, le=2**30
+        default=524_288, validation_alias="SONIC_TEXT_SOCKET_BYTES", ge=1024, le=2**30
     )
-    key_bytes: int = Field(4_194_304, validation_alias="SONIC_TEXT_KEY_BYTES", ge=1024, le=2**30)
-    text_timeout_s: float = Field(10.0, validation_alias="SONIC_TEXT_TIMEOUT", ge=0.0, le=15.0)
+    key_bytes: int = Field(
+        default=4_194_304, validation_alias="SONIC_TEXT_KEY_BYTES", ge=1024, le=2**30
+    )
+    text_timeout_s: float = Field(
+        default=10.0, validation_alias="SONIC_TEXT_TIMEOUT", ge=0.0, le=15.0
+    )
     stt_release_s: float = Field(
-        10.0, validation_alias="SONIC_STT_RELEASE_TIMEOUT", ge=0.1, le=3600.0
+        default=10.0, validation_alias="SONIC_STT_RELEASE_TIMEOUT", ge=0.1, le=3600.0
     )
-    stt_idle_s: float = Field(180.0, validation_alias="SONIC_STT_IDLE_TIMEOUT", ge=1.0, le=86400.0)
+    stt_idle_s: float = Field(
+        default=180.0, validation_alias="SONIC_STT_IDLE_TIMEOUT", ge=1.0, le=86400.0
+    )

@@ -17,23 +17,32 @@ from sonic_reference.settings import Port, ServiceSettings, refused
 class SyncSettings(ServiceSettings):
     """Times are in seconds."""
 
-    port: Port = Field(8080, validation_alias="SONIC_PORT")
-    folder: Path = Field(Path("/tmp/artifacts"), validation_alias="SONIC_ARTIFACTS_FOLDER")
-    interval_s: float = Field(30.0, validation_alias="SONIC_ARTIFACTS_INTERVAL", ge=0.1, le=86400.0)
-    longest_pause_s: float = Field(
-        300.0, validation_alias="SONIC_ARTIFACTS_LONGEST_PAUSE", ge=0.1, le=86400.0
+    port: Port = Field(default=8080, validation_alias="SONIC_PORT")
+    folder: Path = Field(default=Path("/tmp/artifacts"), validation_alias="SONIC_ARTIFACTS_FOLDER")
+    interval_s: float = Field(
+        default=30.0, validation_alias="SONIC_ARTIFACTS_INTERVAL", ge=0.1, le=86400.0
     )
-    source_folder: str = Field("", validation_alias="SONIC_ARTIFACTS_SOURCE")
-    bucket_name: str = Field("", validation_alias="SONIC_ARTIFACTS_BUCKET", validate_default=True)
-    prefix: str = Field("", validation_alias="SONIC_ARTIFACTS_PREFIX")
+    longest_pause_s: float = Field(
+        default=300.0, validation_alias="SONIC_ARTIFACTS_LONGEST_PAUSE", ge=0.1, le=86400.0
+    )
+    source_folder: str = Field(default="", validation_alias="SONIC_ARTIFACTS_SOURCE")
+    bucket_name: str = Field(
+        default="", validation_alias="SONIC_ARTIFACTS_BUCKET", validate_default=True
+    )
+    prefix: str = Field(default="", validation_alias="SONIC_ARTIFACTS_PREFIX")
     endpoint: str = Field(
-        "https://storage.googleapis.com", validation_alias="SONIC_ARTIFACTS_ENDPOINT"
+        default="https://storage.googleapis.com", validation_alias="SONIC_ARTIFACTS_ENDPOINT"
     )
     # The bucket as this service account sees it; without an account, as everybody does.
     bucket: Bucket | None = Field(
-        None, validation_alias="GOOGLE_APPLICATION_CREDENTIALS", validate_default=True, repr=False
+        default=None,
+        validation_alias="GOOGLE_APPLICATION_CREDENTIALS",
+        validate_default=True,
+        repr=False,
     )
-    public_key: Ed25519PublicKey | None = Field(None, validation_alias="SONIC_ARTIFACTS_PUBLIC_KEY")
+    public_key: Ed25519PublicKey | None = Field(
+        default=None, validation_alias="SONIC_ARTIFACTS_PUBLIC_KEY"
+    )
 
     @property
     def source(self) -> Source:

@@ -13,5 +13,5 @@ from sonic_reference.settings import HttpUrl, Settings
 class FollowerSettings(Settings):
     """Where an API pod or a worker has its artifacts from, and where it keeps them."""
 
-    url: HttpUrl = Field("", validation_alias="SONIC_ARTIFACTS_URL")
-    folder: Path = Field(Path("/tmp/artifacts"), validation_alias="SONIC_ARTIFACTS_FOLDER")
+    url: HttpUrl = Field(default="", validation_alias="SONIC_ARTIFACTS_URL")
+    folder: Path = Field(default=Path("/tmp/artifacts"), validation_alias="SONIC_ARTIFACTS_FOLDER")

@@ -19,22 +19,26 @@ MODES = (CONNECTED, AIR_GAPPED)
 class ProxySettings(ServiceSettings):
     """Times are in seconds. What only one mode needs is not read in the other one."""
 
-    port: Port = Field(8080, validation_alias="SONIC_PORT")
-    site_key: Secret = Field("", validation_alias="CARTESIA_API_KEY")
-    container_key: Secret = Field("", validation_alias="CONTAINER_KEY", validate_default=True)
-    folder: Path = Field(Path("/var/lib/license-proxy"), validation_alias="SONIC_STATE_DIR")
-    site: str = Field("default", validation_alias="SONIC_SITE")
-    mode: str = Field(CONNECTED, validation_alias="SONIC_LICENSE_MODE")
-    grace_s: float = Field(259200.0, validation_alias="SONIC_LICENSE_GRACE", ge=0, le=366 * 86400)
-    interval_s: float = Field(
-        300.0, validation_alias="SONIC_LICENSE_CHECK_INTERVAL", ge=1, le=86400
+    port: Port = Field(default=8080, validation_alias="SONIC_PORT")
+    site_key: Secret = Field(default="", validation_alias="CARTESIA_API_KEY")
+    container_key: Secret = Field(
+        default="", validation_alias="CONTAINER_KEY", validate_default=True
     )
-    file: str = Field("", validation_alias="SONIC_LICENSE_FILE")
-    url: str = Field("", validation_alias="SONIC_LICENSE_ENDPOINT", validate_default=True)
+    folder: Path = Field(default=Path("/var/lib/license-proxy"), validation_alias="SONIC_STATE_DIR")
+    site: str = Field(default="default", validation_alias="SONIC_SITE")
+    mode: str = Field(default=CONNECTED, validation_alias="SONIC_LICENSE_MODE")
+    grace_s: float = Field(
+        default=259200.0, validation_alias="SONIC_LICENSE_GRACE", ge=0, le=366 * 86400
+    )
+    interval_s: float = Field(
+        default=300.0, validation_alias="SONIC_LICENSE_CHECK_INTERVAL", ge=1, le=86400
+    )
+    file: str = Field(default="", validation_alias="SONIC_LICENSE_FILE")
+    url: str = Field(default="", validation_alias="SONIC_LICENSE_ENDPOINT", validate_default=True)
     # Without a file httpx trusts the public authorities.
-    trusted: ssl.SSLContext | None = Field(None, validation_alias="SONIC_LICENSE_CA_FILE")
+    trusted: ssl.SSLContext | None = Field(default=None, validation_alias="SONIC_LICENSE_CA_FILE")
     public_key: Ed25519PublicKey | None = Field(
-        None, validation_alias="SONIC_LICENSE_PUBLIC_KEY", validate_default=True
+        default=None, validation_alias="SONIC_LICENSE_PUBLIC_KEY", validate_default=True
     )
 
     @property

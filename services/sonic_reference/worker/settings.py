@@ -21,22 +21,22 @@ def _operation(value: str) -> str:
 class WorkerSettings(ServiceSettings):
     """Times are in seconds."""
 
-    metrics_port: Port = Field(8080, validation_alias="SONIC_METRICS_PORT")
+    metrics_port: Port = Field(default=8080, validation_alias="SONIC_METRICS_PORT")
     nats_url: NatsUrl = Field(validation_alias="NATS_URL", repr=False)
     model: str = Field(validation_alias="SONIC_MODEL")
     operation: Annotated[Literal["tts", "stt"], BeforeValidator(_operation)] = Field(
-        "tts", validation_alias="SONIC_OPERATION"
+        default="tts", validation_alias="SONIC_OPERATION"
     )
-    offering_key: Secret = Field("", validation_alias="SONIC_OFFERING_KEY")
-    batch_size: int = Field(4, validation_alias="SONIC_BATCH_SIZE", ge=1, le=256)
+    offering_key: Secret = Field(default="", validation_alias="SONIC_OFFERING_KEY")
+    batch_size: int = Field(default=4, validation_alias="SONIC_BATCH_SIZE", ge=1, le=256)
     # 0 stands for the batch size.
-    given_capacity: int = Field(0, validation_alias="SONIC_CAPACITY", ge=1, le=1024)
-    continuous: bool = Field(True, validation_alias="SONIC_USE_CB")
-    use_lora: bool = Field(False, validation_alias="SONIC_USE_LORA")
-    pace: float = Field(0.0, validation_alias="SONIC_PACE", ge=0.0, le=10.0)
+    given_capacity: int = Field(default=0, validation_alias="SONIC_CAPACITY", ge=1, le=1024)
+    continuous: bool = Field(default=True, validation_alias="SONIC_USE_CB")
+    use_lora: bool = Field(default=False, validation_alias="SONIC_USE_LORA")
+    pace: float = Field(default=0.0, validation_alias="SONIC_PACE", ge=0.0, le=10.0)
     artifacts: FollowerSettings
     drain_timeout_s: float = Field(
-        600.0, validation_alias="SONIC_DRAIN_TIMEOUT", ge=0.0, le=86400.0
+        default=600.0, validation_alias="SONIC_DRAIN_TIMEOUT", ge=0.0, le=86400.0
     )
 
     @property

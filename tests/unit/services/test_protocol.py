@@ -104,14 +104,14 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
 
 
 class Group(Settings):
-    fraction: float = Field(0.5, validation_alias="B", ge=0, le=1)
-    names: Names = Field(("z",), validation_alias="D")
+    fraction: float = Field(default=0.5, validation_alias="B", ge=0, le=1)
+    names: Names = Field(default=("z",), validation_alias="D")
 
 
 class Example(Settings):
-    number: int = Field(1, validation_alias="A", ge=1, le=5)
+    number: int = Field(default=1, validation_alias="A", ge=1, le=5)
     group: Group
-    switch: bool = Field(False, validation_alias="C")
+    switch: bool = Field(default=False, validation_alias="C")
     url: NatsUrl = Field(validation_alias="E")
     text: str = Field(validation_alias="F")
 
@@ -143,4 +143,4 @@ def test_only_variables_are_read_and_settings_stay_as_they_are() -> None:
     # A list that is set and empty has no names.
     assert settings.group.names == ()
     with pytest.raises(ValidationError):
-        settings.number = 2  # type: ignore[misc]
+        settings.number = 2

@@ -17,7 +17,7 @@ from sonic_reference.worker.settings import WorkerSettings
 from lab.config import REPOSITORY
 from lab.licences import Vendor
 
-SERVICES = {
+SERVICES: dict[str, type[ServiceSettings]] = {
     "API": ApiSettings,
     "proxy": ProxySettings,
     "worker": WorkerSettings,
@@ -47,7 +47,7 @@ def documented(service: str) -> set[str]:
 
 @pytest.mark.parametrize("service", list(SERVICES))
 def test_the_readme_documents_each_variable(service: str) -> None:
-    variables = {variable for variable, _field in SERVICES[service]._fields().values()}
+    variables = {variable for variable, _field in SERVICES[service].variables().values()}
     assert variables == documented(service)
 
 
