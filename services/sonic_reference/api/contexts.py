@@ -24,7 +24,7 @@ from sonic_reference import tags
 from sonic_reference.api.credentials import Permit
 from sonic_reference.api.dispatch import Dispatcher, NothingToSayError
 from sonic_reference.api.ended import End, EndedContexts
-from sonic_reference.api.events import Fields, Speaker, error_event
+from sonic_reference.api.events import Fields, Speaker, done_event, error_event
 from sonic_reference.api.library import Library
 from sonic_reference.api.limits import FINISH_S, MESSAGE_BYTES
 from sonic_reference.api.meters import Meter
@@ -175,7 +175,7 @@ class Context:
                     case None:
                         self._closed = True
                         self.how = "done"
-                        return await self._tell({"type": "done", "done": True, "status_code": 200})
+                        return await self._tell(done_event())
                     case int(number):
                         flush_id = number + 1
                         self._meter.give(MESSAGE_BYTES)
@@ -324,15 +324,15 @@ class Session:
             request = parse(CancelRequest, fields)
             if context := self._contexts.get(request.context_id):
                 await context.cancel()
-                await self.tell(
-                    {"type": "done", "done": True, "status_code": 200,
-                     "context_id": request.context_id}
-                )  # fmt: skip
+                await self.tell(done_event() | {"context_id": request.context_id})
             return
         wanted = parse(ContextRequest, fields)
         known = self._contexts.get(wanted.context_id)
         if known is None:
             if self._ended.late(wanted):
+                if wanted.closes:
+                    # LiveKit's plugin waits for it: its context may have ended before it closed it.
+                    await self.tell(done_event() | {"context_id": wanted.context_id})
                 return
             known = await self._begin(wanted)
         elif known.closed:
@@ -348,7 +348,7 @@ class Session:
 
     async def _begin(self, wanted: ContextRequest) -> Context:
         """Return a new context. Raises ApiError where it cannot be."""
-        if not wanted.transcript.strip() and not wanted.more:
+        if wanted.closes:
             message = "transcript: transcript is empty, and no context of this id is open"
             raise ApiError(400, "invalid_request", "Invalid request", message)
         try:

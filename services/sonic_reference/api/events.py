@@ -33,6 +33,11 @@ def error_event(error: ApiError, request_id: str, version: str) -> Fields:
     }
 
 
+def done_event() -> Fields:
+    """Return the event for the end of a context or a stream."""
+    return {"type": "done", "done": True, "status_code": 200}
+
+
 def _times(kind: str, marks: list[tuple[str, float, float]], offset_s: float) -> Fields:
     return {
         kind: [text for text, _start, _end in marks],

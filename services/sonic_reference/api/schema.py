@@ -179,6 +179,11 @@ class ContextRequest(SpeechFields):
     flush: bool | None = None
     max_buffer_delay_ms: int | None = Field(default=None, ge=0, le=5000)
 
+    @property
+    def closes(self) -> bool:
+        """Whether it only says that the context gets no more text."""
+        return not self.more and not self.transcript.strip()
+
     @model_validator(mode="after")
     def _is_raw(self) -> Self:
         if self.output_format.container != "raw":

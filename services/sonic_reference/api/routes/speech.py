@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 from sonic_reference.api.contexts import Session
 from sonic_reference.api.credentials import Permit
 from sonic_reference.api.errors import refuse
-from sonic_reference.api.events import Fields, Speaker, error_event, sse
+from sonic_reference.api.events import Fields, Speaker, done_event, error_event, sse
 from sonic_reference.api.requests import connection_version, read_body, unless_gone
 from sonic_reference.api.schema import EventsRequest, SpeechRequest, parse_json, parse_version
 from sonic_reference.api.site import site_of
@@ -105,6 +105,6 @@ async def _events(
         try:
             async for event in events:
                 yield sse(event | common)
-            yield sse({"type": "done", "done": True, "status_code": 200} | common)
+            yield sse(done_event() | common)
         except ApiError as error:
             yield broken(error)
