@@ -103,6 +103,50 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
     assert asyncio.run(run()) < 1
 
 
+async def sent_in(window: protocol.Window, size: int, pieces: list[int]) -> None:
+    async def publish(piece: bytes) -> None:
+        pieces.append(len(piece))
+
+    await window.send(bytes(size), publish)
+
+
+def test_a_sender_keeps_to_its_window() -> None:
+    async def run() -> None:
+        window, pieces = protocol.Window(), list[int]()
+        sending = asyncio.create_task(sent_in(window, 3 * protocol.WINDOW_BYTES, pieces))
+        await asyncio.sleep(0)
+        held = protocol.WINDOW_BYTES + protocol.CHUNK_BYTES
+        assert (sum(pieces), max(pieces)) == (held, protocol.CHUNK_BYTES)
+        # What is no number, or less than before, changes nothing.
+        for content in (b"many", b"-1", b"", b"0"):
+            window.confirm(content)
+            await asyncio.sleep(0)
+        assert sum(pieces) == held
+        window.confirm(b"%d" % protocol.CHUNK_BYTES)
+        window.confirm(b"0")
+        await asyncio.sleep(0)
+        assert sum(pieces) == held + protocol.CHUNK_BYTES
+        window.release()
+        await sending
+        assert sum(pieces) == window.total == 3 * protocol.WINDOW_BYTES
+
+    asyncio.run(run())
+
+
+def test_a_receiver_confirms_what_it_used_up() -> None:
+    window = protocol.Window()
+    window.total = protocol.WINDOW_BYTES
+    assert not window.due
+    window.used = protocol.WINDOW_BYTES // 4 + 1
+    assert window.due
+    assert window.confirmation() == b"%d" % window.used
+    assert not window.due
+    window.total = window.confirmed + protocol.OVERRUN_BYTES
+    assert not window.overrun
+    window.total += 1
+    assert window.overrun
+
+
 class Group(Settings):
     fraction: float = Field(default=0.5, validation_alias="B", ge=0, le=1)
     names: Names = Field(default=("z",), validation_alias="D")
