@@ -48,20 +48,20 @@ class Item(BaseModel):
 def words(text: str) -> list[str]:
     """Return a text cut at every boundary of words; joined, the parts are the text."""
     pieces = _FLAG.split(text.replace(_BETWEEN, ""))
-    found = [word for piece in pieces for word in _BOUNDARY.split(piece) if word]
-    return _cut_kana(found) if _KANA.search(text) else found
+    parts = [word for piece in pieces for word in _BOUNDARY.split(piece) if word]
+    return _cut_kana(parts) if _KANA.search(text) else parts
 
 
-def _cut_kana(parts: Iterable[str]) -> list[str]:
+def _cut_kana(pieces: Iterable[str]) -> list[str]:
     """Cut words of katakana, too, but never before a character that belongs to another."""
-    found: list[str] = []
-    for part in parts:
+    parts: list[str] = []
+    for part in pieces:
         for one in part if _KATAKANA.fullmatch(part) else (part,):
-            if one in _TAILS and found:
-                found[-1] += one
+            if one in _TAILS and parts:
+                parts[-1] += one
             else:
-                found.append(one)
-    return found
+                parts.append(one)
+    return parts
 
 
 class _Match(NamedTuple):
@@ -130,8 +130,8 @@ class _Search:
         stop = min(start + reach, last)
         begin, end = self._places[start], self._places[min(stop + reach, last)]
         self._searched = stop
-        for number, found, found_end in self._finder.find(self._marked[begin:end]):
-            first, after = self._words[begin + found], self._words[begin + found_end]
+        for number, match_start, match_end in self._finder.find(self._marked[begin:end]):
+            first, after = self._words[begin + match_start], self._words[begin + match_end]
             if first >= stop:
                 return
             self._searched = max(stop, after)
@@ -157,13 +157,13 @@ class Aliases:
         """
         parts = words(text)
         searches = [_Search(finder, parts) for finder in self._finders]
-        said: list[str] = []
+        spoken: list[str] = []
         at = 0
-        while found := [match for search in searches if (match := search.first(at))]:
-            best = min(found, key=lambda match: (match.start, -match.end))
-            said += [*parts[at : best.start], best.alias]
+        while matches := [match for search in searches if (match := search.first(at))]:
+            best = min(matches, key=lambda match: (match.start, -match.end))
+            spoken += [*parts[at : best.start], best.alias]
             at = best.end
-        return "".join([*said, *parts[at:]])
+        return "".join([*spoken, *parts[at:]])
 
 
 def say(items: Sequence[Item], text: str) -> str:

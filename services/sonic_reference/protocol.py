@@ -109,10 +109,11 @@ Job = SpeechJob | TranscriptionJob
 
 
 class Announcement(Message):
-    """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called.
+    """A worker's state, sent each ANNOUNCE_S, on change, and at a roll call.
 
-    Also the payload of "busy", so that the asking pod knows better at once. ``key`` is the worker's
-    public key (sealing.Identity), ``proof`` shows that it has its offering's key, if there is one.
+    Also the payload of "busy", so that the pod that offered a job has the newest state. ``key`` is
+    the worker's public key (sealing.Identity). ``proof`` shows that the worker has its offering's
+    key, if the offering has one.
     """
 
     worker: str

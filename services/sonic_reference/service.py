@@ -38,8 +38,8 @@ OPTIONS = (
     # asyncio sets it only on sockets that it made, and without it each small piece of audio waits
     # 40 ms for the acknowledgement of the one before.
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    # A client that vanished with its host or its ingress says nothing, and would keep its streams
-    # for long: it is given up when it has not answered for two minutes, or taken nothing in.
+    # A client whose host failed sends no end, and would keep its streams. It is given up when it
+    # has not answered, or read anything, for two minutes.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
@@ -52,8 +52,8 @@ Read = TypeVar("Read", bound=ServiceSettings)
 class Server(uvicorn.Server):
     """An HTTP server inside a service that handles its signals itself.
 
-    At its end it takes no new connections, and closes WebSockets only when ``busy`` says no more
-    that something is in progress on them.
+    At its end it takes no new connections, and closes WebSockets when ``busy`` no longer returns
+    true: something is in progress on them until then.
     """
 
     def __init__(self, config: uvicorn.Config, busy: Callable[[], bool]) -> None:
@@ -101,7 +101,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
+        """Listen. Raises OSError when the port is in use."""
         bound = socket.create_server(self._address, backlog=1024)
         for option in OPTIONS:
             bound.setsockopt(*option)
@@ -165,9 +165,9 @@ def set_up_logging(name: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter(f"%(asctime)s %(levelname)s {name} %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    # One line for each call to the license proxy would say nothing new.
+    # A line for each call to the license proxy has no news.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # One line for each WebSocket says nothing that the metrics do not.
+    # Metrics count WebSockets; a line for each adds nothing.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 

@@ -88,9 +88,9 @@ def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
     """
     manner = Manner()
     at = 0
-    for found in _TAG.finditer(text):
+    for match in _TAG.finditer(text):
         silence: Silence | None = None
-        closes, name, rest = found.groups(default="")
+        closes, name, rest = match.groups(default="")
         match name.lower():
             case "break":
                 silence = _silence(rest)
@@ -100,15 +100,15 @@ def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
                 manner = replace(manner, speed=None if closes else _ratio(rest, 0.6, 1.5))
             case "volume":
                 manner = replace(manner, volume=None if closes else _ratio(rest, 0.5, 2.0))
-        yield text[at : found.start()], silence, manner
-        at = found.end()
+        yield text[at : match.start()], silence, manner
+        at = match.end()
     yield text[at:], None, None
 
 
 def _speech(text: str, manner: Manner) -> Speech:
     if manner.spell:
-        said = [c for c in text if unicodedata.category(c)[0] in "LNS" or c in "@&%#*"]
-        return Speech(", ".join(said), manner)
+        characters = [c for c in text if unicodedata.category(c)[0] in "LNS" or c in "@&%#*"]
+        return Speech(", ".join(characters), manner)
     return Speech(text, manner)
 
 
@@ -160,21 +160,21 @@ def split(text: str) -> list[tuple[str, bool]]:
     """
     parts: list[tuple[str, bool]] = []
     at, spelling = 0, False
-    for found in _TAG.finditer(text):
-        parts += [(text[at : found.start()], not spelling), (found.group(), False)]
-        at = found.end()
-        if (found.group(2) or "").lower() == "spell":
-            spelling = not found.group(1)
+    for match in _TAG.finditer(text):
+        parts += [(text[at : match.start()], not spelling), (match.group(), False)]
+        at = match.end()
+        if (match.group(2) or "").lower() == "spell":
+            spelling = not match.group(1)
     return [*parts, (text[at:], not spelling)]
 
 
 def begun(text: str) -> int:
     """Return where, in a growing text, a tag begins that has not ended; the length if none does."""
     spelling: int | None = None
-    for found in _TAG.finditer(text):
-        if (found.group(2) or "").lower() == "spell":
-            first = found.start() if spelling is None else spelling
-            spelling = None if found.group(1) else first
+    for match in _TAG.finditer(text):
+        if (match.group(2) or "").lower() == "spell":
+            first = match.start() if spelling is None else spelling
+            spelling = None if match.group(1) else first
     if spelling is not None:
         return spelling
     tag = _BEGUN.search(text)
@@ -189,6 +189,6 @@ def masked(text: str) -> str:
     Spaces stand for whole tags, and letters for what is spelled, and for a tag that may still grow.
     """
     end = begun(text)
-    whole = _SPELLED.sub(lambda found: "x" * len(found.group()), text[:end])
-    whole = _TAG.sub(lambda found: " " * len(found.group()), whole)
+    whole = _SPELLED.sub(lambda match: "x" * len(match.group()), text[:end])
+    whole = _TAG.sub(lambda match: " " * len(match.group()), whole)
     return whole + "x" * (len(text) - end)

@@ -28,7 +28,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice, as the API tells it and as the engine speaks it."""
+    """A voice, as the API lists it and as the engine speaks it."""
 
     id: str
     name: str
@@ -42,7 +42,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Preset:
-    """What eSpeak NG has in the place of a LoRA: its numbers for prosody.
+    """Numbers for eSpeak NG's prosody, in place of a LoRA.
 
     Pitch and its range from 0 to 99, 50 as the voice has them; speed is a factor.
     """
@@ -96,8 +96,8 @@ class Voices:
         self._shelf: tuple[Mapping[str, Voice], Mapping[str, Preset]] = (VOICES, {})
 
     def deliver(self, voices: Mapping[str, Voice], presets: Mapping[str, Preset]) -> None:
-        """Have these voices beside the stack's own; they replace what was delivered before."""
-        # One assignment: nobody sees a voice of one delivery with a preset of another.
+        """Replace the voices that came as artifacts; the stack's own stay."""
+        # One assignment, so that no reader sees a voice of one delivery with a preset of another.
         self._shelf = ({**voices, **VOICES}, presets)
 
     def all(self) -> list[Voice]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give jobs to workers over NATS, and take their audio in."""
+"""Give jobs to workers over NATS, and receive their audio."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from sonic_reference.protocol import Job, SpeechJob
 
 log = logging.getLogger(__name__)
 
-# A worker says at once whether it takes a job. One that has not in this time is not there any more.
+# A worker answers an offer at once. One that has not answered in this time is gone.
 ACCEPT_TIMEOUT_S = 0.5
-# Between two offers while nothing is heard of the workers.
+# Pause between two offers while no worker announces itself.
 OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
-# Number of unanswered offers that are remembered, so that a late worker can be stopped.
+# Number of unanswered offers that are kept, to stop a worker that accepts one late.
 VOID_OFFERS = 256
 # A worker that keeps to the protocol never leaves this many events unread.
 OVERRUN_EVENTS = 10_000
-# A timer that is later than this (seconds) shows that this process stood still. What it did not
-# hear meanwhile says nothing about the workers.
+# A timer that is later than this (seconds) shows that this process stood still. Workers' messages
+# waited in that time, so their silence does not count.
 STALL_S = 0.2
 
 
@@ -46,7 +46,7 @@ def lost(message: str) -> ApiError:
 
 
 class NothingToSayError(ApiError):
-    """A text without a sound."""
+    """The text has no sound."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ class WorkerLostError(Exception):
 
 
 class Patience:
-    """The time for which a request still waits, in seconds."""
+    """How long a request still waits."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -71,12 +71,12 @@ class Patience:
         return self._ends - time.monotonic()
 
     def renew(self) -> None:
-        """Begin anew."""
+        """Start the time again."""
         self._ends = time.monotonic() + self._timeout_s
 
 
 class Event(NamedTuple):
-    """What a worker says of a job: audio, marks, transcript or flush_done."""
+    """A worker's message about a job: audio, marks, transcript or flush_done."""
 
     kind: str
     content: bytes
@@ -143,7 +143,7 @@ class Stream:
         return self._flooded or self._incoming.overrun or self._events.qsize() > OVERRUN_EVENTS
 
     async def answer(self) -> Event:
-        """Return what became of the offer: accepted, busy, nobody or silent."""
+        """Return the answer to the offer: accepted, busy, nobody or silent."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
@@ -157,7 +157,7 @@ class Stream:
         return event
 
     async def next(self) -> Event | None:
-        """Return what comes next, None at the end. Raises ApiError, WorkerLostError."""
+        """Return the next event, None at the end. Raises ApiError, WorkerLostError."""
         if self._incoming.due:
             await self.credit()
         event = await self._events.get()
@@ -185,7 +185,7 @@ class Stream:
         await self._outgoing.send(audio, partial(self._dispatcher.control, self, "audio"))
 
     async def credit(self) -> None:
-        """Tell the worker how far its audio got; also a sign of life."""
+        """Confirm the audio that was handed on; this also shows that the pod lives."""
         await self._dispatcher.control(self, "credit", self._incoming.confirmation())
 
     async def finalize(self) -> None:
@@ -197,7 +197,7 @@ class Stream:
         await self._dispatcher.control(self, "close", str(self.sent).encode())
 
     async def close(self) -> None:
-        """Forget the job, and tell its worker so if it is not done."""
+        """Forget the job, and cancel it if it is not done."""
         await self._dispatcher.drop(self)
 
 
@@ -239,7 +239,7 @@ class Dispatcher:
 
     @property
     def connected(self) -> bool:
-        """Whether jobs can be given out."""
+        """Whether jobs can be offered."""
         return self._client is not None and self._client.is_connected
 
     async def start(self, client: Client) -> None:
@@ -259,7 +259,7 @@ class Dispatcher:
             await stream.close()
 
     async def open(self, job: SpeechJob, *, begun: str = "") -> tuple[Stream, list[Event]]:
-        """Find a worker; returns the stream and what came up to its first audio.
+        """Find a worker; returns the stream and its events up to the first audio.
 
         A worker that is lost before its first audio is replaced once. ``begun`` is the model that
         has spoken an earlier part of the same reply: the job then goes before new ones, and is not
@@ -431,23 +431,32 @@ class Dispatcher:
         operation, worker = message.subject.split(".")[-2:]
         self._note(operation, worker, message.data)
 
-    def _note(self, operation: str, worker: str, announcement: bytes) -> None:
-        """Take in what a worker of this operation says of itself, unless it is another's."""
+    def _note(self, operation: str, worker: str, content: bytes) -> None:
+        """Take in an announcement that a worker made for itself; refuse any other."""
         try:
-            said = protocol.Announcement.model_validate_json(announcement)
+            announcement = protocol.Announcement.model_validate_json(content)
         except ValidationError:
             self._refuse("an announcement could not be read")
             return
-        if (protocol.token(said.operation), protocol.token(said.worker)) != (operation, worker):
+        if (protocol.token(announcement.operation), protocol.token(announcement.worker)) != (
+            operation,
+            worker,
+        ):
             self._refuse(f"worker {worker} announced itself as another")
-        elif not sealing.owns(said.worker, said.key):
+        elif not sealing.owns(announcement.worker, announcement.key):
             self._refuse(f"worker {worker} announced a key that is not its own")
         elif self._offerings_key and not sealing.proven(
-            said.proof, self._offerings_key, said.operation, said.model, said.worker
+            announcement.proof,
+            self._offerings_key,
+            announcement.operation,
+            announcement.model,
+            announcement.worker,
         ):
-            self._refuse(f"worker {worker} lacks the key of {said.operation}/{said.model}")
+            self._refuse(
+                f"worker {worker} lacks the key of {announcement.operation}/{announcement.model}"
+            )
         else:
-            self.roster.note(said)
+            self.roster.note(announcement)
 
     def _refuse(self, text: str) -> None:
         # A worker that is refused announces itself again each second.
@@ -456,7 +465,7 @@ class Dispatcher:
         self._refused = text
 
     async def control(self, stream: Stream, verb: str, content: bytes = b"") -> None:
-        """Tell a stream's worker something."""
+        """Send a message to a stream's worker."""
         if self._client is None or self._client.is_closed:
             return
         operation = stream.offering.partition("/")[0]
@@ -465,7 +474,7 @@ class Dispatcher:
             await self._client.publish(subject, stream.session.seal(verb, content))
 
     async def _tick(self) -> None:
-        """Find workers that fell silent, and show them that this pod lives."""
+        """Give up silent workers, and show the others that this pod lives."""
         ticks = 0
         now = time.monotonic()
         while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What API pods and workers ask the artifact sync, and what tells who has which generation."""
+"""The artifact sync's HTTP side: generations for followers, and which follower has which."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sonic_reference.artifact_sync.metrics import SyncMetrics
 from sonic_reference.artifact_sync.sync import Sync
 
 LONGEST_WAIT_S = 30.0
-# A follower that has not asked for that long is gone.
+# A follower that has not asked for this long is gone.
 FORGET_S = 90.0
 MAX_FOLLOWERS = 10_000
 
 
 @dataclass
 class Seen:
-    """What a follower had when it asked last."""
+    """What a follower had when it last asked."""
 
     generation: str
     at: float
 
 
 class Followers:
-    """Who asked lately, and what they have."""
+    """The followers that asked within FORGET_S, and what they have."""
 
     def __init__(self, sync: Sync, metrics: SyncMetrics) -> None:
         self._sync = sync
@@ -39,14 +39,14 @@ class Followers:
         metrics.followers.labels("behind").set_function(lambda: self._count(False))
 
     def note(self, pod: str, generation: str) -> None:
-        """Note a question; when there are too many, those who asked longest ago make room."""
+        """Note a follower's request; beyond MAX_FOLLOWERS the oldest is dropped."""
         self._seen.pop(pod, None)
         self._seen[pod] = Seen(generation, time.monotonic())
         if len(self._seen) > MAX_FOLLOWERS:
             del self._seen[next(iter(self._seen))]
 
     def all(self) -> dict[str, str]:
-        """Return the generation of each follower that asked lately."""
+        """Return the generation of each follower that asked within FORGET_S."""
         oldest = time.monotonic() - FORGET_S
         self._seen = {pod: seen for pod, seen in self._seen.items() if seen.at >= oldest}
         return {pod: seen.generation for pod, seen in self._seen.items()}

@@ -33,7 +33,7 @@ class SyncSettings(ServiceSettings):
     endpoint: str = Field(
         default="https://storage.googleapis.com", validation_alias="SONIC_ARTIFACTS_ENDPOINT"
     )
-    # The bucket as this service account sees it; without an account, as everybody does.
+    # The bucket as this service account sees it; without an account, as the public does.
     bucket: Bucket | None = Field(
         default=None,
         validation_alias="GOOGLE_APPLICATION_CREDENTIALS",

@@ -174,11 +174,13 @@ class Generations:
         try:
             folder = self._link.resolve(strict=True)
             text = (folder / "manifest.json").read_bytes()
-            found = Generation(folder, Manifest.model_validate_json(text))
-            whole = all(digest(found.path(one)) == one.sha256 for one in found.manifest.entries)
+            generation = Generation(folder, Manifest.model_validate_json(text))
+            whole = all(
+                digest(generation.path(one)) == one.sha256 for one in generation.manifest.entries
+            )
         except (OSError, ValidationError):
             return None
-        return found if whole else None
+        return generation if whole else None
 
 
 def _remove(path: Path) -> None:

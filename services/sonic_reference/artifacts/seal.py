@@ -62,8 +62,8 @@ class Seal(BaseModel):
 
     def check(self, entry: Entry) -> None:
         """Compare with one file. Raises InvalidArtifactsError."""
-        wanted = self.files[entry.name]
-        if (entry.size, entry.sha256) != (wanted.size, wanted.sha256):
+        listed = self.files[entry.name]
+        if (entry.size, entry.sha256) != (listed.size, listed.sha256):
             raise catalogue.InvalidArtifactsError(f"{entry.name}: it is not what was signed")
 
 
@@ -106,14 +106,14 @@ def sealed(files: Mapping[str, Signed], number: int, key: Ed25519PrivateKey) -> 
 def folder_files(folder: Path) -> dict[str, Signed]:
     """Return the files of a folder. Raises OSError, InvalidArtifactsError."""
     catalogue.read(folder)
-    found = {}
+    files = {}
     for kind in catalogue.FOLDERS:
         for path in sorted((folder / kind).glob("*")):
             name = f"{kind}/{path.name}"
             if not NAME.fullmatch(name):
                 raise catalogue.InvalidArtifactsError(f"{name}: that is no name for a file")
-            found[name] = Signed(size=path.stat().st_size, sha256=digest(path))
-    return found
+            files[name] = Signed(size=path.stat().st_size, sha256=digest(path))
+    return files
 
 
 def main(words: Sequence[str]) -> int:

@@ -96,7 +96,7 @@ async def build(settings: ProxySettings, stack: AsyncExitStack) -> Proxy:
 
 
 def telemetry(site: str, proxy: Proxy) -> dict[str, Any]:
-    """Return all that leaves the site; docs/license.md tells it to operators."""
+    """Return everything that leaves the site; docs/license.md lists it for operators."""
     head = proxy.audit.head
     return {
         "site": site,
@@ -108,7 +108,7 @@ def telemetry(site: str, proxy: Proxy) -> dict[str, Any]:
 
 
 class Keeper:
-    """Notices what time does to the licence, and keeps the books."""
+    """Follows the licence's state over time, and records the usage."""
 
     def __init__(self, proxy: Proxy, settings: ProxySettings) -> None:
         self._proxy = proxy
@@ -116,13 +116,13 @@ class Keeper:
         self._state = ""
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Look until cancelled."""
         while True:
             await asyncio.sleep(WATCH_S)
             self.look()
 
     async def write(self) -> None:
-        """Write down what was used, for ever."""
+        """Record the usage until cancelled."""
         while True:
             await asyncio.sleep(self._settings.interval_s)
             self._proxy.books.close(self._proxy.clock())
@@ -142,8 +142,8 @@ class Keeper:
         if verdict.state == self._state:
             return
         until = "" if verdict.until is None else f", until {stamp(verdict.until)}"
-        said = f"state {self._state or 'unknown'} -> {verdict.state}{until}: {verdict.reason}"
-        log.log(logging.WARNING if verdict.state in (GRACE, EXPIRED) else logging.INFO, "%s", said)
+        line = f"state {self._state or 'unknown'} -> {verdict.state}{until}: {verdict.reason}"
+        log.log(logging.WARNING if verdict.state in (GRACE, EXPIRED) else logging.INFO, "%s", line)
         proxy.audit.add(
             now, "state",
             {"from": self._state or None, "to": verdict.state, "reason": verdict.reason},

@@ -62,11 +62,11 @@ class AuditLog:
         if not self._path.exists():
             self._path.touch()
             store.sync()
-        found = scan(self._path, anchored.records)
-        self.head, self.problems = found.head, found.problems
-        self._take_marks(found, anchored)
+        scanned = scan(self._path, anchored.records)
+        self.head, self.problems = scanned.head, scanned.problems
+        self._take_marks(scanned, anchored)
         self._kept = self.mark.latest or 0.0
-        for problem in _damage(found, anchored, begun):
+        for problem in _damage(scanned, anchored, begun):
             self._gap(problem)
 
     def check(self) -> None:
@@ -79,11 +79,11 @@ class AuditLog:
         if self._torn:
             return
         if size < self.head.size or last_line(self._path, self.head) != self.head.hash:
-            before, found = self.head, scan(self._path, 0)
-            self.head = found.head
+            before, scanned = self.head, scan(self._path, 0)
+            self.head = scanned.head
             self._gap(
                 f"the log was cut or changed while the service ran: it had {before.records}"
-                f" records, the last of hash {before.hash}; {found.head.records} are left"
+                f" records, the last of hash {before.hash}; {scanned.head.records} are left"
             )
         elif size > self.head.size:
             self._take_more()
@@ -121,11 +121,11 @@ class AuditLog:
         """Note that the license endpoint confirmed the licence."""
         before, self.mark = self.mark, self.mark.confirmed(now)
         if before.latest is not None and before.latest - now > SKEW_S:
-            said = {"from": stamp(before.latest), "to": stamp(now), "by": "the license endpoint"}
+            change = {"from": stamp(before.latest), "to": stamp(now), "by": "the license endpoint"}
             log.warning(
-                "the clock had been ahead: the time goes back from %(from)s to %(to)s", said
+                "the clock had been ahead: the time goes back from %(from)s to %(to)s", change
             )
-            self.add(now, "clock", said)
+            self.add(now, "clock", change)
         self.keep()
 
     def keep(self) -> None:
@@ -201,21 +201,21 @@ class AuditLog:
 
     def _take_more(self) -> None:
         """Go on from records that another one of this class appended."""
-        found = scan(self._path, 0, self.head)
-        if found.broken:
-            self._gap(f"a record was added by another program: {found.broken}")
+        scanned = scan(self._path, 0, self.head)
+        if scanned.broken:
+            self._gap(f"a record was added by another program: {scanned.broken}")
             return
-        self.head = found.head
-        if found.mark is not None:
-            self.mark = found.mark
+        self.head = scanned.head
+        if scanned.mark is not None:
+            self.mark = scanned.mark
 
-    def _take_marks(self, found: Scan, anchored: Head) -> None:
+    def _take_marks(self, scanned: Scan, anchored: Head) -> None:
         """Take the marks of the log and of the anchor; a record after the anchor counts alone."""
-        later = found.head.records > anchored.records and found.at_anchor == anchored.hash
-        if found.mark is not None:
-            self.mark = found.mark if later else self.mark.joined(found.mark)
-        if found.licence is not None:
-            name, issued_at = found.licence
+        later = scanned.head.records > anchored.records and scanned.at_anchor == anchored.hash
+        if scanned.mark is not None:
+            self.mark = scanned.mark if later else self.mark.joined(scanned.mark)
+        if scanned.licence is not None:
+            name, issued_at = scanned.licence
             self.mark = self.mark.joined(Mark(licence=name, issued_at=issued_at))
 
     def _anchor(self) -> tuple[Head, Mark]:
@@ -230,21 +230,21 @@ class AuditLog:
             return Head(), Mark()
 
 
-def _damage(found: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
+def _damage(scanned: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
     """Yield what shows at a start that a log is not as it was left."""
-    if found.broken and found.broken not in " ".join(found.problems):
-        yield found.broken
+    if scanned.broken and scanned.broken not in " ".join(scanned.problems):
+        yield scanned.broken
     if anchored.records:
-        if found.head.records < anchored.records:
+        if scanned.head.records < anchored.records:
             yield (
                 f"the log was cut: it had {anchored.records} records, the last of hash"
-                f" {anchored.hash}; {found.head.records} are left"
+                f" {anchored.hash}; {scanned.head.records} are left"
             )
-        elif found.at_anchor != anchored.hash:
+        elif scanned.at_anchor != anchored.hash:
             yield f"record {anchored.records} was changed: its hash was {anchored.hash}"
-    elif found.head.records == 0 and begun:
+    elif scanned.head.records == 0 and begun:
         yield f"the log was removed: {', '.join(begun)} is there, and no record"
-    elif found.marked:
+    elif scanned.marked:
         yield f"{ANCHOR}, which says how far the log goes, was removed or changed"
 
 

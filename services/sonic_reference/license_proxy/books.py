@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was used: counted by the API pods, added up here, told to the vendor or to the audit log.
+"""Usage: counted by the API pods, added up here, sent to the vendor or the audit log.
 
-All figures are totals since the beginning, as Prometheus' counters are: a report that is lost or
-comes twice changes nothing, and the next one makes up for it.
+All figures are totals since the beginning, as Prometheus' counters are. So a report that is lost or
+comes twice changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sonic_reference.license_proxy.store import Store
 log = logging.getLogger(__name__)
 
 FILE = "usage.json"
-# API pods come and go; of those that reported longest ago nothing is kept.
+# API pods come and go; those that reported longest ago are forgotten.
 MAX_REPORTERS = 256
 # Totals stay exact as floats, which metrics are: no report can make them unreadable.
 MAX_TOTAL = 2**53

@@ -141,10 +141,10 @@ def shown(when: datetime) -> str:
 
 def time_of(text: str) -> datetime:
     """Return a time as RFC 3339 has it, with its zone. Raises ValueError for anything else."""
-    found = TIME.fullmatch(text)
-    if found is None:
+    match = TIME.fullmatch(text)
+    if match is None:
         raise ValueError("no time with a zone, as RFC 3339 has it, from the year 2000 on")
-    day, clock, fraction, zone = found.groups()
+    day, clock, fraction, zone = match.groups()
     # Python 3.10 knows neither Z nor fractions of other lengths.
     zone = "+00:00" if zone in "Zz" else zone
     try:

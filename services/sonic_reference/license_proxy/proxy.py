@@ -25,5 +25,5 @@ class Proxy:
     clock: Callable[[], float] = time.time
 
     def warnings(self) -> list[str]:
-        """Return what an operator has to look into, each with what to do."""
+        """Return the problems that an operator must solve, each with its remedy."""
         return [f"audit log: {problem}; {ADVICE}" for problem in self.audit.problems]

@@ -17,7 +17,7 @@ MODES = (CONNECTED, AIR_GAPPED)
 
 
 class ProxySettings(ServiceSettings):
-    """Times are in seconds. What only one mode needs is not read in the other one."""
+    """Times are in seconds. A variable that only one mode needs is ignored in the other."""
 
     port: Port = Field(default=8080, validation_alias="SONIC_PORT")
     site_key: Secret = Field(default="", validation_alias="CARTESIA_API_KEY")

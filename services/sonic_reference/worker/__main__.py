@@ -142,7 +142,7 @@ class Pod:
                     task.cancel()
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         if self._follower:
             await self._follower.stop()
         if self._batcher:
@@ -164,7 +164,7 @@ class Pod:
 
 
 async def prove(engine: Engine[Stream]) -> None:
-    """Load a voice and prove it by an utterance. Raises EngineError."""
+    """Load the engine and test it by an utterance. Raises EngineError."""
     await engine.load()
     stream = await engine.begin(Utterance("Ready.", voice_id=""))
     size = 0

@@ -91,16 +91,16 @@ def asked_to_stop() -> bool:
 
 def marks(events: ctypes._Pointer[Event]) -> list[tuple[str, int | str, int]]:
     """Return the words and phonemes of a list of events."""
-    found: list[tuple[str, int | str, int]] = []
+    entries: list[tuple[str, int | str, int]] = []
     index = 0
     while events[index].type != EVENT_END_OF_LIST:
         event = events[index]
         if event.type == EVENT_WORD:
-            found.append(("w", event.text_position - 1, event.audio_position))
+            entries.append(("w", event.text_position - 1, event.audio_position))
         elif event.type == EVENT_PHONEME and event.string:
-            found.append(("p", event.string.decode(errors="ignore"), event.audio_position))
+            entries.append(("p", event.string.decode(errors="ignore"), event.audio_position))
         index += 1
-    return found
+    return entries
 
 
 def says_something(events: ctypes._Pointer[Event]) -> bool:
@@ -123,8 +123,8 @@ def on_audio(
     """
     if asked_to_stop():
         return 1
-    if current.wants_marks and (found := marks(events)):
-        send(b"M", json.dumps(found).encode())
+    if current.wants_marks and (entries := marks(events)):
+        send(b"M", json.dumps(entries).encode())
     audio = ctypes.string_at(samples, count * 2) if samples and count > 0 else b""
     if current.silence is not None:
         current.silence.append(audio)

@@ -23,42 +23,42 @@ class RecognitionOperation:
 
     async def serve(self, job: bytes, link: Link) -> None:
         """Transcribe one stream; see :class:`sonic_reference.worker.service.Operation`."""
-        wanted = protocol.TranscriptionJob.model_validate_json(job)
-        link.request_id = wanted.request_id
-        recognition = await self._recognizer.open(wanted.language, wanted.interim)
+        request = protocol.TranscriptionJob.model_validate_json(job)
+        link.request_id = request.request_id
+        recognition = await self._recognizer.open(request.language, request.interim)
         window = protocol.Window()
         # What the window's total was when each piece was fed.
         fed: deque[int] = deque()
         async with contextlib.aclosing(recognition.results()) as results:
-            listening = asyncio.create_task(self._listen(wanted, link, recognition, window, fed))
+            listening = asyncio.create_task(self._listen(request, link, recognition, window, fed))
             try:
                 async for result in results:
                     match result:
                         case Transcript():
                             words = [(w.text, w.start_s, w.end_s) for w in result.words]
-                            said = protocol.Transcript(
+                            transcript = protocol.Transcript(
                                 text=result.text, is_final=result.final,
                                 duration=result.duration_s, words=words,
                             )  # fmt: skip
-                            await link.tell("transcript", said)
+                            await link.send("transcript", transcript)
                         case Flushed():
-                            await link.tell("flush_done")
+                            await link.send("flush_done")
                         case Taken():
                             window.used = fed.popleft()
-                            await link.tell("taken", window.confirmation())
+                            await link.send("taken", window.confirmation())
                 await listening
             finally:
                 listening.cancel()
 
     async def _listen(
         self,
-        wanted: protocol.TranscriptionJob,
+        request: protocol.TranscriptionJob,
         link: Link,
         recognition: Recognition,
         window: protocol.Window,
         fed: deque[int],
     ) -> None:
-        decoder = Decoder(wanted.encoding, wanted.sample_rate, self._recognizer.sample_rate)
+        decoder = Decoder(request.encoding, request.sample_rate, self._recognizer.sample_rate)
         while True:
             verb, content = await link.inbox.get()
             match verb:

@@ -55,18 +55,18 @@ class SpeechOperation(Generic[Stream]):
 
     async def serve(self, job: bytes, link: Link) -> None:
         """Speak one job; see :class:`sonic_reference.worker.service.Operation`."""
-        wanted = protocol.SpeechJob.model_validate_json(job)
-        link.request_id = wanted.request_id
-        encoder = Encoder(wanted.output_format, self._engine.sample_rate, wanted.volume)
+        request = protocol.SpeechJob.model_validate_json(job)
+        link.request_id = request.request_id
+        encoder = Encoder(request.output_format, self._engine.sample_rate, request.volume)
         seconds = 0.0
-        async with contextlib.aclosing(self._blocks(wanted, encoder)) as blocks:
+        async with contextlib.aclosing(self._blocks(request, encoder)) as blocks:
             async for block in blocks:
                 marks = protocol.Marks(
-                    words=_of("word", block.marks) if wanted.word_timestamps else [],
-                    phonemes=_of("phoneme", block.marks) if wanted.phoneme_timestamps else [],
+                    words=_of("word", block.marks) if request.word_timestamps else [],
+                    phonemes=_of("phoneme", block.marks) if request.phoneme_timestamps else [],
                 )
                 if marks.words or marks.phonemes:
-                    await link.tell("marks", marks)
+                    await link.send("marks", marks)
                 seconds += len(block.pcm) / 2 / self._engine.sample_rate
                 audio = encoder.feed(block.pcm)
                 if audio and not link.sent:
@@ -78,12 +78,12 @@ class SpeechOperation(Generic[Stream]):
             self._metrics.rtf.observe((time.monotonic() - link.taken) / seconds)
 
     async def _blocks(
-        self, wanted: protocol.SpeechJob, encoder: Encoder
+        self, request: protocol.SpeechJob, encoder: Encoder
     ) -> AsyncGenerator[Block, None]:
         """Yield a transcript's blocks, whose marks count from its start. Raises EngineError."""
         rate = self._engine.sample_rate
         samples = 0
-        for part in tags.parse(wanted.transcript):
+        for part in tags.parse(request.transcript):
             if isinstance(part, tags.Silence):
                 left = round(part.seconds * rate)
                 samples += left
@@ -93,10 +93,10 @@ class SpeechOperation(Generic[Stream]):
                 continue
             manner = part.manner
             utterance = Utterance(
-                part.text, wanted.voice_id, wanted.language, manner.speed or wanted.speed,
-                wanted.emotion, marks=wanted.word_timestamps or wanted.phoneme_timestamps,
+                part.text, request.voice_id, request.language, manner.speed or request.speed,
+                request.emotion, marks=request.word_timestamps or request.phoneme_timestamps,
             )  # fmt: skip
-            encoder.volume = manner.volume or wanted.volume
+            encoder.volume = manner.volume or request.volume
             begins_s = samples / rate
             async with contextlib.aclosing(self._batcher.speak(utterance)) as blocks:
                 async for block in blocks:

@@ -49,16 +49,16 @@ async def _listen(socket: WebSocket, shape: Callable[[str], Manual | Turns]) -> 
     site = site_of(socket)
     try:
         version = connection_version(socket)
-        asked = parse(LiveListenRequest, dict(socket.query_params))
+        query = parse(LiveListenRequest, dict(socket.query_params))
         permit = await site.sessions.open(socket, "stt")
-        site.dispatcher.roster.resolve("stt", asked.model)
+        site.dispatcher.roster.resolve("stt", query.model)
     except ApiError as error:
         await refuse(socket, error)
         return
     await socket.accept()
-    job = asked.job(socket.state.request_id, interim=True)
+    job = query.job(socket.state.request_id, interim=True)
     await Listening(
-        socket, shape(asked.language), job,
+        socket, shape(query.language), job,
         dispatcher=site.dispatcher, sessions=site.sessions, permit=permit, version=version,
     ).serve()  # fmt: skip
 
@@ -66,17 +66,17 @@ async def _listen(socket: WebSocket, shape: Callable[[str], Manual | Turns]) -> 
 async def _transcript(request: Request, site: Site) -> Response:
     async with site.recordings.receive() as recording:
         body = await read_body(request, site.settings.max_audio_bytes, recording.take)
-        asked, content, with_words = await read_recording(request, body)
+        query, content, with_words = await read_recording(request, body)
         del body
         if "encoding" in request.query_params:
             sound = content
         else:
             sound = await recording.decode(content)
-            asked = asked.model_copy(
+            query = query.model_copy(
                 update={"encoding": "pcm_s16le", "sample_rate": protocol.FILE_RATE}
             )
         del content
-        job = asked.job(request.state.request_id, interim=False)
+        job = query.job(request.state.request_id, interim=False)
         gone = asyncio.create_task(disconnected(request.receive))
         try:
             transcript = await unless_gone(gone, transcribe(site.dispatcher, job, sound))
@@ -119,9 +119,9 @@ async def read_recording(request: Request, body: bytes) -> tuple[ListenRequest, 
                 "file: the body must be multipart/form-data with a file",
             )  # fmt: skip
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        asked = parse(ListenRequest, fields | dict(request.query_params))
+        query = parse(ListenRequest, fields | dict(request.query_params))
         granularities = form.getlist("timestamp_granularities[]")
         granularities += form.getlist("timestamp_granularities")
-        return asked, await file.read(), "word" in granularities
+        return query, await file.read(), "word" in granularities
     finally:
         await form.close()

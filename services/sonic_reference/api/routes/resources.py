@@ -35,21 +35,21 @@ VOICES_SINCE = "2026-11-01T00:00:00Z"
 DEFAULT_LIFE_S = 3600
 
 
-def page(items: Sequence[Fields], wanted: PageRequest) -> Fields:
+def page(items: Sequence[Fields], query: PageRequest) -> Fields:
     """Return the page of a list that begins after, or ends before, an item's id.
 
     Raises ApiError 400 for an id that is not in the list.
     """
     ids = [item["id"] for item in items]
-    cursor = wanted.starting_after or wanted.ending_before
+    cursor = query.starting_after or query.ending_before
     if cursor and cursor not in ids:
-        name = "starting_after" if wanted.starting_after else "ending_before"
+        name = "starting_after" if query.starting_after else "ending_before"
         raise ApiError(400, "invalid_request", "Invalid request", f"{name}: no such id in the list")
-    if wanted.ending_before:
-        left = items[: ids.index(wanted.ending_before)]
-        return {"data": left[-wanted.limit :], "has_more": len(left) > wanted.limit}
-    left = items[ids.index(wanted.starting_after) + 1 if wanted.starting_after else 0 :]
-    return {"data": left[: wanted.limit], "has_more": len(left) > wanted.limit}
+    if query.ending_before:
+        left = items[: ids.index(query.ending_before)]
+        return {"data": left[-query.limit :], "has_more": len(left) > query.limit}
+    left = items[ids.index(query.starting_after) + 1 if query.starting_after else 0 :]
+    return {"data": left[: query.limit], "has_more": len(left) > query.limit}
 
 
 def public_voice(voice: Voice) -> Fields:
@@ -71,12 +71,12 @@ def public_voice(voice: Voice) -> Fields:
     }
 
 
-def _matches(voice: Voice, wanted: VoicesRequest) -> bool:
-    text = (wanted.q or "").lower()
+def _matches(voice: Voice, query: VoicesRequest) -> bool:
+    text = (query.q or "").lower()
     return (
         (text in voice.name.lower() or text == voice.id or text == voice.language)
-        and wanted.gender in (None, voice.gender)
-        and not wanted.is_owner
+        and query.gender in (None, voice.gender)
+        and not query.is_owner
     )
 
 
@@ -173,9 +173,9 @@ async def delete_dictionary(request: Request) -> Response:
 async def create_token(request: Request) -> Response:
     """Answer POST /access-token."""
     await _admit(request)
-    asked = parse_json(TokenRequest, await _body(request))
-    grants = asked.grants.model_dump() if asked.grants else {}
-    token = site_of(request).credentials.token(grants, asked.expires_in or DEFAULT_LIFE_S)
+    new = parse_json(TokenRequest, await _body(request))
+    grants = new.grants.model_dump() if new.grants else {}
+    token = site_of(request).credentials.token(grants, new.expires_in or DEFAULT_LIFE_S)
     return JSONResponse({"token": token}, headers={"Cache-Control": "no-store"})
 
 
