@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to NATS, which comes back by itself for as long as the service lives."""
+"""The connection to NATS, which reconnects by itself while the service lives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def member_id(host: str) -> str:
 async def connect(url: str, name: str, inbox: str = DEFAULT_INBOX_PREFIX.decode()) -> Client:
     """Connect, for as long as it takes; several servers are separated by commas.
 
-    ``inbox`` is what the subjects of answers to this client's requests begin with: its user may
+    ``inbox`` is the prefix of the subjects for answers to this client's requests. Its user may
     subscribe to no others.
     """
     logged: list[str] = []

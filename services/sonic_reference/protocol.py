@@ -11,16 +11,17 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "sonic.v2"
-# Seconds. No stream is silent for longer than two beats, either way, while both sides live.
+# Seconds. While both sides live, neither is silent on a stream for longer than two beats.
 BEAT_S = 1.0
-# A worker ends a job whose API pod has been silent for that long.
+# A worker ends a job whose API pod has been silent for this long.
 ORPHAN_S = 10.0
 ANNOUNCE_S = 1.0
-# A worker that has not announced itself for that long is gone.
+# A worker that has not announced itself for this long is gone.
 ROSTER_TTL_S = 3.5
 # Bytes of audio that a worker may be ahead of what the API pod has handed to its client, and that
 # an API pod may be ahead of what a worker has transcribed. See Window.
 WINDOW_BYTES = 1024 * 1024
+# A receiver gives up a sender that is ahead by more than this.
 OVERRUN_BYTES = 2 * WINDOW_BYTES
 # Bytes of audio in one message, well below NATS's default max_payload of 1 MiB.
 CHUNK_BYTES = 128 * 1024
@@ -127,7 +128,7 @@ class Announcement(Message):
 
     @property
     def free(self) -> int:
-        """Streams that it would still take."""
+        """Number of streams that it can still take."""
         return 0 if self.draining else self.capacity - self.load
 
 
@@ -188,7 +189,7 @@ class Window:
             self.total += len(piece)
 
     def confirm(self, content: bytes) -> None:
-        """Take in the receiver's confirmation; later ones count more, and others are ignored."""
+        """Take in the receiver's confirmation; ignore one that is lower or no number."""
         if content.isdigit():
             self.confirmed = max(self.confirmed, int(content))
             self._changed.set()
@@ -207,7 +208,7 @@ class Window:
 
     @property
     def overrun(self) -> bool:
-        """Whether the sender is ahead by more than any sender that keeps to the window."""
+        """Whether the sender is ahead by more than OVERRUN_BYTES."""
         return self.total - self.confirmed > OVERRUN_BYTES
 
     def confirmation(self) -> bytes:

@@ -360,7 +360,7 @@ class Session:
             self._ended.note(request.context_id, "failed", unfinished=bool(request.more))
             raise
         self.dispatcher.roster.resolve("tts", request.model_id)
-        await self.library.hear(request.pronunciation_dict_id)
+        await self.library.fetch(request.pronunciation_dict_id)
         await self.library.apply(request.pronunciation_dict_id, "")
         context = self._contexts[request.context_id] = Context(self, request)
         self._sessions.work += 1

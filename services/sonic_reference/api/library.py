@@ -182,7 +182,7 @@ class Library:
             raise ApiError(404, "not_found", "Not found", message)
         return current
 
-    async def hear(self, name: str | None) -> None:
+    async def fetch(self, name: str | None) -> None:
         """Look in the store for a dictionary that this pod does not know: another may have made it.
 
         When the store does not answer, the dictionary stays unknown; nothing is raised.

@@ -113,7 +113,7 @@ class Follower:
 
     async def _step(self) -> None:
         """Ask once, and use what is new."""
-        # Nothing is kept waiting that may be waited for: see start.
+        # The pod's start waits for the newest generation, so the sync must answer at once.
         wait_s = WAIT_S if self._up_to_date.is_set() else 0
         query: dict[str, str | int] = {"have": self._have, "pod": self._pod, "wait": wait_s}
         async with self._client.stream("GET", "/artifacts", params=query) as answer:
@@ -124,18 +124,18 @@ class Follower:
             with self._generations.stage() as staging:
                 for entry in manifest.entries:
                     await self._fetch(entry, staging)
-                # Before anything is shown: it raises for what cannot be used.
+                # Read before publishing: it raises for files that cannot be used.
                 artifacts = await asyncio.to_thread(catalogue.read, staging.files)
                 made = self._generations.publish(staging, manifest.entries, manifest.number)
             self._show(made, artifacts)
         self._up_to_date.set()
 
     def _acceptable(self, content: bytes) -> Manifest:
-        """Return what the sync offers. Raises ValidationError, MismatchError."""
+        """Return the sync's manifest. Raises ValidationError, MismatchError."""
         manifest = Manifest.model_validate_json(content)
         manifest.check()
         current = self._generations.current
-        # An artifact sync that was made anew may have been shown an older signed list.
+        # A new artifact sync may have got an older signed list.
         if current and 0 < manifest.number < current.manifest.number:
             raise MismatchError(
                 f"generation {manifest.generation} is signed with the number {manifest.number},"
@@ -144,7 +144,7 @@ class Follower:
         return manifest
 
     async def _fetch(self, entry: Entry, staging: Staging) -> None:
-        """Lay down one file, from what is here or from the sync. Raises MismatchError."""
+        """Write one file, from the current generation or from the sync. Raises MismatchError."""
         before = self._generations.current
         for known in before.manifest.entries if before else ():
             if before and (known.name, known.sha256) == (entry.name, entry.sha256):

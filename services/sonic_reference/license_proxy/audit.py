@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit log: what happened to the licence, and how much was used; no texts, no audio, no keys.
+"""The audit log: the licence's events and the usage; no texts, no audio, no keys.
 
-One JSON object a line. Each has the number of its line (``sequence``, from 1), the SHA-256 of the
-line before it (``previous``, without the line's end; 64 zeros in the first), so that a line that
-was changed, removed or moved shows, and the marks of :mod:`marks`. A file beside it, the anchor,
-says how far the log goes: a log that was cut shows at the next start, and within a second while
-the service runs. What is found is a record of its own (``gap``), which every export has. The
-collection's module license_audit verifies it.
+It has one JSON object a line. Each has the number of its line (``sequence``, from 1) and the
+SHA-256 of the line before it (``previous``, without the line's end; 64 zeros in the first), so that
+a line that was changed, removed or moved shows. Each also has the marks of :mod:`marks`. A file
+beside it, the anchor, has the log's length: a log that was cut shows at the next start, and within
+a second while the service runs. A record (``gap``) of this is in every export. The collection's
+module license_audit verifies the log.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sonic_reference.license_proxy.store import Store
 log = logging.getLogger(__name__)
 
 FILE, ANCHOR = "audit.jsonl", "marks.json"
-# Files that are only where a log has been begun.
+# Files that exist only after a log was begun.
 COMPANIONS = ("license.json", "usage.json", "confirmation.json")
 PIECE_BYTES = 65536
-# How far the time that is kept may lag behind, in seconds.
+# How far the stored time may lag behind, in seconds.
 KEEP_S = 60.0
 MAX_PROBLEMS = 20
 ADVICE = (
@@ -70,7 +70,7 @@ class AuditLog:
             self._gap(problem)
 
     def check(self) -> None:
-        """Find out whether the log was cut since the last record. Raises OSError."""
+        """Check whether the log was cut since the last record. Raises OSError."""
         try:
             size = self._path.stat().st_size
         except FileNotFoundError:
@@ -89,7 +89,7 @@ class AuditLog:
             self._take_more()
 
     def add(self, now: float, event: str, details: Mapping[str, Any]) -> None:
-        """Append a record; where that fails, the log says so and the service goes on."""
+        """Append a record; log a failure and go on."""
         try:
             self.check()
             self._append(now, event, details)
@@ -109,7 +109,7 @@ class AuditLog:
         return max(now, latest)
 
     def begin(self, at: float) -> None:
-        """Watch the time from this one on, unless that was begun before."""
+        """Start to watch the time, unless that was begun before."""
         self.mark = self.mark.begun(at)
 
     def licensed(self, name: str, issued_at: float, now: float, details: Mapping[str, Any]) -> None:
@@ -129,10 +129,10 @@ class AuditLog:
         self.keep()
 
     def keep(self) -> None:
-        """Write down the marks, and how far the log goes; where that fails, the log says so."""
+        """Store the marks and the log's length; log a failure and go on."""
         anchored, theirs = self._anchor()
         if anchored.records >= self.head.records:
-            # Another one of this class, on the same folder, may have seen more.
+            # Another instance on the same folder may have seen more.
             self.mark = self.mark.joined(theirs)
         self._kept = self.mark.latest or 0.0
         fields = {"records": self.head.records, "size": self.head.size, "head": self.head.hash}
@@ -180,7 +180,7 @@ class AuditLog:
         line = json.dumps(fields).encode()
         self._torn = True
         with self._path.open("r+b") as file:
-            # Whatever an append that failed has left is overwritten.
+            # This overwrites the rest of an append that failed.
             file.truncate(self.head.size)
             file.seek(self.head.size)
             file.write(line + b"\n")
@@ -191,7 +191,7 @@ class AuditLog:
         self.keep()
 
     def _gap(self, problem: str) -> None:
-        """Say and record that the log is not as it was written."""
+        """Log and record that the log was changed."""
         log.error("audit log: %s; %s", problem, ADVICE)
         self.problems = [*self.problems, problem][-MAX_PROBLEMS:]
         try:
@@ -200,7 +200,7 @@ class AuditLog:
             log.error("audit log: that cannot be recorded: %s", error)
 
     def _take_more(self) -> None:
-        """Go on from records that another one of this class appended."""
+        """Continue after records that another instance appended."""
         scanned = scan(self._path, 0, self.head)
         if scanned.broken:
             self._gap(f"a record was added by another program: {scanned.broken}")
@@ -219,7 +219,7 @@ class AuditLog:
             self.mark = self.mark.joined(Mark(licence=name, issued_at=issued_at))
 
     def _anchor(self) -> tuple[Head, Mark]:
-        """Return how far the log went, and the marks; nothing where there is no anchor."""
+        """Return the log's length and the marks; none without an anchor."""
         fields = self._store.fields(ANCHOR)
         try:
             head = Head(int(fields["records"]), int(fields["size"]), str(fields["head"]))
@@ -231,7 +231,7 @@ class AuditLog:
 
 
 def _damage(scanned: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
-    """Yield what shows at a start that a log is not as it was left."""
+    """Yield the signs of a changed log, at a start."""
     if scanned.broken and scanned.broken not in " ".join(scanned.problems):
         yield scanned.broken
     if anchored.records:

@@ -32,7 +32,7 @@ Total = TypeVar("Total", int, float)
 
 
 class Amount(BaseModel):
-    """Requests that a worker took, characters to speak, seconds of audio that was listened to."""
+    """Requests that a worker took, characters to speak, seconds of audio to transcribe."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +103,7 @@ class Books:
             self._reporters.popitem(last=False)
 
     def close(self, now: float) -> None:
-        """Write down what was used since the last time, if anything was."""
+        """Record the usage since the last record, if there is any."""
         if self.totals == self._written:
             return
         self._audit.add(now, "usage", self.usage())
@@ -111,7 +111,7 @@ class Books:
         self._save()
 
     def usage(self) -> dict[str, Any]:
-        """Return the totals and since when they count, as the vendor and the audit log get them."""
+        """Return the totals and their start, as the vendor and the audit log get them."""
         totals = {name: amount.model_dump() for name, amount in sorted(self.totals.items())}
         return {"since": stamp(self.since), "totals": totals}
 

@@ -70,7 +70,7 @@ class Utterance:
     """The utterance in progress; the library's callback has no place for it."""
 
     wants_marks = False
-    # What came before anything was said; None since then.
+    # Samples before the first sound; None after it.
     silence: list[bytes] | None = None
 
 
@@ -85,7 +85,7 @@ def send(kind: bytes, content: bytes = b"") -> None:
 
 
 def asked_to_stop() -> bool:
-    """Whether something waits on standard input: a wish for an early end, or its end."""
+    """Whether standard input has something: a request to end early, or its end."""
     return bool(select.select([0], [], [], 0)[0])
 
 
@@ -119,7 +119,7 @@ def on_audio(
 ) -> int:
     """Take the next samples from the library; returns 1 to end the utterance.
 
-    For a text without anything to say the library makes a moment's silence: nothing is sent.
+    The library makes a short silence for a text without a sound: nothing is sent then.
     """
     if asked_to_stop():
         return 1

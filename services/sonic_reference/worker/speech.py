@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operation tts: text to audio in the format that the client asked for.
 
-A transcript may have tags (:mod:`sonic_reference.tags`): each stretch of text that is said in one
-manner is an utterance of its own, and breaks are silence between them.
+A transcript may have tags (:mod:`sonic_reference.tags`). Each stretch of text in one manner is an
+utterance of its own, and breaks are silence between them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SpeechOperation(Generic[Stream]):
                 if audio and not link.sent:
                     self._metrics.ttfa.observe(time.monotonic() - link.taken)
                 await link.audio(audio)
-        # Of a text that has no sound nothing is sent, no header either.
+        # A text without a sound gets no audio, not even a header.
         if seconds:
             await link.audio(encoder.finish())
             self._metrics.rtf.observe((time.monotonic() - link.taken) / seconds)

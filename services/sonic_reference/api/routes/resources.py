@@ -102,7 +102,7 @@ def _voice(request: Request) -> Voice:
 async def _dictionary(request: Request) -> Dictionary:
     """Return the dictionary that the path names. Raises ApiError 404."""
     library = site_of(request).library
-    await library.hear(request.path_params["id"])
+    await library.fetch(request.path_params["id"])
     return library.get(request.path_params["id"])
 
 

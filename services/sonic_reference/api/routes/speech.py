@@ -88,7 +88,7 @@ async def _read(request: Request, model: type[Speech]) -> tuple[Speech, Permit]:
     parse_version(request.headers.get("cartesia-version"))
     permit = await site.credentials.check(request, "tts")
     speech = parse_json(model, await read_body(request, site.settings.max_body_bytes))
-    await site.library.hear(speech.pronunciation_dict_id)
+    await site.library.fetch(speech.pronunciation_dict_id)
     text = await site.library.apply(speech.pronunciation_dict_id, speech.transcript)
     return speech.model_copy(update={"transcript": text}), permit
 
