@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Something to test the ingress with: an echo server in the cluster, and clients of it.
+"""An echo server in the cluster, to test the ingress, and its clients.
 
-The server runs in a namespace of its own. The controller serves the stack's namespace only, so its
-routes are there: Services without a selector that point at the server's pod.
+The server runs in a namespace of its own. The controller serves only the stack's namespace, so the
+routes are there: Services without a selector that point to the server's pod.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Echo:
         """Route a host name to the server, with haproxy-ingress's settings by their short names."""
         name = f"{NAMESPACE}-{host.split('.')[0]}"
         meta = {"name": name, "namespace": STACK, "labels": LABELS}
-        # In the list first: what is made only in part is removed, too.
+        # Listed before it is made, so that a route that is made in part is removed, too.
         self.routes.append(name)
         client.CoreV1Api(self.api).create_namespaced_service(
             STACK, {"metadata": meta, "spec": {"ports": [{"name": "http", "port": 8000}]}}
@@ -145,7 +145,7 @@ class Echo:
 
 @contextmanager
 def deployed(api: client.ApiClient, address: str) -> Iterator[Echo]:
-    """Run the echo server behind the ingress at ``address``; all of it is removed at the end.
+    """Run the echo server behind the ingress at ``address``; remove it at the end.
 
     Raises:
         TimeoutError: the server's pod does not start.
