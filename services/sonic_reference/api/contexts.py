@@ -185,8 +185,8 @@ class Context:
                         )  # fmt: skip
                     case ApiError() as error:
                         raise error
-                    case text, asked, count:
-                        async with aclosing(self._spoken(speaker, text, asked)) as events:
+                    case text, asked_at, count:
+                        async with aclosing(self._spoken(speaker, text, asked_at)) as events:
                             async for event in events:
                                 await self._send(event | {"flush_id": flush_id})
                         self._meter.give(count)
@@ -204,12 +204,12 @@ class Context:
             return None
 
     async def _spoken(
-        self, speaker: Speaker, text: str, asked: float
+        self, speaker: Speaker, text: str, asked_at: float
     ) -> AsyncGenerator[Fields, None]:
         text = await self._session.library.apply(self._request.pronunciation_dict_id, text)
         job = self._request.job(self._session.request_id, self._session.voices, text)
         try:
-            async with aclosing(speaker.speak(job, asked)) as events:
+            async with aclosing(speaker.speak(job, asked_at)) as events:
                 async for event in events:
                     yield event
         except NothingToSayError:
