@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Something to test the ingress with: an echo server in the cluster, and clients of it.
+"""An echo server in the cluster, to test the ingress, and its clients.
 
-The server runs in a namespace of its own. The controller serves the stack's namespace only, so its
-routes are there: Services without a selector that point at the server's pod.
+The server runs in a namespace of its own. The controller serves only the stack's namespace, so the
+routes are there: Services without a selector that point to the server's pod.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from lab.config import for_anybody
 from lab.waiting import wait
@@ -71,7 +71,7 @@ class Echo:
         """Route a host name to the server, with haproxy-ingress's settings by their short names."""
         name = f"{NAMESPACE}-{host.split('.')[0]}"
         meta = {"name": name, "namespace": STACK, "labels": LABELS}
-        # In the list first: what is made only in part is removed, too.
+        # Listed before it is made, so that a route that is made in part is removed, too.
         self.routes.append(name)
         client.CoreV1Api(self.api).create_namespaced_service(
             STACK, {"metadata": meta, "spec": {"ports": [{"name": "http", "port": 8000}]}}
@@ -145,14 +145,14 @@ class Echo:
 
 @contextmanager
 def deployed(api: client.ApiClient, address: str) -> Iterator[Echo]:
-    """Run the echo server behind the ingress at ``address``; all of it is removed at the end.
+    """Run the echo server behind the ingress at ``address``; remove it at the end.
 
     Raises:
         TimeoutError: the server's pod does not start.
     """
     core = client.CoreV1Api(api)
     stack = core.list_namespaced_pod(STACK).items
-    # Any image of the reference stack has Python.
+    # Each image of the reference stack has Python and the websockets library.
     [image, *_more] = [p for p in stack if p.metadata.name.startswith("cartesia-api")]
     source = (Path(__file__).parent / "echo_server.py").read_text(encoding="utf-8")
     echo = Echo(api, address, "")
@@ -207,49 +207,58 @@ def _pod_address(core: client.CoreV1Api) -> str:
 
 
 class Socket:
-    """A WebSocket client that knows just what the echo server does."""
+    """A WebSocket to the echo server."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
 
     @classmethod
     async def open(
-        cls, address: str, host: str, context: ssl.SSLContext, path: str = "/", headers: str = ""
+        cls,
+        address: str,
+        host: str,
+        context: ssl.SSLContext,
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        port: int = 443,
     ) -> Socket:
-        """Connect; ``headers`` are whole lines.
+        """Connect to an address, and ask for a host.
 
         Raises:
-            ConnectionError: the answer is not 101; the error has its first line.
+            ConnectionError: the answer is not 101; the error has its status.
+            OSError: there is no connection.
         """
-        reader, writer = await asyncio.open_connection(
-            address, 443, ssl=context, server_hostname=host
-        )
-        key = base64.b64encode(os.urandom(16)).decode()
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{headers}\r\n".encode()
-        )
-        answer = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
-        if " 101 " not in answer:
-            raise ConnectionError(answer)
-        return cls(reader, writer)
+        try:
+            connection = await connect(
+                f"wss://{host}{path}",
+                host=address,
+                port=port,
+                ssl=context,
+                additional_headers=headers,
+                open_timeout=30,
+                # The tests measure how long the ingress keeps silent connections.
+                ping_interval=None,
+                # Compression needs some 300 KB for each of thousands of connections.
+                compression=None,
+                proxy=None,
+            )
+        except InvalidStatus as error:
+            raise ConnectionError(f"HTTP {error.response.status_code}") from error
+        except InvalidHandshake as error:
+            raise ConnectionError(str(error)) from error
+        return cls(connection)
 
     async def echo(self, text: str) -> bool:
-        """Tell whether a message comes back; a connection that broke gives False."""
-        payload = text.encode()
-        mask = os.urandom(4)
-        masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+        """Return whether a message comes back; False when the connection broke."""
         try:
-            self.writer.write(bytes([129, 128 | len(payload)]) + mask + masked)
-            head = await asyncio.wait_for(self.reader.readexactly(2), 30)
-            return await self.reader.readexactly(head[1]) == payload
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            await self._connection.send(text)
+            return await asyncio.wait_for(self._connection.recv(), 30) == text
+        except (ConnectionClosed, TimeoutError):
             return False
 
     def close(self) -> None:
-        """Drop the connection."""
-        self.writer.close()
+        """Drop the connection without a closing handshake."""
+        self._connection.transport.close()
 
 
 async def open_many(

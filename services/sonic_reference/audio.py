@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn an engine's samples into what a client asked for, and a client's audio into samples."""
+"""Convert an engine's samples to the client's format, and a client's audio to samples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wav_header(encoding: Encoding, sample_rate: int) -> bytes:
         "<HHIIHH", WAV_FORMATS[encoding], 1, sample_rate, sample_rate * width, width, width * 8
     )
     if encoding != "pcm_s16le":
-        # Other formats than PCM say how long their extension is: none.
+        # Formats other than PCM give the length of their extension: 0.
         layout += struct.pack("<H", 0)
     return b"".join(
         (
@@ -85,10 +85,10 @@ def _encode(samples: Samples, encoding: Encoding) -> bytes:
 
 
 class Encoder:
-    """One stream's way from an engine's samples to the wanted format.
+    """Encodes one stream of an engine's samples in the requested format.
 
-    Samples are 16-bit, little-endian, mono. Feed it samples in order, then finish it once; the
-    joined results are the whole of the audio.
+    Samples are 16-bit, little-endian, mono. Feed it samples in order, then finish it once. The
+    joined results are the whole audio.
     """
 
     def __init__(self, output: OutputFormat, source_rate: int, volume: float = 1.0) -> None:
@@ -128,7 +128,7 @@ class Encoder:
         if self._resampler:
             samples = self._resampler.resample_chunk(samples, last=last)
         if not samples.size and not last:
-            # A header alone would pass for the first audio.
+            # A header alone would count as the first audio.
             return b""
         if self._mp3:
             return bytes(self._mp3.encode(_to_int16(samples).tobytes())) if samples.size else b""
@@ -156,9 +156,9 @@ _SCALES = {"pcm_s16le": 32768.0, "pcm_s32le": 2147483648.0}
 
 
 class Decoder:
-    """One stream's way from a client's audio to 16-bit, little-endian, mono samples.
+    """Decodes one stream of a client's audio to 16-bit, little-endian, mono samples.
 
-    A sample may be cut in two by the pieces that it comes in.
+    A sample may be split between two pieces.
     """
 
     def __init__(self, encoding: AudioEncoding, source_rate: int, target_rate: int) -> None:
@@ -170,7 +170,7 @@ class Decoder:
             self._resampler = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
 
     def feed(self, audio: bytes, last: bool = False) -> bytes:
-        """Return the samples that can be had after this audio; all of them after the last."""
+        """Return the samples that are ready after this audio; all of them after the last."""
         audio = self._rest + audio
         whole = len(audio) // self._width * self._width
         self._rest = audio[whole:]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pronunciation: texts that are to be said as something else.
+"""Pronunciation: replace texts by aliases that are spoken in their place.
 
 A text is found as whole words only. Words end where Unicode's rules say (Unicode Standard Annex
-29): a combining mark belongs to its letter, and each character of a script that is written without
-spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) is a word of its own, so that a text is found
-inside a sentence of them.
+29): a combining mark belongs to its letter. Each character of a script without spaces (Chinese,
+Japanese, Thai, Lao, Khmer, Burmese) is a word of its own, so that a text is found inside a
+sentence.
 
-An Aho-Corasick automaton finds all texts at once, each word between two marks. The time grows with
-the length of the transcript, whatever the texts are. No pattern is made from a client's text.
+An Aho-Corasick automaton finds all texts at once, each word between two marks. Its time depends on
+the length of the transcript only. No pattern is made from a client's text.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}\u30fc\uff70]", regex.VERSION1)
 _KATAKANA = regex.compile(r"[\p{Katakana}\u30fc\uff70]+", regex.VERSION1)
 # Small kana and the marks of length belong to the character before them.
 _TAILS = frozenset("ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶーｧｨｩｪｫｬｭｮｯｰﾞﾟ")
-# What stands between words for a while; Unicode says that it is no character, so no text has it.
+# Separates words for a while; Unicode has no such character, so no text has it.
 _BETWEEN = "\U0010ffff"
-# Around each word in the end: bytes that UTF-8 never has.
+# Around each word: bytes that UTF-8 never has.
 _OPEN, _CLOSE = b"\xfe", b"\xff"
 # Words that are searched at a time, at least.
 _WINDOW = 64
 
 
 class Item(BaseModel):
-    """Text that is to be said as something else."""
+    """A text and the alias that is spoken in its place."""
 
     text: str = Field(min_length=1, max_length=200)
     alias: str = Field(max_length=400)
@@ -48,24 +48,24 @@ class Item(BaseModel):
 def words(text: str) -> list[str]:
     """Return a text cut at every boundary of words; joined, the parts are the text."""
     pieces = _FLAG.split(text.replace(_BETWEEN, ""))
-    found = [word for piece in pieces for word in _BOUNDARY.split(piece) if word]
-    return _cut_kana(found) if _KANA.search(text) else found
+    parts = [word for piece in pieces for word in _BOUNDARY.split(piece) if word]
+    return _cut_kana(parts) if _KANA.search(text) else parts
 
 
-def _cut_kana(parts: Iterable[str]) -> list[str]:
+def _cut_kana(pieces: Iterable[str]) -> list[str]:
     """Cut words of katakana, too, but never before a character that belongs to another."""
-    found: list[str] = []
-    for part in parts:
+    parts: list[str] = []
+    for part in pieces:
         for one in part if _KATAKANA.fullmatch(part) else (part,):
-            if one in _TAILS and found:
-                found[-1] += one
+            if one in _TAILS and parts:
+                parts[-1] += one
             else:
-                found.append(one)
-    return found
+                parts.append(one)
+    return parts
 
 
 class _Match(NamedTuple):
-    """A text that was found: which words of the whole they are, and what is said instead."""
+    """A text that matched: its words by number, and its alias."""
 
     start: int
     end: int
@@ -88,7 +88,7 @@ class _Finder:
         """Return words as they are searched: in their usual form, each between the two bytes."""
         text = _BETWEEN.join(parts)
         text = unicodedata.normalize("NFC", text if self._with_case else text.casefold())
-        # Halves of a pair are no characters; what stands for them does no harm.
+        # Lone surrogates are no characters; their replacement does no harm.
         marked = text.encode("utf-8", "replace").replace(_BETWEEN.encode(), _CLOSE + _OPEN)
         return _OPEN + marked + _CLOSE
 
@@ -98,7 +98,7 @@ class _Finder:
 
 
 class _Search:
-    """One finder's way through one text."""
+    """One finder's search through one text."""
 
     def __init__(self, finder: _Finder, parts: Sequence[str]) -> None:
         self._finder = finder
@@ -111,10 +111,10 @@ class _Search:
         self._searched = 0
 
     def first(self, start: int) -> _Match | None:
-        """Return the first match from this word on; never asked for an earlier word again."""
+        """Return the first match from this word on; call it with growing numbers only."""
         while self._next and self._next.start < start:
             if self._next.end > start:
-                # Another finder's match ends inside this one: what comes after it may not hold.
+                # Another finder's match ends inside this one, so the matches after it may not hold.
                 self._ahead = iter(())
                 self._searched = start
             self._next = next(self._ahead, None)
@@ -130,8 +130,8 @@ class _Search:
         stop = min(start + reach, last)
         begin, end = self._places[start], self._places[min(stop + reach, last)]
         self._searched = stop
-        for number, found, found_end in self._finder.find(self._marked[begin:end]):
-            first, after = self._words[begin + found], self._words[begin + found_end]
+        for number, match_start, match_end in self._finder.find(self._marked[begin:end]):
+            first, after = self._words[begin + match_start], self._words[begin + match_end]
             if first >= stop:
                 return
             self._searched = max(stop, after)
@@ -152,20 +152,19 @@ class Aliases:
     def apply(self, text: str) -> str:
         """Return a text with every item's text replaced by its alias.
 
-        Where several fit, the one that begins first counts, then the longest, then the one that is
-        found with its case.
+        Of several matches the first one counts, then the longest, then the one with its case.
         """
         parts = words(text)
         searches = [_Search(finder, parts) for finder in self._finders]
-        said: list[str] = []
+        spoken: list[str] = []
         at = 0
-        while found := [match for search in searches if (match := search.first(at))]:
-            best = min(found, key=lambda match: (match.start, -match.end))
-            said += [*parts[at : best.start], best.alias]
+        while matches := [match for search in searches if (match := search.first(at))]:
+            best = min(matches, key=lambda match: (match.start, -match.end))
+            spoken += [*parts[at : best.start], best.alias]
             at = best.end
-        return "".join([*said, *parts[at:]])
+        return "".join([*spoken, *parts[at:]])
 
 
 def say(items: Sequence[Item], text: str) -> str:
-    """Return a text as these items want it said; see :meth:`Aliases.apply`."""
+    """Return a text with these items' aliases; see :meth:`Aliases.apply`."""
     return Aliases(items).apply(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """An error for the client, with what headers it adds to the answer."""
+    """An error for the client, with the headers that it adds to the answer."""
 
     def __init__(
         self,

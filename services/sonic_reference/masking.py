@@ -21,10 +21,10 @@ def mask(text: str) -> str:
     A parameter's name counts as the server reads it, percent-encoded or not.
     """
 
-    def hidden(found: re.Match[str]) -> str:
-        mark, name, _value = found.groups()
+    def hidden(match: re.Match[str]) -> str:
+        mark, name, _value = match.groups()
         if unquote_plus(name).lower() not in SECRET_NAMES:
-            return found.group()
+            return match.group()
         return f"{mark}{name}={MASK}"
 
     return _HEADER.sub(rf"\g<1>{MASK}", _PARAMETER.sub(hidden, text))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to NATS, which comes back by itself for as long as the service lives."""
+"""The connection to NATS, which reconnects by itself while the service lives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nats.errors import Error as NatsError
 
 log = logging.getLogger(__name__)
 
-# For so long a client tries by itself before it is given up for a new one.
+# How long a client tries before a new one takes its place.
 ATTEMPT_S = 10
-# For so long the end of a connection is waited for.
+# How long to wait for the end of a connection.
 FAREWELL_S = 2
-# How leaving fails. AttributeError: the server closed a TLS connection, and nats-py writes to it.
+# Errors of closing. AttributeError: the server closed a TLS connection, and nats-py writes to it.
 FAILURES = (OSError, NatsError, TimeoutError, AttributeError)
 
 
@@ -30,27 +30,27 @@ def member_id(host: str) -> str:
 async def connect(url: str, name: str, inbox: str = DEFAULT_INBOX_PREFIX.decode()) -> Client:
     """Connect, for as long as it takes; several servers are separated by commas.
 
-    ``inbox`` is what the subjects of answers to this client's requests begin with: its user may
+    ``inbox`` is the prefix of the subjects for answers to this client's requests. Its user may
     subscribe to no others.
     """
-    told: list[str] = []
+    logged: list[str] = []
 
     async def failed(error: Exception) -> None:
         text = f"{type(error).__name__} {error}".strip()
-        # While NATS is away the same error comes several times a second.
-        if told[-1:] != [text]:
-            told[:] = [text]
+        # While NATS is away the same error repeats several times a second.
+        if logged[-1:] != [text]:
+            logged[:] = [text]
             log.warning("nats: %s", text)
 
     async def lost() -> None:
         log.warning("nats: connection lost")
 
     async def back() -> None:
-        told.clear()
+        logged.clear()
         log.info("nats: connected again")
 
     while True:
-        # A new one each time: after a failed TLS handshake one was seen to try no more.
+        # A new client each time: after a failed TLS handshake one stopped trying.
         client = Client()
         try:
             async with asyncio.timeout(ATTEMPT_S):
@@ -73,13 +73,13 @@ async def connect(url: str, name: str, inbox: str = DEFAULT_INBOX_PREFIX.decode(
             await _give_up(client)
             await asyncio.sleep(0.5)
             continue
-        told.clear()
+        logged.clear()
         log.info("nats: connected")
         return client
 
 
 async def close(client: Client) -> None:
-    """Send what is still to be sent, and leave; a server that is away is not waited for."""
+    """Send what is queued, and close; do not wait for a server that is away."""
     try:
         async with asyncio.timeout(FAREWELL_S if client.is_connected else 0):
             await client.drain()
@@ -89,7 +89,7 @@ async def close(client: Client) -> None:
 
 
 async def _give_up(client: Client) -> None:
-    # After a failed TLS handshake it would wait for ever for the end of that connection.
+    # After a failed TLS handshake it would wait forever for the end of that connection.
     with contextlib.suppress(*FAILURES):
         async with asyncio.timeout(FAREWELL_S):
             await client.close()

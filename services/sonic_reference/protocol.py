@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What API pods and workers say to each other over NATS; docs/nats-protocol.md explains it."""
+"""The messages of API pods and workers over NATS; docs/nats-protocol.md explains them."""
 
 from __future__ import annotations
 
+import asyncio
 import string
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "sonic.v2"
-# Seconds. No stream is silent for longer than two beats, either way, while both sides live.
+# Seconds. While both sides live, neither is silent on a stream for longer than two beats.
 BEAT_S = 1.0
-# A worker ends a job whose API pod has been silent for that long.
+# A worker ends a job whose API pod has been silent for this long.
 ORPHAN_S = 10.0
 ANNOUNCE_S = 1.0
-# A worker that has not announced itself for that long is gone.
+# A worker that has not announced itself for this long is gone.
 ROSTER_TTL_S = 3.5
 # Bytes of audio that a worker may be ahead of what the API pod has handed to its client, and that
-# an API pod may be ahead of what a worker has transcribed.
+# an API pod may be ahead of what a worker has transcribed. See Window.
 WINDOW_BYTES = 1024 * 1024
+# A receiver gives up a sender that is ahead by more than this.
+OVERRUN_BYTES = 2 * WINDOW_BYTES
 # Bytes of audio in one message, well below NATS's default max_payload of 1 MiB.
 CHUNK_BYTES = 128 * 1024
 
@@ -106,10 +110,11 @@ Job = SpeechJob | TranscriptionJob
 
 
 class Announcement(Message):
-    """What a worker says of itself each ANNOUNCE_S, on change, and when the roll is called.
+    """A worker's state, sent each ANNOUNCE_S, on change, and at a roll call.
 
-    Also the payload of "busy", so that the asking pod knows better at once. ``key`` is the worker's
-    public key (sealing.Identity), ``proof`` shows that it has its offering's key, if there is one.
+    Also the payload of "busy", so that the pod that offered a job has the newest state. ``key`` is
+    the worker's public key (sealing.Identity). ``proof`` shows that the worker has its offering's
+    key, if the offering has one.
     """
 
     worker: str
@@ -123,7 +128,7 @@ class Announcement(Message):
 
     @property
     def free(self) -> int:
-        """Streams that it would still take."""
+        """Number of streams that it can still take."""
         return 0 if self.draining else self.capacity - self.load
 
 
@@ -153,6 +158,63 @@ class Transcript(Message):
     is_final: bool
     duration: float
     words: list[tuple[str, float, float]] = []
+
+
+class Window:
+    """Flow control of a job's audio in one direction, for either end of it.
+
+    Both ends count bytes from the job's start. The sender is at most one piece more than
+    WINDOW_BYTES ahead of what the receiver has confirmed. The receiver confirms what it has used up
+    by sending that number as decimal text.
+    """
+
+    def __init__(self) -> None:
+        # Bytes that were sent or received, used up by the receiver, and confirmed by it.
+        self.total = 0
+        self.used = 0
+        self.confirmed = 0
+        self._changed = asyncio.Event()
+        self._released = False
+
+    # The sender's end
+
+    async def send(self, audio: bytes, publish: Callable[[bytes], Awaitable[None]]) -> None:
+        """Publish audio in pieces of at most CHUNK_BYTES, each when the window has room for it."""
+        for start in range(0, len(audio), CHUNK_BYTES):
+            while self.total - self.confirmed > WINDOW_BYTES and not self._released:
+                self._changed.clear()
+                await self._changed.wait()
+            piece = audio[start : start + CHUNK_BYTES]
+            await publish(piece)
+            self.total += len(piece)
+
+    def confirm(self, content: bytes) -> None:
+        """Take in the receiver's confirmation; ignore one that is lower or no number."""
+        if content.isdigit():
+            self.confirmed = max(self.confirmed, int(content))
+            self._changed.set()
+
+    def release(self) -> None:
+        """Wait for no more confirmations: the job has ended, so none will come."""
+        self._released = True
+        self._changed.set()
+
+    # The receiver's end
+
+    @property
+    def due(self) -> bool:
+        """Whether enough was used up since the last confirmation to send another one."""
+        return self.used - self.confirmed > WINDOW_BYTES // 4
+
+    @property
+    def overrun(self) -> bool:
+        """Whether the sender is ahead by more than OVERRUN_BYTES."""
+        return self.total - self.confirmed > OVERRUN_BYTES
+
+    def confirmation(self) -> bytes:
+        """Return the confirmation to send now."""
+        self.confirmed = self.used
+        return str(self.confirmed).encode()
 
 
 def token(name: str) -> str:

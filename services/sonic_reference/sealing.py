@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seal what an API pod and a worker send each other, so that no third one reads or forges it.
+"""Encrypt messages between API pods and workers: no other program can read or forge them.
 
 All workers of one operation share a NATS user, so its permissions cannot keep them apart. Each
 worker process therefore has a key pair. An API pod encrypts a random secret to each worker (HPKE,
@@ -43,7 +43,7 @@ _FINGERPRINT_CHARACTERS = 32
 
 
 class SealError(Exception):
-    """A message is not from the one who holds the key, was changed, or came a second time."""
+    """A message was not made with the key, was changed, or came a second time."""
 
 
 class Session:
@@ -158,14 +158,14 @@ def offering_key(master: str, operation: str, model: str) -> str:
 
 
 def proof(key: str, worker: str) -> str:
-    """Return what a worker shows for its offering; it is worth nothing under another name."""
+    """Return a worker's proof that it has its offering's key; it holds for this name only."""
     return _mac(key, f"worker {worker}")
 
 
 def proven(given: str, master: str, operation: str, model: str, worker: str) -> bool:
     """Whether a worker has the key of the offering that it announces."""
-    wanted = proof(offering_key(master, operation, model), worker)
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    expected = proof(offering_key(master, operation, model), worker)
+    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _keys(secret: bytes, job: str) -> tuple[bytes, bytes]:

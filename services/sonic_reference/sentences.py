@@ -30,7 +30,7 @@ def complete(text: str, language: str = "en") -> int:
     """
     seen = tags.masked(text)
     whole = len(seen.rstrip())
-    ends = [found.end() for found in _LINE_END.finditer(seen)]
+    ends = [match.end() for match in _LINE_END.finditer(seen)]
     at = 0
     for sentence in segment(re.split(r"[-_]", language.lower())[0], seen[:whole] + _TRIAL):
         at += len(sentence)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all three services share: signals, logs, HTTP servers, and the metrics port."""
+"""What the services share: signals, logs, HTTP servers, and the metrics port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -22,7 +23,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from sonic_reference.masking import MaskingFormatter
-from sonic_reference.settings import Environment, SettingsError
+from sonic_reference.settings import ServiceSettings, SettingsError
 from sonic_reference.sockets import BoundedProtocol
 
 log = logging.getLogger(__name__)
@@ -37,22 +38,22 @@ OPTIONS = (
     # asyncio sets it only on sockets that it made, and without it each small piece of audio waits
     # 40 ms for the acknowledgement of the one before.
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    # A client that vanished with its host or its ingress says nothing, and would keep its streams
-    # for long: it is given up when it has not answered for two minutes, or taken nothing in.
+    # A client whose host failed sends no end, and would keep its streams. It is given up when it
+    # has not answered, or read anything, for two minutes.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),
 )
 
-Main = Callable[[Mapping[str, str], asyncio.Event], Awaitable[None]]
+Read = TypeVar("Read", bound=ServiceSettings)
 
 
 class Server(uvicorn.Server):
     """An HTTP server inside a service that handles its signals itself.
 
-    At its end it takes no new connections, and closes WebSockets only when ``busy`` says no more
-    that something is in progress on them.
+    At its end it takes no new connections, and closes WebSockets when ``busy`` no longer returns
+    true: something is in progress on them until then.
     """
 
     def __init__(self, config: uvicorn.Config, busy: Callable[[], bool]) -> None:
@@ -100,7 +101,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
+        """Listen. Raises OSError when the port is in use."""
         bound = socket.create_server(self._address, backlog=1024)
         for option in OPTIONS:
             bound.setsockopt(*option)
@@ -132,64 +133,70 @@ def exact(*routes: Route | WebSocketRoute) -> list[BaseRoute]:
 
 def metrics_app(registry: CollectorRegistry, ready: Callable[[], bool]) -> Starlette:
     """Return the application on the metrics port: /metrics, /ready (200 or 503) and /live."""
+    app = Starlette(routes=metrics_routes())
+    app.state.registry = registry
+    app.state.ready = ready
+    return app
 
-    async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def readiness(_request: Request) -> Response:
-        is_ready = ready()
-        return PlainTextResponse("ready" if is_ready else "not ready", 200 if is_ready else 503)
+def metrics_routes() -> list[BaseRoute]:
+    """Return the routes of the metrics port.
 
-    async def live(_request: Request) -> Response:
-        return PlainTextResponse("live")
+    They read the application's ``state.registry``, and call its ``state.ready``.
+    """
+    return exact(Route("/metrics", _metrics), Route("/ready", _ready), Route("/live", _live))
 
-    return Starlette(
-        routes=exact(Route("/metrics", metrics), Route("/ready", readiness), Route("/live", live))
-    )
+
+async def _metrics(request: Request) -> Response:
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _ready(request: Request) -> Response:
+    ready = request.app.state.ready()
+    return PlainTextResponse("ready" if ready else "not ready", 200 if ready else 503)
+
+
+async def _live(_request: Request) -> Response:
+    return PlainTextResponse("live")
 
 
 def set_up_logging(name: str, level: str) -> None:
-    """Write all records of a service to standard error, without the keys of clients.
-
-    Raises ValueError for an unknown level.
-    """
+    """Write all records of a service to standard error, without the keys of clients."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter(f"%(asctime)s %(levelname)s {name} %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    # One line for each call to the license proxy would say nothing new.
+    # A line for each call to the license proxy has no news.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # One line for each WebSocket says nothing that the metrics do not.
+    # Metrics count WebSockets; a line for each adds nothing.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def run(name: str, main: Main) -> int:
+def run(name: str, kind: type[Read], main: Callable[[Read, asyncio.Event], Awaitable[None]]) -> int:
     """Run a service until SIGTERM or SIGINT sets the event it is given; returns the exit status.
 
-    0 after an orderly end, 1 when the service failed, 2 when its settings are wrong.
+    ``kind`` is the model of its settings. The status is 0 after an orderly end, 1 when the service
+    failed, 2 when its settings are wrong.
     """
-    set_up_logging(name, os.environ.get("SONIC_LOG_LEVEL", "INFO").upper())
+    try:
+        settings = kind.read(os.environ)
+    except SettingsError as error:
+        set_up_logging(name, "INFO")
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return 2
+    set_up_logging(name, settings.log_level)
 
     async def body() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await main(os.environ, stop)
+        await main(settings, stop)
 
     try:
         with asyncio.Runner() as runner:
             runner.run(body())
-    except SettingsError as error:
-        for line in str(error).splitlines():
-            log.error("%s", line)
-        return 2
     except OSError as error:
         log.error("%s", error)
         return 1
     return 0
-
-
-def common_settings(environment: Environment, port: int) -> tuple[str, int]:
-    """Return the address to listen on and the metrics port, which all services name alike."""
-    host = environment.text("SONIC_HOST", "0.0.0.0")
-    return host, environment.integer("SONIC_METRICS_PORT", port, 1, 65535)

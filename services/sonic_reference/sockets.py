@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""uvicorn's WebSockets, with bounds on what a client can make them do."""
+"""uvicorn's WebSockets, with limits on the memory that a client can use."""
 
 from __future__ import annotations
 

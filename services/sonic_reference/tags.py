@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tags in a transcript: break, spell, speed, volume and emotion, as Sonic-3 has them.
 
-They are those of the public API's page "SSML tags". A tag with a value that makes no sense has no
-effect, and none is ever read aloud; other text between angle brackets is text.
+They are those of the public API's page "SSML tags". A tag with an invalid value has no effect. No
+tag is read aloud. Other text between angle brackets is text.
 
-``<break time="1s"/>`` is silence (s or ms, at most MAX_BREAK_S). ``<spell>AB12</spell>`` is said
+``<break time="1s"/>`` is silence (s or ms, at most MAX_BREAK_S). ``<spell>AB12</spell>`` is spoken
 character by character. ``<speed ratio="1.5"/>`` (0.6 to 1.5) and ``<volume ratio="0.5"/>`` (0.5 to
-2) hold from there on. ``<emotion value="sad"/>`` and ``[laughter]`` are taken, and change nothing:
-this engine has no emotions.
+2) hold from there on. ``<emotion value="sad"/>`` and ``[laughter]`` are accepted and change
+nothing: this engine has no emotions.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-# Seconds of silence that one tag makes at most, and without a time.
+# Seconds of silence of one tag: the most, and without a time.
 MAX_BREAK_S = 10.0
 PLAIN_BREAK_S = 0.5
 
-# No part can be read in two ways, and none is long: the time to find tags grows with the text only.
+# No part matches in two ways, and none is long: the time to find tags grows with the text only.
 _TAG = re.compile(
     r"<\s*(/\s*)?(break|spell|speed|volume|emotion)\b([^<>]{0,100})>|\[laughter\]", re.IGNORECASE
 )
 _SPELLED = re.compile(r"<\s*spell\b[^<>]{0,100}>.*?<\s*/\s*spell\s*>", re.IGNORECASE | re.DOTALL)
-# The beginning of a tag at the end of a text; its name may be cut off anywhere.
+# An unfinished tag at the end of a text; its name may end anywhere.
 _BEGUN = re.compile(
     r"<\s*(?:/\s*)?(?:(?:break|spell|speed|volume|emotion)\b[^<>]{0,100}|([a-z]{0,7}))\Z",
     re.IGNORECASE,
 )
 _NAMES = ("break", "spell", "speed", "volume", "emotion")
-# Quotation marks of any kind: writing programs make them round.
+# Quotation marks of any kind: word processors make them round.
 _QUOTE = "\"'\u201c\u201d\u2018\u2019"
 _VALUE = re.compile(rf"[a-z]\s*=\s*[{_QUOTE}]?\s*([^{_QUOTE}/\s]+)", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(ms|s|)", re.IGNORECASE | re.ASCII)
@@ -41,7 +41,7 @@ _RATIO = re.compile(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True)
 class Manner:
-    """How text is said; None is what was asked for outside of it."""
+    """How text is spoken; None stands for the request's own value."""
 
     speed: float | None = None
     volume: float | None = None
@@ -50,7 +50,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class Speech:
-    """Text to be said in one manner."""
+    """Text that is spoken in one manner."""
 
     text: str
     manner: Manner
@@ -58,19 +58,19 @@ class Speech:
 
 @dataclass(frozen=True)
 class Silence:
-    """Nothing, for a time."""
+    """Silence, in seconds."""
 
     seconds: float
 
 
 def parse(text: str) -> list[Speech | Silence]:
-    """Return what a transcript with tags asks for; what has no sound is left out."""
+    """Return a transcript's stretches of speech and silence; leave out text without a sound."""
     parts: list[Speech | Silence] = []
     pending, manner = "", Manner()
     for piece, silence, after in _pieces(text):
         pending += piece
         if silence is None and after == manner:
-            # A tag without effect; the words beside it are two.
+            # A tag without effect still separates the words beside it.
             pending += " "
             continue
         if audible(pending):
@@ -88,9 +88,9 @@ def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
     """
     manner = Manner()
     at = 0
-    for found in _TAG.finditer(text):
+    for match in _TAG.finditer(text):
         silence: Silence | None = None
-        closes, name, rest = found.groups(default="")
+        closes, name, rest = match.groups(default="")
         match name.lower():
             case "break":
                 silence = _silence(rest)
@@ -100,15 +100,15 @@ def _pieces(text: str) -> Iterator[tuple[str, Silence | None, Manner | None]]:
                 manner = replace(manner, speed=None if closes else _ratio(rest, 0.6, 1.5))
             case "volume":
                 manner = replace(manner, volume=None if closes else _ratio(rest, 0.5, 2.0))
-        yield text[at : found.start()], silence, manner
-        at = found.end()
+        yield text[at : match.start()], silence, manner
+        at = match.end()
     yield text[at:], None, None
 
 
 def _speech(text: str, manner: Manner) -> Speech:
     if manner.spell:
-        said = [c for c in text if unicodedata.category(c)[0] in "LNS" or c in "@&%#*"]
-        return Speech(", ".join(said), manner)
+        characters = [c for c in text if unicodedata.category(c)[0] in "LNS" or c in "@&%#*"]
+        return Speech(", ".join(characters), manner)
     return Speech(text, manner)
 
 
@@ -131,7 +131,7 @@ def _ratio(rest: str, low: float, high: float) -> float | None:
 
 
 def audible(text: str) -> bool:
-    """Return whether there is anything to say in a text without tags, or it is punctuation only."""
+    """Return whether a text without tags has more than punctuation."""
     return any(unicodedata.category(c)[0] in "LNS" for c in text)
 
 
@@ -141,7 +141,7 @@ def says_something(text: str) -> bool:
 
 
 def in_force(text: str) -> str:
-    """Return the tags to put before the next text, so that it is said in the same manner."""
+    """Return the tags to put before the next text, so that it is spoken in the same manner."""
     manner = Manner()
     for _piece, _silence, after in _pieces(text):
         manner = after or manner
@@ -154,27 +154,27 @@ def in_force(text: str) -> str:
 
 
 def split(text: str) -> list[tuple[str, bool]]:
-    """Return a text in parts, and of each whether words may be replaced in it.
+    """Return a text in parts, each with whether words may be replaced in it.
 
-    That is not so in tags, and in what is spelled.
+    They may not in tags and in spelled text.
     """
     parts: list[tuple[str, bool]] = []
     at, spelling = 0, False
-    for found in _TAG.finditer(text):
-        parts += [(text[at : found.start()], not spelling), (found.group(), False)]
-        at = found.end()
-        if (found.group(2) or "").lower() == "spell":
-            spelling = not found.group(1)
+    for match in _TAG.finditer(text):
+        parts += [(text[at : match.start()], not spelling), (match.group(), False)]
+        at = match.end()
+        if (match.group(2) or "").lower() == "spell":
+            spelling = not match.group(1)
     return [*parts, (text[at:], not spelling)]
 
 
 def begun(text: str) -> int:
-    """Return where, in a growing text, a tag begins that has not ended; the length if none does."""
+    """Return where the unfinished tag of a growing text begins; the text's length without one."""
     spelling: int | None = None
-    for found in _TAG.finditer(text):
-        if (found.group(2) or "").lower() == "spell":
-            first = found.start() if spelling is None else spelling
-            spelling = None if found.group(1) else first
+    for match in _TAG.finditer(text):
+        if (match.group(2) or "").lower() == "spell":
+            first = match.start() if spelling is None else spelling
+            spelling = None if match.group(1) else first
     if spelling is not None:
         return spelling
     tag = _BEGUN.search(text)
@@ -184,11 +184,12 @@ def begun(text: str) -> int:
 
 
 def masked(text: str) -> str:
-    """Return a growing text, as long as it is, in which no sentence ends where none may.
+    """Return a text of the same length in which sentences can be searched for.
 
-    Spaces stand for whole tags, and letters for what is spelled, and for a tag that may still grow.
+    Spaces replace whole tags. Letters replace spelled text and an unfinished tag, so that no
+    sentence ends there.
     """
     end = begun(text)
-    whole = _SPELLED.sub(lambda found: "x" * len(found.group()), text[:end])
-    whole = _TAG.sub(lambda found: " " * len(found.group()), whole)
+    whole = _SPELLED.sub(lambda match: "x" * len(match.group()), text[:end])
+    whole = _TAG.sub(lambda match: " " * len(match.group()), whole)
     return whole + "x" * (len(text) - end)

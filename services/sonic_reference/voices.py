@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Voices: those that every site of the reference stack has, and those that come as artifacts.
 
-The former are eSpeak NG's languages and variants. Their ids follow from their names, so that they
-are the same everywhere and for ever. An id that is no voice's speaks too, with a variant that
-follows from the id: a client's own voice ids need no change for a rehearsal.
+The former are eSpeak NG's languages and variants. Their ids are derived from their names, so that
+all sites have the same ones. An unknown id also speaks, with a variant that is derived from the id:
+a client's own voice ids need no change for a rehearsal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice, as the API tells it and as the engine speaks it."""
+    """A voice, as the API lists it and as the engine speaks it."""
 
     id: str
     name: str
@@ -42,7 +42,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Preset:
-    """What eSpeak NG has in the place of a LoRA: its numbers for prosody.
+    """Numbers for eSpeak NG's prosody, in place of a LoRA.
 
     Pitch and its range from 0 to 99, 50 as the voice has them; speed is a factor.
     """
@@ -90,26 +90,26 @@ VOICES = _voices()
 
 
 class Voices:
-    """The voices of this process's site, as they are at the moment."""
+    """The current voices of this process's site."""
 
     def __init__(self) -> None:
         self._shelf: tuple[Mapping[str, Voice], Mapping[str, Preset]] = (VOICES, {})
 
     def deliver(self, voices: Mapping[str, Voice], presets: Mapping[str, Preset]) -> None:
-        """Have these voices beside the stack's own; they replace what was delivered before."""
-        # One assignment: nobody sees a voice of one delivery with a preset of another.
+        """Replace the voices that came as artifacts; the stack's own stay."""
+        # One assignment, so that no reader sees a voice of one delivery with a preset of another.
         self._shelf = ({**voices, **VOICES}, presets)
 
     def all(self) -> list[Voice]:
-        """Return all voices, those that were delivered first."""
+        """Return all voices, those of artifacts first."""
         return list(self._shelf[0].values())
 
     def find(self, voice_id: str) -> Voice | None:
-        """Return the voice of that id, None if there is none."""
+        """Return the voice with this id, None if there is none."""
         return self._shelf[0].get(voice_id)
 
     def look(self, voice_id: str) -> tuple[Voice | None, Preset | None]:
-        """Return the voice of that id with its preset."""
+        """Return the voice with this id and its preset."""
         voices, presets = self._shelf
         voice = voices.get(voice_id)
         return voice, presets.get(voice.lora) if voice and voice.lora else None

@@ -23,14 +23,14 @@ from sonic_reference.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-# Keys that the proxy said yes to. Refusals are kept elsewhere: they cannot push these out.
+# Number of accepted keys that are kept. Refused keys are kept apart and cannot push these out.
 MAX_REMEMBERED = 4096
-# How many keys without a yes the proxy is asked about at a time. Known keys have the rest of the
-# connections (MAX_CONNECTIONS), so that strangers cannot keep them from being confirmed.
+# How many unknown keys are checked at a time. Known keys have the rest of the connections
+# (MAX_CONNECTIONS), so that unknown ones cannot delay their confirmation.
 MAX_STRANGERS = 32
 MAX_CONNECTIONS = 64
-# A proxy that was just found away is not asked again for this long, so that requests don't wait
-# in line for it.
+# After a failed connection the proxy is not asked for this long, so that requests do not queue up
+# for it.
 RETRY_S = 1.0
 # What a key may be: printable ASCII without spaces at its ends (RFC 9110, 5.5), at most 512
 # characters. Nothing else can be sent to the proxy in a header.
@@ -40,13 +40,13 @@ REFUSALS = {
     402: ("license_expired", "Payment required", "The site's licence is not in force any more"),
     403: ("forbidden", "Forbidden", "The site's licence does not include this operation"),
 }
-# A connection that was idle may be closed by the proxy in the moment that it is used again.
+# The proxy may close an idle connection in the moment that it is used again.
 DROPPED = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy said, and until when (monotonic seconds) that may be used without asking."""
+    """The proxy's answer, and until when (monotonic seconds) it may be used again."""
 
     status: int
     fresh_until: float
@@ -60,15 +60,15 @@ def refusal(status: int) -> ApiError:
 
 
 def presentable(key: str) -> bool:
-    """Whether this can be a key at all; anything else is wrong without asking the proxy."""
+    """Whether a text can be a key at all; the proxy is not asked about others."""
     return KEY.fullmatch(key) is not None
 
 
 class Authorizer:
     """Checks keys.
 
-    A yes is kept for at most ``ttl_s``, and for ``grace_s`` while the proxy is away. Only a failed
-    connection to the proxy means that it is away: what a caller sent never does.
+    An accepted key is kept for at most ``ttl_s``, and for ``grace_s`` while the proxy is away. Only
+    a failed connection means that the proxy is away, never the content of a request.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Authorizer:
         self._metrics = metrics
         self.ttl_s = ttl_s
         self._grace_s = grace_s
-        # Keys are not kept: only digests that mean nothing outside this process.
+        # Keys themselves are not kept, only digests that no other process can compare.
         self._salt = secrets.token_bytes(32)
         self._granted: OrderedDict[bytes, Answer] = OrderedDict()
         self._refused: Refusals[Answer] = Refusals()
@@ -92,14 +92,14 @@ class Authorizer:
         self._away_until = 0.0
 
     def digest(self, *parts: str) -> bytes:
-        """Return a name for texts, keys among them, that means nothing outside this process."""
+        """Return a digest of texts, such as keys, that no other process can compare."""
         content = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(content, key=self._salt).digest()
 
     async def check(self, key: str, operation: str, client: str = "") -> None:
-        """Return when the key may do this; ``client`` is whose refusals are counted together.
+        """Return when the key may do this; refusals are counted for each ``client``.
 
-        Raises ApiError 401, 402, 403, or 503 when nothing can be said.
+        Raises ApiError 401, 402, 403, or 503 when the proxy gives no answer.
         """
         if not presentable(key):
             raise refusal(401)
@@ -132,13 +132,13 @@ class Authorizer:
     async def _ask_once(
         self, digest: bytes, key: str, operation: str, client: str
     ) -> Answer | None:
-        """Ask, together with everybody who asks the same at this moment."""
+        """Ask once for all requests that wait for the same answer."""
         task = self._asking.get(digest)
         if task is None:
             task = asyncio.create_task(self._ask(digest, key, operation, client))
             self._asking[digest] = task
             task.add_done_callback(lambda _: self._asking.pop(digest, None))
-        # One client that leaves must not spoil the answer for the others.
+        # Other requests wait for this answer, so a client that leaves must not cancel it.
         return await asyncio.shield(task)
 
     async def _ask(self, digest: bytes, key: str, operation: str, client: str) -> Answer | None:
@@ -150,21 +150,21 @@ class Authorizer:
             response = await self._post(key, operation)
         if response is None:
             return None
-        said = _said(response)
-        if said is None:
+        fields = _answer_fields(response)
+        if fields is None:
             log.warning("license proxy: status %d is no answer of its own", response.status_code)
             return None
         now = time.monotonic()
         ttl_s = self.ttl_s
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            ttl_s = min(ttl_s, float(said["ttl_s"]))
+            ttl_s = min(ttl_s, float(fields["ttl_s"]))
         answer = Answer(response.status_code, now + ttl_s, now + self._grace_s)
         self._remember(digest, client, answer)
         return answer
 
     def _remember(self, digest: bytes, client: str, answer: Answer) -> None:
         if answer.status != 200:
-            # A key that was good until now is not good any more, also while the proxy is away.
+            # A key that is refused now must not be accepted later while the proxy is away.
             self._granted.pop(digest, None)
             self._refused.add(client, digest, answer)
             return
@@ -186,7 +186,7 @@ class Authorizer:
                 httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.PoolTimeout,
                 httpx.InvalidURL, ValueError,
             ) as error:  # fmt: skip
-                # Nothing was sent, so this says nothing about the proxy.
+                # Nothing was sent, so the proxy may be well.
                 log.warning("license proxy: not asked: %s", type(error).__name__)
                 return None
             except httpx.TransportError as error:
@@ -200,11 +200,11 @@ class Authorizer:
         raise AssertionError("the last attempt returns")
 
 
-def _said(response: httpx.Response) -> dict[str, Any] | None:
-    """Return what the license proxy says, None for an answer that cannot be its own.
+def _answer_fields(response: httpx.Response) -> dict[str, Any] | None:
+    """Return the fields of the license proxy's answer, None when it cannot be the proxy's own.
 
     Something between this server and the proxy may answer in its place, with 200 or 403 and a page
-    of its own: that neither lets anybody in nor ends a session.
+    of its own. Such an answer neither accepts a key nor ends a session.
     """
     if response.status_code != 200 and response.status_code not in REFUSALS:
         return None

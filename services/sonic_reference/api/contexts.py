@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """WS /tts/websocket: many contexts on one socket, each a text that grows and its speech.
 
-A context's text is held back until there is a sentence of it, or max_buffer_delay_ms have passed,
-or the client asks for it (flush, or the last text). Each such piece is one job, so that a context
-whose client still thinks takes no worker's stream. Its first piece may be refused while all workers
-are full; once it speaks, its next pieces go before new contexts and are not refused for that.
+A context holds its text back until there is a sentence, or max_buffer_delay_ms have passed, or the
+client asks for speech (flush, or the last text). Each such piece is one job: a context takes no
+worker's stream while its client produces the next text. The first piece may be refused while all
+workers are full. The next ones go before new contexts, and wait.
 
-Text that waits is bounded. At the bound the socket is not read until there is room again.
+The text that waits is limited. At the limit the socket is not read until there is room again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sonic_reference import tags
 from sonic_reference.api.credentials import Permit
 from sonic_reference.api.dispatch import Dispatcher, NothingToSayError
 from sonic_reference.api.ended import End, EndedContexts
-from sonic_reference.api.events import Fields, Speaker, error_event
+from sonic_reference.api.events import Fields, Speaker, done_event, error_event
 from sonic_reference.api.library import Library
 from sonic_reference.api.limits import FINISH_S, MESSAGE_BYTES
 from sonic_reference.api.meters import Meter
@@ -43,7 +43,7 @@ from sonic_reference.voices import Voices
 log = logging.getLogger(__name__)
 
 DEFAULT_DELAY_MS = 3000
-# A context that nobody adds to for that long is over.
+# A context ends when nothing is added to it for this long.
 IDLE_S = 60.0
 MAX_CONTEXTS = 256
 
@@ -66,7 +66,7 @@ class Context:
         self._work: asyncio.Queue[tuple[str, float, int] | int | ApiError | None] = asyncio.Queue()
         self._flushes = 0
         self._closed = False
-        # The reason of its end, and whether its client still wanted to send text.
+        # Why it ended, and whether its client still had text to send.
         self.how: End = "failed"
         self.unfinished = True
         self.task = asyncio.create_task(self._run())
@@ -84,7 +84,7 @@ class Context:
             message = "Too much text waits to be spoken; send more when you have heard some of it"
             raise ApiError(429, "text_limited", "Too much text", message)
         if self._closed:
-            # It ended meanwhile, and has said so.
+            # It ended while this text waited, and the client knows.
             return
         self._meter.take(size)
         if len(self._text) + len(request.transcript) > MAX_TRANSCRIPT:
@@ -114,7 +114,7 @@ class Context:
             self._delay = loop.call_later(delay_ms / 1000, self._waited)
 
     async def cancel(self) -> None:
-        """Stop at once; nothing more is said of it."""
+        """Stop at once; no more events are sent for it."""
         self.how = "cancelled"
         await stopped(self.task)
 
@@ -126,7 +126,7 @@ class Context:
     def finish(self, error: ApiError) -> bool:
         """Take no more text; speak what is ready, then end with this error.
 
-        Returns whether it will say the error: one that had its last text ends as it would have.
+        Returns whether it will send the error. A context that had its last text ends with done.
         """
         if self._closed:
             return False
@@ -144,12 +144,12 @@ class Context:
         self._session.forget(self._request.context_id, self)
 
     def _waited(self) -> None:
-        """Send what has waited for long enough, but for a tag that has only begun."""
+        """Speak the text that waited for max_buffer_delay_ms, except an unfinished tag."""
         self._delay = None
         self._speak(tags.begun(self._text))
 
     def _speak(self, size: int) -> None:
-        """Send the first so many characters to be spoken."""
+        """Give the first ``size`` characters to be spoken."""
         if not size:
             return
         if self._delay:
@@ -175,24 +175,24 @@ class Context:
                     case None:
                         self._closed = True
                         self.how = "done"
-                        return await self._tell({"type": "done", "done": True, "status_code": 200})
+                        return await self._send(done_event())
                     case int(number):
                         flush_id = number + 1
                         self._meter.give(MESSAGE_BYTES)
-                        await self._tell(
+                        await self._send(
                             {"type": "flush_done", "flush_done": True, "flush_id": number,
                              "done": False, "status_code": 206}
                         )  # fmt: skip
                     case ApiError() as error:
                         raise error
-                    case text, asked, count:
-                        async with aclosing(self._spoken(speaker, text, asked)) as events:
+                    case text, asked_at, count:
+                        async with aclosing(self._spoken(speaker, text, asked_at)) as events:
                             async for event in events:
-                                await self._tell(event | {"flush_id": flush_id})
+                                await self._send(event | {"flush_id": flush_id})
                         self._meter.give(count)
         except ApiError as error:
             self._closed = True
-            await self._tell(self._session.error(error))
+            await self._send(self._session.error(error))
         finally:
             self._closed = True
 
@@ -204,20 +204,20 @@ class Context:
             return None
 
     async def _spoken(
-        self, speaker: Speaker, text: str, asked: float
+        self, speaker: Speaker, text: str, asked_at: float
     ) -> AsyncGenerator[Fields, None]:
-        said = await self._session.library.apply(self._request.pronunciation_dict_id, text)
-        job = self._request.job(self._session.request_id, self._session.voices, said)
+        text = await self._session.library.apply(self._request.pronunciation_dict_id, text)
+        job = self._request.job(self._session.request_id, self._session.voices, text)
         try:
-            async with aclosing(speaker.speak(job, asked)) as events:
+            async with aclosing(speaker.speak(job, asked_at)) as events:
                 async for event in events:
                     yield event
         except NothingToSayError:
             # A piece of a text may be nothing but punctuation.
             return
 
-    async def _tell(self, event: Fields) -> None:
-        await self._session.tell(event | {"context_id": self._request.context_id})
+    async def _send(self, event: Fields) -> None:
+        await self._session.send(event | {"context_id": self._request.context_id})
 
 
 class Session:
@@ -273,7 +273,7 @@ class Session:
             if message["type"] == "websocket.disconnect":
                 return
             if self._permit.over:
-                # The session is about to end, and says why.
+                # The session ends now, and the client gets the reason.
                 continue
             context_id: str | None = None
             try:
@@ -283,25 +283,25 @@ class Session:
                 await self._take(fields)
             except ApiError as error:
                 about = {} if context_id is None else {"context_id": context_id}
-                await self.tell(self.error(error) | about)
+                await self.send(self.error(error) | about)
 
     async def _finish(self, error: ApiError) -> None:
-        """Speak what is ready for a short while, say why the session ends, and close the socket."""
+        """Finish what is ready for at most FINISH_S, send the reason, and close the socket."""
         log.info("request %s: the session ends: %s", self.request_id, error.code)
         contexts = list(self._contexts.values())
-        said = sum(context.finish(error) for context in contexts) > 0
+        sent = sum(context.finish(error) for context in contexts) > 0
         if contexts:
             await asyncio.wait({context.task for context in contexts}, timeout=FINISH_S)
         async with asyncio.timeout(FINISH_S):
             for context_id, context in list(self._contexts.items()):
                 await context.cancel()
-                await self.tell(self.error(error) | {"context_id": context_id})
-                said = True
-            if not said:
-                await self.tell(self.error(error))
+                await self.send(self.error(error) | {"context_id": context_id})
+                sent = True
+            if not sent:
+                await self.send(self.error(error))
             await self._socket.close(POLICY, error.code or "")
 
-    async def tell(self, event: Fields) -> None:
+    async def send(self, event: Fields) -> None:
         """Send an event. Raises WebSocketDisconnect when the client has left."""
         if self._socket.application_state != WebSocketState.CONNECTED:
             raise WebSocketDisconnect(1006)
@@ -321,34 +321,34 @@ class Session:
 
     async def _take(self, fields: object) -> None:
         if isinstance(fields, dict) and fields.get("cancel"):
-            request = parse(CancelRequest, fields)
-            if context := self._contexts.get(request.context_id):
+            cancel = parse(CancelRequest, fields)
+            if context := self._contexts.get(cancel.context_id):
                 await context.cancel()
-                await self.tell(
-                    {"type": "done", "done": True, "status_code": 200,
-                     "context_id": request.context_id}
-                )  # fmt: skip
+                await self.send(done_event() | {"context_id": cancel.context_id})
             return
-        wanted = parse(ContextRequest, fields)
-        known = self._contexts.get(wanted.context_id)
+        request = parse(ContextRequest, fields)
+        known = self._contexts.get(request.context_id)
         if known is None:
-            if self._ended.late(wanted):
+            if self._ended.late(request):
+                if request.closes:
+                    # LiveKit's plugin waits for it: its context may have ended before it closed it.
+                    await self.send(done_event() | {"context_id": request.context_id})
                 return
-            known = await self._begin(wanted)
+            known = await self._begin(request)
         elif known.closed:
-            if not wanted.transcript.strip():
+            if not request.transcript.strip():
                 return
             message = "This context has had its last text; wait for its end or use another id"
             raise ApiError(400, "context_closed", "Context closed", message)
         try:
-            await known.add(wanted)
+            await known.add(request)
         except ApiError:
-            await known.fail(bool(wanted.more))
+            await known.fail(bool(request.more))
             raise
 
-    async def _begin(self, wanted: ContextRequest) -> Context:
-        """Return a new context. Raises ApiError where it cannot be."""
-        if not wanted.transcript.strip() and not wanted.more:
+    async def _begin(self, request: ContextRequest) -> Context:
+        """Return a new context. Raises ApiError when it cannot begin."""
+        if request.closes:
             message = "transcript: transcript is empty, and no context of this id is open"
             raise ApiError(400, "invalid_request", "Invalid request", message)
         try:
@@ -357,12 +357,12 @@ class Session:
                 message = f"This socket has {MAX_CONTEXTS} contexts already"
                 raise ApiError(429, "concurrency_limited", "Too many concurrent requests", message)
         except ApiError:
-            self._ended.note(wanted.context_id, "failed", unfinished=bool(wanted.more))
+            self._ended.note(request.context_id, "failed", unfinished=bool(request.more))
             raise
-        self.dispatcher.roster.resolve("tts", wanted.model_id)
-        await self.library.hear(wanted.pronunciation_dict_id)
-        await self.library.apply(wanted.pronunciation_dict_id, "")
-        context = self._contexts[wanted.context_id] = Context(self, wanted)
+        self.dispatcher.roster.resolve("tts", request.model_id)
+        await self.library.fetch(request.pronunciation_dict_id)
+        await self.library.apply(request.pronunciation_dict_id, "")
+        context = self._contexts[request.context_id] = Context(self, request)
         self._sessions.work += 1
         return context
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks: API keys, and the short-lived access tokens made from them."""
+"""API keys, and the short-lived access tokens made with them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LEAST_RECHECK_S = 1.0
 
 @dataclass(frozen=True)
 class Permit:
-    """What lets a caller in, for as long as it holds.
+    """What a caller may do, and until when.
 
-    ``key`` is what the license proxy is asked about, ``holder`` names the key or token that was
-    shown, ``ends_at`` is when a token ends (seconds since 1970), None for a key.
+    ``key`` is the key that the license proxy checks, ``holder`` names the key or token that was
+    sent, ``ends_at`` is when a token ends (seconds since 1970), None for a key.
     """
 
     operation: str
@@ -44,16 +44,16 @@ class Permit:
 
     @property
     def over(self) -> bool:
-        """Whether it came from a token that has expired."""
+        """Whether its token has expired."""
         return self.ends_at is not None and time.time() >= self.ends_at
 
 
 class Credentials:
-    """Checks who asks, and makes access tokens.
+    """Checks callers, and makes access tokens.
 
-    Tokens are signed by a key that follows from the site's own API key: every API pod makes the
-    same, and all tokens end when that key is replaced. A token's bearer is authorized as the site
-    is, by that key. Without a site key there are no tokens.
+    Tokens are signed with a key that is derived from the site's own API key. Every API pod derives
+    the same one, and all tokens end when the site's key is replaced. A token's bearer has the
+    rights of the site's key. Without a site key there are no tokens.
     """
 
     def __init__(self, authorizer: Authorizer, site_key: str) -> None:
@@ -84,7 +84,7 @@ class Credentials:
     async def ended(self, permit: Permit) -> ApiError:
         """Wait for a permit's end, and return the public error that says why it ended.
 
-        A token ends at its time; a key when the license proxy does not confirm it any more.
+        A token ends at its time, a key when the license proxy no longer confirms it.
         """
         recheck_s = max(LEAST_RECHECK_S, self._authorizer.ttl_s / 2)
         while True:
@@ -96,7 +96,7 @@ class Credentials:
                 return error
 
     def token(self, grants: Mapping[str, bool], life_s: int) -> str:
-        """Return a new token. Raises ApiError 403 where the site cannot make any."""
+        """Return a new token. Raises ApiError 403 when the site has no key to sign it."""
         if not self._site_key:
             raise ApiError(
                 403, "forbidden", "Forbidden", "This site has no key to sign access tokens with"
@@ -141,7 +141,7 @@ def _shown(connection: HTTPConnection) -> str:
     of a WebSocket also an api_key, since browsers set no headers there.
     """
     headers = connection.headers
-    # Only spaces and tabs are no part of a header's value (RFC 9110, 5.5).
+    # Spaces and tabs around a header's value do not belong to it (RFC 9110, 5.5).
     if key := headers.get("x-api-key", "").strip(" \t"):
         return key
     scheme, _unused, key = headers.get("authorization", "").partition(" ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give jobs to workers over NATS, and take their audio in."""
+"""Give jobs to workers over NATS, and receive their audio."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from nats.aio.client import Client
@@ -25,18 +26,17 @@ from sonic_reference.protocol import Job, SpeechJob
 
 log = logging.getLogger(__name__)
 
-# A worker says at once whether it takes a job. One that has not in this time is not there any more.
+# A worker answers an offer at once. One that has not answered in this time is gone.
 ACCEPT_TIMEOUT_S = 0.5
-# Between two offers while nothing is heard of the workers.
+# Pause between two offers while no worker announces itself.
 OFFER_PAUSE_S = 0.1
 TICK_S = 0.25
-# Number of unanswered offers that are remembered, so that a late worker can be stopped.
+# Number of unanswered offers that are kept, to stop a worker that accepts one late.
 VOID_OFFERS = 256
-# Our workers never exceed their credit by this much, nor leave this many events unread.
-OVERRUN_BYTES = 2 * protocol.WINDOW_BYTES
+# A worker that keeps to the protocol never leaves this many events unread.
 OVERRUN_EVENTS = 10_000
-# A timer that is later than this (seconds) shows that this process stood still. What it did not
-# hear meanwhile says nothing about the workers.
+# A timer that is later than this (seconds) shows that this process stood still. Workers' messages
+# waited in that time, so their silence does not count.
 STALL_S = 0.2
 
 
@@ -46,7 +46,7 @@ def lost(message: str) -> ApiError:
 
 
 class NothingToSayError(ApiError):
-    """A text without a sound."""
+    """The text has no sound."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ class WorkerLostError(Exception):
 
 
 class Patience:
-    """The time for which a request still waits, in seconds."""
+    """How long a request still waits."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -71,12 +71,12 @@ class Patience:
         return self._ends - time.monotonic()
 
     def renew(self) -> None:
-        """Begin anew."""
+        """Start the time again."""
         self._ends = time.monotonic() + self._timeout_s
 
 
 class Event(NamedTuple):
-    """What a worker says of a job: audio, marks, transcript or flush_done."""
+    """A worker's message about a job: audio, marks, transcript or flush_done."""
 
     kind: str
     content: bytes
@@ -95,10 +95,10 @@ class Stream:
     ) -> None:
         self._dispatcher = dispatcher
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._received = 0
-        self._taken = 0
         self._flooded = False
-        self._room = asyncio.Event()
+        # Audio from the worker, and audio to it.
+        self._incoming = protocol.Window()
+        self._outgoing = protocol.Window()
         self.job = job
         # OPERATION/MODEL.
         self.offering = offering
@@ -107,11 +107,13 @@ class Stream:
         self.worker = ""
         # Bytes in a second of the audio that is sent to the worker; 0 where none is.
         self.second_bytes = 0
-        self.sent = 0
-        self.consumed = 0
-        self.credited = 0
         self.last_heard = time.monotonic()
         self.ended = False
+
+    @property
+    def sent(self) -> int:
+        """Bytes of audio that were sent to the worker."""
+        return self._outgoing.total
 
     def put(self, kind: str, content: bytes) -> None:
         """Take in what came from NATS."""
@@ -120,30 +122,28 @@ class Stream:
             case "beat":
                 return
             case "taken":
-                if content.isdigit():
-                    self._taken = max(self._taken, int(content))
+                self._outgoing.confirm(content)
             case "audio":
-                self._received += len(content)
+                self._incoming.total += len(content)
+            case "end" | "error" | "lost":
+                self._outgoing.release()
         if self._overrun():
             # The worker counts as lost; what it sends from now on is dropped.
             if not self._flooded:
                 log.warning("worker %s sends more than it may", self.worker)
                 self._events.put_nowait(Event("lost", b""))
             self._flooded = True
+            self._outgoing.release()
             return
-        # Whatever ends the job ends the wait for room, too.
-        self._room.set()
         if kind != "taken":
             self._events.put_nowait(Event(kind, content))
 
     def _overrun(self) -> bool:
         """Whether the worker sent more than it may, now or before."""
-        ahead = self._received - self.credited
-        full = ahead > OVERRUN_BYTES or self._events.qsize() > OVERRUN_EVENTS
-        return self._flooded or full
+        return self._flooded or self._incoming.overrun or self._events.qsize() > OVERRUN_EVENTS
 
     async def answer(self) -> Event:
-        """Return what became of the offer: accepted, busy, nobody or silent."""
+        """Return the answer to the offer: accepted, busy, nobody or silent."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
@@ -157,21 +157,21 @@ class Stream:
         return event
 
     async def next(self) -> Event | None:
-        """Return what comes next, None at the end. Raises ApiError, WorkerLostError."""
-        if self.consumed - self.credited > protocol.WINDOW_BYTES // 4:
-            await self._dispatcher.credit(self)
+        """Return the next event, None at the end. Raises ApiError, WorkerLostError."""
+        if self._incoming.due:
+            await self.credit()
         event = await self._events.get()
         match event.kind:
             case "audio":
-                self.consumed += len(event.content)
+                self._incoming.used += len(event.content)
             case "end":
                 self.ended = True
                 try:
                     sent = protocol.Finished.model_validate_json(event.content).sent
                 except ValidationError:
                     raise WorkerLostError("the end cannot be read") from None
-                if sent != self._received:
-                    raise WorkerLostError(f"{self._received} of {sent} bytes arrived")
+                if sent != self._incoming.total:
+                    raise WorkerLostError(f"{self._incoming.total} of {sent} bytes arrived")
                 return None
             case "error":
                 self.ended = True
@@ -182,13 +182,11 @@ class Stream:
 
     async def audio(self, audio: bytes) -> None:
         """Send audio to the worker, as fast as it works through it."""
-        for start in range(0, len(audio), protocol.CHUNK_BYTES):
-            piece = audio[start : start + protocol.CHUNK_BYTES]
-            while self.sent - self._taken > protocol.WINDOW_BYTES and not self.ended:
-                self._room.clear()
-                await self._room.wait()
-            await self._dispatcher.control(self, "audio", piece)
-            self.sent += len(piece)
+        await self._outgoing.send(audio, partial(self._dispatcher.control, self, "audio"))
+
+    async def credit(self) -> None:
+        """Confirm the audio that was handed on; this also shows that the pod lives."""
+        await self._dispatcher.control(self, "credit", self._incoming.confirmation())
 
     async def finalize(self) -> None:
         """Ask for a transcript of what was sent so far."""
@@ -199,7 +197,7 @@ class Stream:
         await self._dispatcher.control(self, "close", str(self.sent).encode())
 
     async def close(self) -> None:
-        """Forget the job, and tell its worker so if it is not done."""
+        """Forget the job, and cancel it if it is not done."""
         await self._dispatcher.drop(self)
 
 
@@ -241,7 +239,7 @@ class Dispatcher:
 
     @property
     def connected(self) -> bool:
-        """Whether jobs can be given out."""
+        """Whether jobs can be offered."""
         return self._client is not None and self._client.is_connected
 
     async def start(self, client: Client) -> None:
@@ -261,7 +259,7 @@ class Dispatcher:
             await stream.close()
 
     async def open(self, job: SpeechJob, *, begun: str = "") -> tuple[Stream, list[Event]]:
-        """Find a worker; returns the stream and what came up to its first audio.
+        """Find a worker; returns the stream and its events up to the first audio.
 
         A worker that is lost before its first audio is replaced once. ``begun`` is the model that
         has spoken an earlier part of the same reply: the job then goes before new ones, and is not
@@ -298,11 +296,6 @@ class Dispatcher:
             if event.kind == "audio":
                 return head
         raise NothingToSayError
-
-    async def credit(self, stream: Stream) -> None:
-        """Tell a worker how far its audio got; also a sign of life."""
-        stream.credited = stream.consumed
-        await self.control(stream, "credit", str(stream.consumed).encode())
 
     async def drop(self, stream: Stream) -> None:
         """See :meth:`Stream.close`."""
@@ -438,23 +431,32 @@ class Dispatcher:
         operation, worker = message.subject.split(".")[-2:]
         self._note(operation, worker, message.data)
 
-    def _note(self, operation: str, worker: str, announcement: bytes) -> None:
-        """Take in what a worker of this operation says of itself, unless it is another's."""
+    def _note(self, operation: str, worker: str, content: bytes) -> None:
+        """Take in an announcement that a worker made for itself; refuse any other."""
         try:
-            said = protocol.Announcement.model_validate_json(announcement)
+            announcement = protocol.Announcement.model_validate_json(content)
         except ValidationError:
             self._refuse("an announcement could not be read")
             return
-        if (protocol.token(said.operation), protocol.token(said.worker)) != (operation, worker):
+        if (protocol.token(announcement.operation), protocol.token(announcement.worker)) != (
+            operation,
+            worker,
+        ):
             self._refuse(f"worker {worker} announced itself as another")
-        elif not sealing.owns(said.worker, said.key):
+        elif not sealing.owns(announcement.worker, announcement.key):
             self._refuse(f"worker {worker} announced a key that is not its own")
         elif self._offerings_key and not sealing.proven(
-            said.proof, self._offerings_key, said.operation, said.model, said.worker
+            announcement.proof,
+            self._offerings_key,
+            announcement.operation,
+            announcement.model,
+            announcement.worker,
         ):
-            self._refuse(f"worker {worker} lacks the key of {said.operation}/{said.model}")
+            self._refuse(
+                f"worker {worker} lacks the key of {announcement.operation}/{announcement.model}"
+            )
         else:
-            self.roster.note(said)
+            self.roster.note(announcement)
 
     def _refuse(self, text: str) -> None:
         # A worker that is refused announces itself again each second.
@@ -463,7 +465,7 @@ class Dispatcher:
         self._refused = text
 
     async def control(self, stream: Stream, verb: str, content: bytes = b"") -> None:
-        """Tell a stream's worker something."""
+        """Send a message to a stream's worker."""
         if self._client is None or self._client.is_closed:
             return
         operation = stream.offering.partition("/")[0]
@@ -472,7 +474,7 @@ class Dispatcher:
             await self._client.publish(subject, stream.session.seal(verb, content))
 
     async def _tick(self) -> None:
-        """Find workers that fell silent, and show them that this pod lives."""
+        """Give up silent workers, and show the others that this pod lives."""
         ticks = 0
         now = time.monotonic()
         while True:
@@ -489,4 +491,4 @@ class Dispatcher:
                 if now - stream.last_heard > self._stream_timeout_s:
                     stream.put("lost", b"")
                 elif ticks % round(2 * protocol.BEAT_S / TICK_S) == 0:
-                    await self.credit(stream)
+                    await stream.credit()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages for contexts that have just ended, which crossed the end on the wire."""
+"""Recognise messages that crossed the end of their context on the wire."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sonic_reference.api.schema import ContextRequest
 
 End = Literal["done", "cancelled", "failed"]
 
-# So many ended contexts of a socket are remembered, for so many seconds.
+# Number of ended contexts that a socket remembers, and for how many seconds.
 MAX_ENDED = 256
 MEMORY_S = 60.0
-# Text that continues a context is passed over for so long after its cancel (seconds), and after its
-# failure until so long nothing came for it.
+# Seconds after a cancel in which text that continues the context is ignored. After a failure it is
+# ignored until none came for FAILED_S.
 CANCELLED_S = 1.0
 FAILED_S = 3.0
 
@@ -24,13 +24,13 @@ FAILED_S = 3.0
 @dataclass
 class _Ended:
     how: End
-    # Whether its client still meant to send text.
+    # Whether its client still had text to send.
     unfinished: bool
     at: float
 
 
 class EndedContexts:
-    """The contexts of one socket that ended lately."""
+    """The contexts of one socket that have just ended."""
 
     def __init__(self) -> None:
         self._ended: OrderedDict[str, _Ended] = OrderedDict()
@@ -43,12 +43,11 @@ class EndedContexts:
             self._ended.popitem(last=False)
 
     def late(self, request: ContextRequest) -> bool:
-        """Whether a message belongs to a context that has ended, and not to a new one of its name.
+        """Whether a message belongs to a context that has ended, not to a new one with its id.
 
-        A message without text adds nothing, so it is late. Text that continues a reply which was
-        refused or broke off is late until the reply's last text; otherwise its end would be spoken
-        without its beginning. Text that comes after a cancel is late for a moment, unless it is a
-        whole reply by itself.
+        A message without text is late. Text of a reply that was refused or broke off is late up to
+        the reply's last text: otherwise its end would be spoken without its beginning. Text after
+        a cancel is late for CANCELLED_S, unless it is a whole reply by itself.
         """
         ended = self._ended.get(request.context_id)
         if ended is None:

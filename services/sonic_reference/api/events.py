@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client is told of a stream, in the public API's shapes: SSE and WebSocket alike."""
+"""The events that SSE and WebSocket clients get, in the public API's shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Fields = dict[str, Any]
 
 
 def error_event(error: ApiError, request_id: str, version: str) -> Fields:
-    """Return the event for an error; older versions of the API know only its text."""
+    """Return the event for an error; older versions of the API have only its text."""
     fields: Fields = {"type": "error", "done": True, "status_code": error.status}
     if version < STRUCTURED_ERRORS:
         return fields | {"error": f"{error.title}: {error.message}"}
@@ -31,6 +31,11 @@ def error_event(error: ApiError, request_id: str, version: str) -> Fields:
         "message": error.message,
         "request_id": request_id,
     }
+
+
+def done_event() -> Fields:
+    """Return the event for the end of a context or a stream."""
+    return {"type": "done", "done": True, "status_code": 200}
 
 
 def _times(kind: str, marks: list[tuple[str, float, float]], offset_s: float) -> Fields:
@@ -44,8 +49,8 @@ def _times(kind: str, marks: list[tuple[str, float, float]], offset_s: float) ->
 class Speaker:
     """Speaks one context's texts one after another; times count from the context's start.
 
-    The first text may be refused for want of a free stream, the later ones wait for it: a reply is
-    spoken as a whole or not at all.
+    The first text may be refused when no stream is free. The later ones wait for a stream, so that
+    a reply is spoken as a whole or not at all.
     """
 
     def __init__(self, dispatcher: Dispatcher, metrics: ApiMetrics) -> None:
@@ -55,14 +60,14 @@ class Speaker:
         # The model that speaks, once it has begun.
         self._model = ""
 
-    async def speak(self, job: SpeechJob, asked: float) -> AsyncGenerator[Fields, None]:
-        """Yield chunk and timestamp events; ``asked`` is when (monotonic seconds).
+    async def speak(self, job: SpeechJob, asked_at: float) -> AsyncGenerator[Fields, None]:
+        """Yield chunk and timestamp events; ``asked_at`` is when the text came (monotonic seconds).
 
         Raises ApiError, also for a worker that is lost in the middle.
         """
-        before = asked
+        before = asked_at
         size = 0
-        async with aclosing(self._events(job, asked)) as events:
+        async with aclosing(self._events(job, asked_at)) as events:
             async for event in events:
                 now = time.monotonic()
                 if event.kind == "audio":
@@ -84,13 +89,13 @@ class Speaker:
                     if marks.phonemes:
                         times = _times("phonemes", marks.phonemes, self._spoken_s)
                         yield {"type": "phoneme_timestamps", **common, "phoneme_timestamps": times}
-        wanted = job.output_format
-        self._spoken_s += size / SAMPLE_BYTES[wanted.encoding] / wanted.sample_rate
+        output = job.output_format
+        self._spoken_s += size / SAMPLE_BYTES[output.encoding] / output.sample_rate
 
-    async def _events(self, job: SpeechJob, asked: float) -> AsyncGenerator[Event, None]:
+    async def _events(self, job: SpeechJob, asked_at: float) -> AsyncGenerator[Event, None]:
         stream, head = await self._dispatcher.open(job, begun=self._model)
         self._model = stream.offering.partition("/")[2]
-        self._metrics.ttfa.labels(stream.offering).observe(time.monotonic() - asked)
+        self._metrics.ttfa.labels(stream.offering).observe(time.monotonic() - asked_at)
         self._metrics.streams.inc()
         try:
             for event in head:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pronunciation dictionaries: those that clients make, and those that come as artifacts.
 
-The former are in a key-value store of NATS JetStream: what a client was told to be made is stored.
-Each API pod holds all of them in memory, too, and watches the store. A NATS server that comes back
-without its store gets from the pods what they hold.
+Those of clients are in a key-value store of NATS JetStream. A client gets its answer after the
+store has the dictionary. Each API pod also holds all of them in memory, and watches the store. When
+a NATS server comes back without its store, the pods write theirs to it.
 
-Of a dictionary that was deleted the store keeps a note for an hour, so that no pod that was cut off
-brings it back; of such notes there is a limited number. A pod that was cut off for longer takes the
-store's word for what there is.
+The store keeps a note of each deleted dictionary for an hour, so that a pod that was cut off does
+not bring it back. The number of notes is limited. A pod that was cut off for longer takes the
+store's content as it is.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 MAX_DICTIONARIES = 1000
 # Bytes of memory that all dictionaries of clients may take.
 MAX_MEMORY = 64 * 1024 * 1024
-# What an item takes beside its texts, measured.
+# Bytes that an item takes beside its texts, measured.
 ITEM_MEMORY = 800
-# Seconds that a deleted dictionary is remembered, and how many are at most.
+# Seconds for which a deleted dictionary is remembered, and the largest number of them.
 REMEMBERED_S = 3600.0
 MAX_REMEMBERED = 1000
 # Bytes of texts in dictionaries that are kept ready to be used; each takes about twelve in memory.
@@ -96,9 +96,9 @@ class Shelf:
         self._ready: OrderedDict[tuple[str, float, str], Aliases] = OrderedDict()
 
     async def say(self, entry: Dictionary, text: str) -> str:
-        """Return a text as a dictionary wants it said.
+        """Return a text with a dictionary's aliases in place of its words.
 
-        What may take long is done in a thread: others are served in the meantime.
+        Long texts are done in a thread, so that other requests are served.
         """
         key = (entry.id, entry.changed, entry.created_at)
         aliases = self._ready.get(key)
@@ -112,17 +112,17 @@ class Shelf:
         else:
             self._ready.move_to_end(key)
         if len(text) <= QUICK:
-            return _said(aliases, text)
-        return await asyncio.to_thread(_said, aliases, text)
+            return _replaced(aliases, text)
+        return await asyncio.to_thread(_replaced, aliases, text)
 
 
-def _said(aliases: Aliases, text: str) -> str:
+def _replaced(aliases: Aliases, text: str) -> str:
     """Return a text as a dictionary wants it said; its tags stay as they are."""
     return "".join(aliases.apply(part) if plain else part for part, plain in tags.split(text))
 
 
 class Library:
-    """All dictionaries of the site, as far as this pod has heard.
+    """All dictionaries of the site that this pod knows.
 
     ``replicas`` is how many NATS servers hold the store.
     """
@@ -140,23 +140,23 @@ class Library:
         self._current = asyncio.Event()
 
     async def start(self, client: Client) -> None:
-        """Keep what clients make in this server's store, from now on."""
+        """Use this server's store for what clients make."""
         self._following = asyncio.create_task(self._follow(client))
 
     async def loaded(self, timeout_s: float) -> bool:
-        """Wait until everything that is stored is known here; returns whether it is."""
+        """Wait until everything in the store is known here; returns whether it is."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._current.wait()
         return self._current.is_set()
 
     async def stop(self) -> None:
-        """Follow the store no more."""
+        """Stop watching the store."""
         if self._following:
             self._following.cancel()
 
     def deliver(self, files: Mapping[str, DictionaryFile]) -> None:
-        """Have these dictionaries beside what clients made; they replace those before."""
+        """Replace the dictionaries that came as artifacts."""
         now = datetime.now(UTC).isoformat()
         self._delivered = {
             name: self._delivered[name]
@@ -176,16 +176,16 @@ class Library:
 
     def get(self, name: str) -> Dictionary:
         """Return the dictionary with this id. Raises ApiError 404."""
-        found = self._delivered.get(name) or self._known.get(name)
-        if found is None or found.deleted:
+        current = self._delivered.get(name) or self._known.get(name)
+        if current is None or current.deleted:
             message = f"There is no pronunciation dictionary {name!r}"
             raise ApiError(404, "not_found", "Not found", message)
-        return found
+        return current
 
-    async def hear(self, name: str | None) -> None:
+    async def fetch(self, name: str | None) -> None:
         """Look in the store for a dictionary that this pod does not know: another may have made it.
 
-        Without an answer of the store it stays unknown; nothing is raised.
+        When the store does not answer, the dictionary stays unknown; nothing is raised.
         """
         known = name in self._known or name in self._delivered
         if known or self._store is None or not (name and MADE.fullmatch(name)):
@@ -193,8 +193,8 @@ class Library:
         with contextlib.suppress(*FAILURES):
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 entry = await self._store.get(name)
-            if found := _read(entry):
-                self._note(found)
+            if current := _read(entry):
+                self._note(current)
 
     async def create(self, name: str, items: list[Item]) -> Dictionary:
         """Make a dictionary. Raises ApiError 400 when the site has too many, 503 as update."""
@@ -232,7 +232,7 @@ class Library:
         await self.update(known, deleted=True, items=[], name="")
 
     async def apply(self, name: str | None, text: str) -> str:
-        """Return a text as a dictionary wants it said.
+        """Return a text with a dictionary's aliases in place of its words.
 
         Raises ApiError 400 for an unknown one, and for a text that gets too long.
         """
@@ -244,10 +244,10 @@ class Library:
             raise _bad_dictionary(error.message) from None
         if not (text and known.items):
             return text
-        said = await self._shelf.say(known, text)
-        if len(said) > MAX_SAID:
+        replaced = await self._shelf.say(known, text)
+        if len(replaced) > MAX_SAID:
             raise _bad_dictionary(f"with its aliases the text has more than {MAX_SAID} characters")
-        return said
+        return replaced
 
     def _check_room(self, entry: Dictionary) -> None:
         """Raise ApiError 400 when all dictionaries with this one take too much memory."""
@@ -272,7 +272,7 @@ class Library:
         self._note(entry)
 
     def _note(self, entry: Dictionary) -> bool:
-        """Know a dictionary unless a newer version is known; returns whether it was news."""
+        """Take a dictionary in unless a newer version is known; returns whether it was new."""
         known = self._known.get(entry.id)
         if known is None or entry.changed > known.changed:
             self._known[entry.id] = entry
@@ -281,7 +281,7 @@ class Library:
         return False
 
     def _forget(self) -> list[str]:
-        """Forget what was deleted long ago, or too much of; returns the ids."""
+        """Forget the oldest deleted dictionaries beyond the limits; returns their ids."""
         deleted = sorted(
             (one for one in self._known.values() if one.deleted),
             key=lambda one: one.changed,
@@ -301,22 +301,22 @@ class Library:
             del self._known[name], self._memory[name]
 
     async def _follow(self, client: Client) -> None:
-        """Keep the store open and hear of changes, through every loss of the connection."""
-        told = ""
+        """Keep the store open and watch it, also after each loss of the connection."""
+        last_problem = ""
         while True:
             try:
                 reconnects = client.stats["reconnects"]
                 store = await self._open(client)
                 await self._watch(client, store, reconnects)
-                told = ""
+                last_problem = ""
             except FAILURES as error:
-                if told != (told := _named(error)):
-                    log.warning("the store of dictionaries cannot be used: %s", told)
+                if last_problem != (last_problem := _named(error)):
+                    log.warning("the store of dictionaries cannot be used: %s", last_problem)
             self._store = None
             await asyncio.sleep(RETRY_S)
 
     async def _open(self, client: Client) -> KeyValue:
-        """Return the store, which is made if it is not there."""
+        """Return the store; make it if it is missing."""
         stream = client.jetstream(timeout=STORE_TIMEOUT_S)
         try:
             store = await stream.key_value(protocol.DICTIONARIES)
@@ -332,19 +332,19 @@ class Library:
         return store
 
     async def _watch(self, client: Client, store: KeyValue, reconnects: int) -> None:
-        """Take in all that is stored, store what only this pod knows, then hear of changes.
+        """Take in the store's content, add what only this pod knows, then watch for changes.
 
-        Returns when the connection was lost in the meantime.
+        Returns when the connection was lost.
         """
         watcher = await store.watchall()
         try:
             stored: dict[str, float] = {}
             while entry := await watcher.updates(timeout=STORE_TIMEOUT_S):
-                if found := _read(entry):
-                    stored[found.id] = found.changed
-                    self._note(found)
+                if current := _read(entry):
+                    stored[current.id] = current.changed
+                    self._note(current)
             if stored and time.monotonic() - self._followed > REMEMBERED_S:
-                # What was deleted meanwhile is remembered no more.
+                # What was deleted while this pod was cut off is forgotten.
                 self._drop([name for name in self._known if name not in stored])
             await self._prune(client, stored)
             for known in list(self._known.values()):
@@ -356,17 +356,17 @@ class Library:
                 self._followed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     entry = await watcher.updates(timeout=WATCH_S)
-                    if entry and (found := _read(entry)):
-                        self._note(found)
+                    if entry and (current := _read(entry)):
+                        self._note(current)
                 await self._prune(client)
         finally:
             with contextlib.suppress(*FAILURES):
                 await watcher.stop()
 
     async def _prune(self, client: Client, stored: Iterable[str] | None = None) -> None:
-        """Remove from the store what is to be forgotten, without a trace.
+        """Purge the store of the dictionaries to forget.
 
-        What cannot be removed now is removed by the next pod that starts.
+        The next pod that starts purges what this one cannot.
         """
         gone = [name for name in self._forget() if stored is None or name in stored]
         stream = client.jetstream(timeout=STORE_TIMEOUT_S)

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import Field
 
-from sonic_reference.settings import Environment
+from sonic_reference.settings import Settings
 
 # What a waiting message costs besides its text, in bytes.
 MESSAGE_BYTES = 128
@@ -13,8 +13,7 @@ MESSAGE_BYTES = 128
 FINISH_S = 5.0
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Settings):
     """Bounds of WebSockets; bytes are of text in UTF-8, and each message counts 128 more.
 
     Text waits for at most ``text_timeout_s`` while the socket is not read, then its context ends.
@@ -22,21 +21,21 @@ class Limits:
     is closed after ``stt_idle_s``. All times are in seconds.
     """
 
-    context_bytes: int = 131_072
-    socket_bytes: int = 524_288
-    key_bytes: int = 4_194_304
-    text_timeout_s: float = 10.0
-    stt_release_s: float = 10.0
-    stt_idle_s: float = 180.0
-
-    @classmethod
-    def read(cls, environment: Environment) -> Limits:
-        """Read the bounds; the environment collects what is wrong."""
-        return cls(
-            environment.integer("SONIC_TEXT_CONTEXT_BYTES", cls.context_bytes, 1024, 2**30),
-            environment.integer("SONIC_TEXT_SOCKET_BYTES", cls.socket_bytes, 1024, 2**30),
-            environment.integer("SONIC_TEXT_KEY_BYTES", cls.key_bytes, 1024, 2**30),
-            environment.number("SONIC_TEXT_TIMEOUT", cls.text_timeout_s, 0.0, 15.0),
-            environment.number("SONIC_STT_RELEASE_TIMEOUT", cls.stt_release_s, 0.1, 3600.0),
-            environment.number("SONIC_STT_IDLE_TIMEOUT", cls.stt_idle_s, 1.0, 86400.0),
-        )
+    context_bytes: int = Field(
+        default=131_072, validation_alias="SONIC_TEXT_CONTEXT_BYTES", ge=1024, le=2**30
+    )
+    socket_bytes: int = Field(
+        default=524_288, validation_alias="SONIC_TEXT_SOCKET_BYTES", ge=1024, le=2**30
+    )
+    key_bytes: int = Field(
+        default=4_194_304, validation_alias="SONIC_TEXT_KEY_BYTES", ge=1024, le=2**30
+    )
+    text_timeout_s: float = Field(
+        default=10.0, validation_alias="SONIC_TEXT_TIMEOUT", ge=0.0, le=15.0
+    )
+    stt_release_s: float = Field(
+        default=10.0, validation_alias="SONIC_STT_RELEASE_TIMEOUT", ge=0.1, le=3600.0
+    )
+    stt_idle_s: float = Field(
+        default=180.0, validation_alias="SONIC_STT_IDLE_TIMEOUT", ge=1.0, le=86400.0
+    )

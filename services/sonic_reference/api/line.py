@@ -21,8 +21,8 @@ class Ticket:
 class Line:
     """The requests that wait for a stream of one offering.
 
-    A reply of several sentences asks for a stream for each of them. Once it is begun it must not
-    lose its place to replies that could still be refused as a whole.
+    A reply needs a stream for each of its sentences. Once it has begun it must not lose its place
+    to replies that can still be refused as a whole.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Line:
         return sum(not ticket.begun for ticket in self._tickets)
 
     def free(self, begun: bool) -> bool:
-        """Whether a request that comes now is first at once."""
+        """Whether a request that comes now is the first in line."""
         return not self._tickets or (begun and not self._tickets[0].begun)
 
     @contextlib.contextmanager

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """WS /stt/websocket and WS /stt/turns/websocket: text of audio while it comes.
 
-A socket takes a worker's stream when audio comes, and gives it back when none came for a while: a
-caller who is muted, or says nothing yet, keeps no stream from others.
+A socket takes a worker's stream when audio comes, and gives it back when none came for a while, so
+that a muted caller does not keep a stream from others.
 """
 
 from __future__ import annotations
@@ -74,40 +74,40 @@ class Listening:
 
     async def serve(self) -> None:
         """Serve until the client is done, has left or is idle for long; then close the socket."""
-        hearing = asyncio.create_task(self._hear())
+        reading = asyncio.create_task(self._read())
         ending = asyncio.create_task(self._sessions.ended(self._permit))
         try:
             for fields in self._shape.hello():
-                await self._tell(fields)
-            await _any(hearing, ending, self._broken)
-            if not hearing.done():
-                await stopped(hearing)
+                await self._send(fields)
+            await _any(reading, ending, self._broken)
+            if not reading.done():
+                await stopped(reading)
                 await self._break_off(ending)
-            elif hearing.result() != "left":
+            elif reading.result() != "left":
                 await self._say_goodbye(ending)
         except ApiError as error:
             await self._refuse(error, NORMAL)
         except (WebSocketDisconnect, TimeoutError):
             pass
         finally:
-            await stopped(hearing, ending)
+            await stopped(reading, ending)
             if self._stretch and self._stretch.task:
                 await stopped(self._stretch.task)
             self._broken.cancel()
 
     async def _say_goodbye(self, ending: asyncio.Task[ApiError]) -> None:
-        """Say the last transcripts and the end, and close the socket."""
+        """Send the last transcripts and the end, and close the socket."""
         if answering := await self._finish():
             await _any(answering, self._broken, ending)
         if self._broken.done() or ending.done():
             await self._break_off(ending)
             return
         for fields in self._shape.goodbye():
-            await self._tell(fields)
+            await self._send(fields)
         await self._close(NORMAL)
 
     async def _break_off(self, ending: asyncio.Task[ApiError]) -> None:
-        """End what a worker or the permit ended. Raises ApiError, WebSocketDisconnect."""
+        """End a session whose worker or permit ended. Raises ApiError, WebSocketDisconnect."""
         if self._broken.done():
             raise self._broken.result()
         error = ending.result()
@@ -117,17 +117,17 @@ class Listening:
         await self._refuse(error, POLICY)
 
     async def _refuse(self, error: ApiError, code: int) -> None:
-        """Say an error and close the socket; a client that does not take it in has left."""
+        """Send an error and close the socket; a client that does not read it has left."""
         try:
             async with asyncio.timeout(FINISH_S):
-                await self._tell(error_event(error, self._job.request_id, self._version))
+                await self._send(error_event(error, self._job.request_id, self._version))
                 await self._close(code)
         except (WebSocketDisconnect, TimeoutError):
             pass
 
     # What the client sends
 
-    async def _hear(self) -> Farewell:
+    async def _read(self) -> Farewell:
         """Pass on what the client sends, until it ends."""
         while True:
             message = await self._next()
@@ -136,7 +136,7 @@ class Listening:
             if message["type"] == "websocket.disconnect":
                 return "left"
             if self._permit.over:
-                # The session is about to end, and says why.
+                # The session ends now, and the client gets the reason.
                 continue
             if audio := message.get("bytes"):
                 stretch = await self._listen()
@@ -154,7 +154,7 @@ class Listening:
                     raise ApiError(400, "invalid_request", "Invalid request", problem)
 
     async def _next(self) -> Any:
-        """Return the next message, None after the idle limit; meanwhile give the stream back."""
+        """Return the next message, None after the idle limit; give the stream back before that."""
         limits = self._sessions.limits
         release_s = min(limits.stt_release_s, limits.stt_idle_s)
         for pause_s in (release_s, limits.stt_idle_s - release_s):
@@ -166,7 +166,7 @@ class Listening:
         return None
 
     async def _listen(self) -> Stretch:
-        """Return the stream that audio goes to. Raises ApiError where none is to be had."""
+        """Return the stream for audio. Raises ApiError when none is free."""
         if self._stretch and not self._stretch.finished:
             return self._stretch
         await self._settled()
@@ -186,7 +186,7 @@ class Listening:
         # Nothing waits for a transcript.
         await self._settled()
         for fields in self._shape.flushed():
-            await self._tell(fields)
+            await self._send(fields)
 
     async def _finish(self) -> asyncio.Task[None] | None:
         """Send no more audio on the stream; returns the task that has its last transcripts."""
@@ -203,19 +203,19 @@ class Listening:
         if self._stretch and self._stretch.task:
             await asyncio.wait({self._stretch.task})
 
-    # What the worker says
+    # What the worker sends
 
     async def _answer(self, stretch: Stretch) -> None:
         try:
             while event := await stretch.stream.next():
                 if event.kind == "transcript":
-                    said = protocol.Transcript.model_validate_json(event.content)
-                    for fields in self._shape.transcript(_moved(said, stretch.offset_s)):
-                        await self._tell(fields)
+                    transcript = protocol.Transcript.model_validate_json(event.content)
+                    for fields in self._shape.transcript(_moved(transcript, stretch.offset_s)):
+                        await self._send(fields)
                 elif event.kind == "flush_done":
                     stretch.finalizes.release()
                     for fields in self._shape.flushed():
-                        await self._tell(fields)
+                        await self._send(fields)
         except WorkerLostError as error:
             raise lost(f"The worker was lost while it listened: {error}") from None
         finally:
@@ -227,7 +227,7 @@ class Listening:
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_result(error if isinstance(error, Exception) else Exception())
 
-    async def _tell(self, fields: Fields) -> None:
+    async def _send(self, fields: Fields) -> None:
         if self._socket.application_state != WebSocketState.CONNECTED:
             raise WebSocketDisconnect(1006)
         async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -244,15 +244,15 @@ async def _any(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _moved(said: protocol.Transcript, seconds: float) -> protocol.Transcript:
-    """Return a transcript with its words' times counted from so many seconds earlier."""
+def _moved(transcript: protocol.Transcript, seconds: float) -> protocol.Transcript:
+    """Return a transcript with its words' times moved by so many seconds."""
     if not seconds:
-        return said
+        return transcript
     words = [
         (text, round(start + seconds, 3), round(end + seconds, 3))
-        for text, start, end in said.words
+        for text, start, end in transcript.words
     ]
-    return said.model_copy(update={"words": words})
+    return transcript.model_copy(update={"words": words})
 
 
 def _command(text: str) -> str:

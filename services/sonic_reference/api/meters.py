@@ -18,7 +18,7 @@ class Meter:
         self.used = 0
 
     def fits(self, size: int) -> bool:
-        """Whether so many bytes more may wait."""
+        """Whether ``size`` more bytes may wait."""
         return self.used + size <= self._limit and (self._around is None or self._around.fits(size))
 
     def take(self, size: int) -> None:
@@ -28,7 +28,7 @@ class Meter:
             self._around.take(size)
 
     def give(self, size: int) -> None:
-        """Count bytes that wait no more."""
+        """Stop counting bytes that no longer wait."""
         self.used -= size
         if self._changed and not self._changed.done():
             self._changed.set_result(None)
@@ -36,11 +36,11 @@ class Meter:
             self._around.give(size)
 
     def clear(self) -> None:
-        """Count nothing any more."""
+        """Stop counting all bytes."""
         self.give(self.used)
 
     async def room(self, size: int, timeout_s: float) -> bool:
-        """Wait until so many bytes fit, at most that long; returns whether they do."""
+        """Wait at most ``timeout_s`` until so many bytes fit; returns whether they do."""
         ends = time.monotonic() + timeout_s
         while not self.fits(size):
             full = self._full(size)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound files that clients send.
 
-Each is read by a process of its own that has little memory, time and nothing else
-(:mod:`sonic_reference.api.decode_child`), and at most DECODERS of them run at a time. What bodies
-and samples take in this pod's memory is counted, and has a limit.
+A process of its own with limits on memory, time and rights reads each one
+(:mod:`sonic_reference.api.decode_child`). At most DECODERS run at a time. The memory that bodies
+and samples take in this pod is counted and limited.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MAX_FRAME = 1024 * 1024
 
 
 class Budget:
-    """Bytes of memory of which there is a limited number."""
+    """A limited number of bytes of memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -71,7 +71,7 @@ class Budget:
         self.held += size
 
     def give(self, size: int) -> None:
-        """Count bytes no more."""
+        """Stop counting bytes."""
         self.held -= size
         self._freed.set()
 
@@ -136,7 +136,7 @@ class Recording:
         return sound
 
     def leave(self) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._recordings.bodies.give(self._body)
         self._recordings.samples.give(self._samples)
 
@@ -172,7 +172,7 @@ def _collect(process: subprocess.Popen[bytes]) -> bytes:
     """Return the audio that a process sends. Raises ApiError 400."""
     if process.stdout is None:
         raise ValueError("the process has no pipe")
-    # Its value is given away without a copy.
+    # getvalue() of a BytesIO makes no copy.
     audio = io.BytesIO()
     while frame := _frame(process.stdout):
         kind, content = frame

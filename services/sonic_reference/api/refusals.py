@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remember refused keys, so that a client that tries many of them affects only its own."""
+"""Remember refused keys; a client that tries many pushes out only its own."""
 
 from __future__ import annotations
 

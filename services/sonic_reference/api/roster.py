@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which workers are there, from what they announce of themselves."""
+"""The workers that announce themselves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ FAMILIES = {"tts": "sonic", "stt": "ink"}
 
 
 class Roster:
-    """The workers heard of lately.
+    """The workers that announced themselves within ROSTER_TTL_S.
 
-    ``models`` are the offerings this site means to have by operation, also while they have no
-    worker. The first one answers for the public model names (see FAMILIES) which no worker serves
-    by that name.
+    ``models`` are the site's offerings by operation, with or without a worker. The first one
+    answers for public model names (see FAMILIES) that no worker has.
     """
 
     def __init__(self, models: Mapping[str, tuple[str, ...]]) -> None:
@@ -28,12 +27,12 @@ class Roster:
         self._workers: dict[str, tuple[float, Announcement]] = {}
         self._changed = asyncio.Event()
 
-    def note(self, said: Announcement) -> None:
+    def note(self, announcement: Announcement) -> None:
         """Take in an announcement."""
-        if said.draining:
-            self._workers.pop(said.worker, None)
+        if announcement.draining:
+            self._workers.pop(announcement.worker, None)
         else:
-            self._workers[said.worker] = (time.monotonic(), said)
+            self._workers[announcement.worker] = (time.monotonic(), announcement)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -47,17 +46,21 @@ class Roster:
         self._workers.pop(worker, None)
 
     def reserve(self, worker: str) -> None:
-        """Count one more job of a worker until it says itself how many it has."""
+        """Count one more job of a worker until it announces its own number."""
         if known := self._workers.get(worker):
-            heard, said = known
-            self._workers[worker] = (heard, said.model_copy(update={"load": said.load + 1}))
+            seen_at, announcement = known
+            self._workers[worker] = (
+                seen_at,
+                announcement.model_copy(update={"load": announcement.load + 1}),
+            )
 
     def freest(self, operation: str, model: str) -> str | None:
         """Return the worker of this offering that has most streams free, None when all are full."""
         free = [
-            (said.free, random.random(), said.worker)
-            for said in self.present()
-            if (said.operation, said.model) == (operation, model) and said.free > 0
+            (announcement.free, random.random(), announcement.worker)
+            for announcement in self.present()
+            if (announcement.operation, announcement.model) == (operation, model)
+            and announcement.free > 0
         ]
         return max(free)[2] if free else None
 
@@ -70,18 +73,22 @@ class Roster:
             pass
 
     def present(self) -> list[Announcement]:
-        """Return what each worker that is there last said."""
+        """Return the last announcement of each worker that is present."""
         oldest = time.monotonic() - ROSTER_TTL_S
         self._workers = {
-            name: (heard, said) for name, (heard, said) in self._workers.items() if heard >= oldest
+            name: (seen_at, announcement)
+            for name, (seen_at, announcement) in self._workers.items()
+            if seen_at >= oldest
         }
-        return [said for _unused, said in self._workers.values()]
+        return [announcement for _unused, announcement in self._workers.values()]
 
     def served(self, operation: str, model: str) -> bool:
-        """Whether a worker of this offering is there, full or not."""
+        """Whether this offering has a worker, full or not."""
         return any(
-            said.operation == operation and said.model == model and said.capacity > 0
-            for said in self.present()
+            announcement.operation == operation
+            and announcement.model == model
+            and announcement.capacity > 0
+            for announcement in self.present()
         )
 
     def resolve(self, operation: str, model_id: str) -> str:

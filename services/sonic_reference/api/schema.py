@@ -29,7 +29,7 @@ from sonic_reference.protocol import (
 )
 from sonic_reference.voices import Voices
 
-# What a request without a Cartesia-Version header gets.
+# The version of requests without a Cartesia-Version header.
 DEFAULT_VERSION = "2026-03-01"
 OLDEST_VERSION = "2024-06-10"
 # From this version on errors are JSON objects; before it they are lines of text.
@@ -125,9 +125,9 @@ class SpeechFields(Fields):
         return self.language or self.locale or (voice.language if voice else "en")
 
     def job(self, request_id: str, voices: Voices, transcript: str | None = None) -> SpeechJob:
-        """Return what a worker is asked to do: to speak this text, or the request's own."""
+        """Return the job for a worker: to speak this text, or the request's own."""
         config = self.generation_config or GenerationConfig()
-        wanted = self.output_format
+        output = self.output_format
         emotion = config.emotion
         return SpeechJob(
             request_id=request_id,
@@ -136,10 +136,10 @@ class SpeechFields(Fields):
             voice_id=self.voice.id,
             language=self.spoken_language(voices),
             output_format=OutputFormat(
-                container=wanted.container,
-                encoding=wanted.encoding or "pcm_s16le",
-                sample_rate=wanted.sample_rate,
-                bit_rate=wanted.bit_rate or 128000,
+                container=output.container,
+                encoding=output.encoding or "pcm_s16le",
+                sample_rate=output.sample_rate,
+                bit_rate=output.bit_rate or 128000,
             ),
             speed=config.speed * SPEED_WORDS[self.speed or "normal"],
             volume=config.volume,
@@ -179,6 +179,11 @@ class ContextRequest(SpeechFields):
     flush: bool | None = None
     max_buffer_delay_ms: int | None = Field(default=None, ge=0, le=5000)
 
+    @property
+    def closes(self) -> bool:
+        """Whether it only says that the context gets no more text."""
+        return not self.more and not self.transcript.strip()
+
     @model_validator(mode="after")
     def _is_raw(self) -> Self:
         if self.output_format.container != "raw":
@@ -204,7 +209,7 @@ class ListenRequest(Fields):
     sample_rate: int = Field(default=16000, ge=8000, le=48000)
 
     def job(self, request_id: str, interim: bool) -> TranscriptionJob:
-        """Return what a worker is asked to do, with interim transcripts or without."""
+        """Return the job for a worker, with interim transcripts or without."""
         return TranscriptionJob(
             request_id=request_id,
             model_id=self.model,
@@ -259,7 +264,7 @@ class DictionaryChange(Fields):
 
 
 class Grants(Fields):
-    """What an access token is good for."""
+    """What an access token allows."""
 
     tts: bool | None = None
     stt: bool | None = None

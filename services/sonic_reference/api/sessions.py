@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all WebSockets of an API pod share: who may open one, and when the pod may go."""
+"""What all WebSockets of an API pod share: permits, limits, and work in progress."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Sessions:
 
 
 async def stopped(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait for their ends, whatever these are."""
+    """Cancel tasks and wait until they end, also with an error."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -49,8 +49,8 @@ async def audio(
         metrics.streams.dec()
 
 
-async def _over(ended: Coroutine[Any, Any, ApiError]) -> ApiError:
-    """Return why a permit ended, when what was begun with it has had the time to finish."""
+async def after_grace(ended: Coroutine[Any, Any, ApiError]) -> ApiError:
+    """Return why a permit ended, FINISH_S later: work in progress may finish until then."""
     error = await ended
     await asyncio.sleep(FINISH_S)
     return error
@@ -63,11 +63,11 @@ class BrokenError(Exception):
 class GrowingResponse(Response):
     """Bytes as they come.
 
-    ``gone`` ends when the client leaves; ``close`` is called at the end, whatever that is. When the
-    parts break off, the connection is closed without the end that HTTP asks for, so that no
-    client takes a part for the whole. ``ended`` comes to the error that the caller's permit ends
-    with: the parts may then go on for a short while, and ``farewell`` makes the last one of the
-    error where the media type has a way to say it.
+    ``gone`` ends when the client leaves. ``close`` is called at the end in every case. When the
+    parts break off, the connection is closed without HTTP's final chunk, so that no client takes a
+    part for the whole. ``ended`` returns the error when the caller's permit ends. The parts may
+    then go on for FINISH_S. ``farewell`` makes a last part of the error, for media types that can
+    hold one.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class GrowingResponse(Response):
         self._gone = gone
         self._close = close
         # Made at once, so that an answer that is never sent leaves no coroutine behind.
-        self._ending = asyncio.create_task(_over(ended))
+        self._ending = asyncio.create_task(after_grace(ended))
         self._farewell = farewell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +117,7 @@ class GrowingResponse(Response):
             try:
                 await stopped(talking, self._gone, self._ending)
             finally:
-                # The parts may never have begun, and then do not clean up themselves.
+                # Parts that never began do not clean up themselves.
                 await asyncio.shield(self._close())
 
     async def _talk(self, scope: Scope, send: Send) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech to text: whole recordings, and what each kind of listening socket says of transcripts."""
+"""Speech to text: whole recordings, and the events of each kind of listening socket."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ async def transcribe(dispatcher: Dispatcher, job: TranscriptionJob, audio: bytes
         try:
             while event := await stream.next():
                 if event.kind == "transcript":
-                    said = protocol.Transcript.model_validate_json(event.content)
-                    if said.is_final:
-                        text.append(said.text)
-                        words += _words(said.words)
+                    transcript = protocol.Transcript.model_validate_json(event.content)
+                    if transcript.is_final:
+                        text.append(transcript.text)
+                        words += _words(transcript.words)
             return {"type": "transcript", "text": " ".join(text), "words": words}
         except WorkerLostError:
             dispatcher.roster.forget(stream.worker)
@@ -44,56 +44,62 @@ async def _send_all(stream: Stream, audio: bytes) -> None:
 
 
 class Manual:
-    """What WS /stt/websocket says: transcripts, each the text since the last final one."""
+    """Events of WS /stt/websocket: transcripts, each the text since the last final one."""
 
     def __init__(self, language: str) -> None:
         self._language = language
-        self._said_something = False
+        self._started = False
 
     def hello(self) -> list[Fields]:
-        """Return what is said first."""
+        """Return the first events."""
         return []
 
-    def transcript(self, said: protocol.Transcript) -> list[Fields]:
-        """Return what is said of a transcript."""
+    def transcript(self, transcript: protocol.Transcript) -> list[Fields]:
+        """Return the events for a transcript."""
         # Final texts are joined as they are, so the space between two belongs to the second.
-        text = f" {said.text}" if self._said_something else said.text
-        self._said_something |= said.is_final
+        text = f" {transcript.text}" if self._started else transcript.text
+        self._started |= transcript.is_final
         return [
-            {"type": "transcript", "is_final": said.is_final, "text": text,
-             "duration": said.duration, "language": self._language, "words": _words(said.words)}
-        ]  # fmt: skip
+            {
+                "type": "transcript",
+                "is_final": transcript.is_final,
+                "text": text,
+                "duration": transcript.duration,
+                "language": self._language,
+                "words": _words(transcript.words),
+            }
+        ]
 
     def flushed(self) -> list[Fields]:
-        """Return what is said after a finalize."""
+        """Return the events after a finalize."""
         return [{"type": "flush_done"}]
 
     def goodbye(self) -> list[Fields]:
-        """Return what is said last."""
+        """Return the last events."""
         return [{"type": "done"}]
 
 
 class Turns:
-    """What WS /stt/turns/websocket says: turns, which end where the speaker pauses."""
+    """Events of WS /stt/turns/websocket: turns, which end where the speaker pauses."""
 
     def __init__(self) -> None:
         self._speaking = False
 
     def hello(self) -> list[Fields]:
-        """Return what is said first."""
+        """Return the first events."""
         return [{"type": "connected"}]
 
-    def transcript(self, said: protocol.Transcript) -> list[Fields]:
-        """Return what is said of a transcript."""
+    def transcript(self, transcript: protocol.Transcript) -> list[Fields]:
+        """Return the events for a transcript."""
         start = [] if self._speaking else [{"type": "turn.start"}]
-        self._speaking = not said.is_final
-        kind = "turn.end" if said.is_final else "turn.update"
-        return [*start, {"type": kind, "transcript": said.text}]
+        self._speaking = not transcript.is_final
+        kind = "turn.end" if transcript.is_final else "turn.update"
+        return [*start, {"type": kind, "transcript": transcript.text}]
 
     def flushed(self) -> list[Fields]:
-        """Return what is said after a finalize."""
+        """Return the events after a finalize."""
         return []
 
     def goodbye(self) -> list[Fields]:
-        """Return what is said last."""
+        """Return the last events."""
         return []

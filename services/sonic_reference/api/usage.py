@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell the license proxy what was used."""
+"""Report usage to the license proxy."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ REPORT_S = 10.0
 
 
 class UsageReporter:
-    """Tells the proxy this pod's totals, with the site's key; without one it tells nothing.
+    """Reports this pod's totals, with the site's key; without a key it reports nothing.
 
-    Totals, not what came since the last report: one that is lost costs nothing, and one that
-    comes twice counts once.
+    Reports hold totals. So a report that is lost costs nothing, and one that comes twice counts
+    once.
     """
 
     def __init__(self, client: httpx.AsyncClient, metrics: ApiMetrics, pod: str, key: str) -> None:
         self._client = client
         self._metrics = metrics
-        # Totals begin anew when the process does.
+        # Totals start from zero with each process.
         self._reporter = f"{pod}/{uuid.uuid4()}"
         self._key = key
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
 
     async def run(self) -> None:
         """Report for ever."""
@@ -40,9 +40,9 @@ class UsageReporter:
             await self.report()
 
     async def report(self) -> None:
-        """Report once, if there is anything new; what fails is made up for by the next."""
+        """Report once, if there is anything new; the next report makes up for one that fails."""
         usage = self._totals()
-        if not self._key or usage == self._told:
+        if not self._key or usage == self._reported:
             return
         try:
             response = await self._client.post(
@@ -54,12 +54,12 @@ class UsageReporter:
         except httpx.HTTPError as error:
             log.warning("usage could not be reported: %s", type(error).__name__)
             return
-        self._told = usage
+        self._reported = usage
 
     def _totals(self) -> dict[str, dict[str, float]]:
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        totals: dict[str, dict[str, float]] = defaultdict(dict)
         for family in self._metrics.usage.collect():
             for sample in family.samples:
                 if sample.name.endswith("_total"):
-                    found[sample.labels["operation"]][sample.labels["unit"]] = sample.value
-        return dict(found)
+                    totals[sample.labels["operation"]][sample.labels["unit"]] = sample.value
+        return dict(totals)

@@ -26,7 +26,7 @@ from sonic_reference.artifacts.generations import MAX_FILE_BYTES, PIECE_BYTES, M
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 # Seconds to connect, and between two parts of an answer. Trying again is the sync's business.
 TIMEOUT_S = (5.0, 30.0)
-# Ten times what a generation may have: the rest is no artifact.
+# Ten times what a generation may have: a bucket may hold other objects, too.
 MAX_LISTED = 20_000
 
 
@@ -38,8 +38,8 @@ class SourceError(Exception):
 class Listed:
     """A file as the source lists it; another version may have another content.
 
-    ``crc32c`` is base64 as Google writes it, empty where the source keeps no sums. ``size`` is in
-    bytes, None where the source does not say it.
+    ``crc32c`` is base64 as Google writes it, empty when the source has no checksums. ``size`` is in
+    bytes, None when the source does not list it.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Listed:
 
 
 class Source(Protocol):
-    """A place that artifacts come from; its calls wait, so they are for threads."""
+    """A place that artifacts come from; its calls block, so call them in threads."""
 
     def list(self) -> Mapping[str, Listed]:
         """Return all files by their names. Raises SourceError."""
 
-    def fetch(self, wanted: Listed, target: Path) -> None:
+    def fetch(self, entry: Listed, target: Path) -> None:
         """Write one file's content.
 
         Raises SourceError, MismatchError when it is another one, InvalidArtifactsError when it is
@@ -63,7 +63,7 @@ class Source(Protocol):
 
 
 class Limited:
-    """A file that takes no more bytes than a file of a generation may have."""
+    """A file that refuses more bytes than a file of a generation may have."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
@@ -80,7 +80,7 @@ class Limited:
 
 
 def _check_count(count: int) -> None:
-    """Refuse a source with more files than are looked through. Raises SourceError."""
+    """Raises SourceError for a source with more files than are read."""
     if count > MAX_LISTED:
         raise SourceError(
             f"it has more than {MAX_LISTED} files: keep artifacts apart from other files, in a"
@@ -107,7 +107,7 @@ class Bucket:
                 timeout=TIMEOUT_S,
                 retry=None,
             )
-            found = [
+            listed = [
                 Listed(
                     blob.name.removeprefix(self._prefix),
                     str(blob.generation),
@@ -118,34 +118,34 @@ class Bucket:
             ]
         except (GoogleAPIError, GoogleAuthError, RequestException, ValueError) as error:
             raise SourceError(_text(error)) from error
-        _check_count(len(found))
-        return {one.name: one for one in found}
+        _check_count(len(listed))
+        return {one.name: one for one in listed}
 
-    def fetch(self, wanted: Listed, target: Path) -> None:
+    def fetch(self, entry: Listed, target: Path) -> None:
         """See :class:`Source`; just this generation of the object."""
-        blob = self._bucket.blob(f"{self._prefix}{wanted.name}", generation=int(wanted.version))
+        blob = self._bucket.blob(f"{self._prefix}{entry.name}", generation=int(entry.version))
         try:
             with target.open("wb") as file:
                 blob.download_to_file(
-                    Limited(file, wanted.name),
+                    Limited(file, entry.name),
                     checksum="crc32c",
                     raw_download=True,
                     timeout=TIMEOUT_S,
                     retry=None,
                 )
         except DataCorruption as error:
-            raise MismatchError(f"{wanted.name}: {_text(error)}") from error
+            raise MismatchError(f"{entry.name}: {_text(error)}") from error
         except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
-            raise SourceError(f"{wanted.name}: {_text(error)}") from error
+            raise SourceError(f"{entry.name}: {_text(error)}") from error
         # The client compares with the sum in the download's own answer, where there is one.
-        if (found := crc32c(target)) != wanted.crc32c:
+        if (actual := crc32c(target)) != entry.crc32c:
             raise MismatchError(
-                f"{wanted.name}: its CRC32C is {found}, the bucket lists {wanted.crc32c}"
+                f"{entry.name}: its CRC32C is {actual}, the bucket lists {entry.crc32c}"
             )
 
 
 class Folder:
-    """Files of a folder that something else fills: a share, or a disk that was carried in."""
+    """Files of a folder that something else fills: a share, or a disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -155,7 +155,7 @@ class Folder:
         try:
             if not self._root.is_dir():
                 raise SourceError(f"there is no folder {self._root}")
-            found = {}
+            listed = {}
             paths = itertools.chain(self._root.glob("*/*"), self._root.glob(seal.FILE))
             first = list(itertools.islice(paths, MAX_LISTED + 1))
             _check_count(len(first))
@@ -164,28 +164,28 @@ class Folder:
                     state = path.stat()
                     name = str(path.relative_to(self._root))
                     version = f"{state.st_mtime_ns}-{state.st_size}"
-                    found[name] = Listed(name, version, size=state.st_size)
+                    listed[name] = Listed(name, version, size=state.st_size)
         except OSError as error:
             raise SourceError(str(error)) from error
-        return found
+        return listed
 
-    def fetch(self, wanted: Listed, target: Path) -> None:
+    def fetch(self, entry: Listed, target: Path) -> None:
         """See :class:`Source`."""
-        path = self._root / wanted.name
+        path = self._root / entry.name
         try:
             with path.open("rb") as source, target.open("wb") as file:
-                shutil.copyfileobj(source, Limited(file, wanted.name), PIECE_BYTES)
+                shutil.copyfileobj(source, Limited(file, entry.name), PIECE_BYTES)
             state = path.stat()
         except OSError as error:
             raise SourceError(str(error)) from error
-        if f"{state.st_mtime_ns}-{state.st_size}" != wanted.version:
-            raise MismatchError(f"{wanted.name}: it was written to meanwhile")
+        if f"{state.st_mtime_ns}-{state.st_size}" != entry.version:
+            raise MismatchError(f"{entry.name}: it was written to meanwhile")
 
 
 def open_bucket(
     bucket: str, prefix: str, endpoint: str, account: Mapping[str, Any] | None
 ) -> Bucket:
-    """Return a bucket as this service account sees it, or as everybody does.
+    """Return a bucket as this service account sees it, or without an account as the public does.
 
     Raises SourceError when the account cannot be used.
     """

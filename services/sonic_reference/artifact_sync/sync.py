@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look into the source at intervals, and make a whole new generation when it changed."""
+"""Read the source at intervals, and make a new generation when it changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TOO_MUCH = f"all files: together larger than {MAX_TOTAL_BYTES} bytes"
 
 
 class Sync:
-    """Keeps generations as the source is, looking every ``interval_s``; later after failures."""
+    """Reads the source every ``interval_s``, and less often after failures."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Sync:
         self.sealed = ""
         self._change = asyncio.Event()
         self._ignored: frozenset[str] = frozenset()
-        # Why the newest look failed, empty when it did not; by what kind of failure, and the
-        # versions of the files that it saw.
+        # Why the last read failed, empty when it did not; the kind of failure, and the versions
+        # of the files that it saw.
         self.failure = ""
         self.reason = ""
         self.examined: dict[str, str] = {}
@@ -87,7 +87,7 @@ class Sync:
         return {one.name: one.version for one in entries} | signed
 
     async def newer(self, have: str, timeout_s: float) -> Generation | None:
-        """Return the generation when it is, or within that time becomes, another than ``have``."""
+        """Return the generation when it is not ``have``; wait for one at most ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         while True:
             change = self._change
@@ -100,7 +100,7 @@ class Sync:
                 return None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Read the source until cancelled."""
         failed = 0
         while True:
             try:
@@ -117,13 +117,13 @@ class Sync:
             await asyncio.sleep(pause_s * random.uniform(0.9, 1.0) if failed else self._interval_s)
 
     async def once(self) -> bool:
-        """Look once; returns whether there is a new generation.
+        """Read the source once; returns whether there is a new generation.
 
-        Raises SourceError, MismatchError, InvalidArtifactsError or OSError; all is as before then.
+        Raises SourceError, MismatchError, InvalidArtifactsError or OSError; nothing changes then.
         """
-        there = await asyncio.to_thread(self._source.list)
-        listed = self._wanted(there)
-        signature = there.get(seal.FILE) if self._key else None
+        objects = await asyncio.to_thread(self._source.list)
+        listed = self._artifacts(objects)
+        signature = objects.get(seal.FILE) if self._key else None
         seen = {name: one.version for name, one in listed.items()}
         self._seen = seen | ({seal.FILE: signature.version} if signature else {})
         _check_sizes(listed)
@@ -143,16 +143,16 @@ class Sync:
         self._metrics.last_success.set_to_current_time()
         return changed
 
-    def _wanted(self, listed: Mapping[str, Listed]) -> dict[str, Listed]:
-        """Leave out what is no artifact of this stack, and say so once."""
-        found = {
+    def _artifacts(self, listed: Mapping[str, Listed]) -> dict[str, Listed]:
+        """Return the artifacts among the listed files; log the others once."""
+        artifacts = {
             name: one
             for name, one in listed.items()
             if name.partition("/")[0] in catalogue.FOLDERS and NAME.fullmatch(name)
         }
-        # Consoles make a folder's name itself an object.
+        # Consoles make an object for each folder.
         ignored = frozenset(
-            name for name in listed if name not in (*found, seal.FILE) and name[-1:] != "/"
+            name for name in listed if name not in (*artifacts, seal.FILE) and name[-1:] != "/"
         )
         new = sorted(ignored - self._ignored)
         for name in new[: catalogue.MAX_LINES]:
@@ -161,12 +161,12 @@ class Sync:
             log.warning("ignored: and %d more", len(new) - catalogue.MAX_LINES)
         self._ignored = ignored
         self._metrics.ignored.set(len(ignored))
-        return found
+        return artifacts
 
     def _make(
         self, listed: Mapping[str, Listed], known: Mapping[str, Entry], signature: Listed | None
     ) -> Generation:
-        """Fetch what is new, check everything, and show it."""
+        """Fetch what is new, check everything, and publish it."""
         with self._generations.stage() as staging:
             signed = self._signed(signature, staging, set(listed))
             entries: list[Entry] = []
@@ -205,9 +205,9 @@ class Sync:
         path = staging.folder / seal.FILE
         self._source.fetch(signature, path)
         self._metrics.downloaded.inc(path.stat().st_size)
-        found = seal.opened(path.read_bytes(), self._key)
-        found.check_names(names)
-        return found
+        signed = seal.opened(path.read_bytes(), self._key)
+        signed.check_names(names)
+        return signed
 
     def _check_number(self, made: Manifest) -> None:
         """Refuse a signed list that is older than the one served. Raises InvalidArtifactsError."""
@@ -236,7 +236,7 @@ class Sync:
 
 
 def _check_sizes(listed: Mapping[str, Listed]) -> None:
-    """Refuse too many files, and too large ones, by what the source says of them.
+    """Refuse too many files, and too large ones, by the sizes that the source lists.
 
     Raises InvalidArtifactsError.
     """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voices, LoRA and pronunciation dictionaries: what they are, and how pods have them."""
+"""Voices, LoRA and pronunciation dictionaries: their files, and how pods get them."""

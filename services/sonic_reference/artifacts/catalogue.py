@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of a generation mean: voices, LoRA and pronunciation dictionaries.
 
-A generation is read as a whole or not at all: a file that cannot be used refuses all of it, so that
-an engine never meets a voice whose LoRA is missing.
+A file that cannot be used refuses the whole generation, so that an engine never has a voice whose
+LoRA is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sonic_reference.voices import VOICES as BUILT_IN
 
 VOICES, LORAS, DICTIONARIES = FOLDERS = ("voices", "loras", "pronunciation-dicts")
 MAX_ITEMS = 1000
-# Lines that say what is wrong with one file, and with all of them.
+# Most problems that are listed for one file, and for all files.
 MAX_PROBLEMS, MAX_LINES = 3, 20
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
@@ -48,7 +48,7 @@ class VoiceFile(Artifact):
 
 
 class PresetFile(Artifact):
-    """loras/NAME.json: what eSpeak NG has in the place of a LoRA, its numbers for prosody.
+    """loras/NAME.json: numbers for eSpeak NG's prosody, in place of a LoRA.
 
     Pitch and its range are eSpeak NG's own from 0 to 99 (50 is the voice's); speed is a factor.
     """
@@ -98,7 +98,7 @@ class _Reader:
 
     def files(self, kind: str, model: type[File]) -> dict[str, File]:
         """Read the files of one folder by their names without the ending."""
-        found: dict[str, File] = {}
+        values: dict[str, File] = {}
         for path in sorted((self._folder / kind).glob("*")):
             where = f"{kind}/{path.name}"
             if path.suffix != ".json":
@@ -107,13 +107,13 @@ class _Reader:
                 self.problems.append(f"{where}: larger than {MAX_FILE_BYTES} bytes")
             else:
                 try:
-                    found[path.stem] = model.model_validate_json(path.read_bytes())
+                    values[path.stem] = model.model_validate_json(path.read_bytes())
                 except ValidationError as error:
                     self.problems += [
                         f"{where}: {'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}"
                         for one in error.errors(include_url=False, include_input=False)
                     ][:MAX_PROBLEMS]
-        return found
+        return values
 
     def unique(self, kind: str, ids: Mapping[str, str], taken: Mapping[str, object]) -> None:
         """Refuse ids, by file, that another file or the stack itself has."""

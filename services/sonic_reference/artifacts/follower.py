@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an API pod or a worker has the site's artifacts: from the artifact sync, while it runs.
+"""How an API pod or a worker gets the site's artifacts from the artifact sync while it runs.
 
-It asks for what is newer than what it has, and the sync answers when there is something. New files
-are laid down beside those in use, checked, read, and only then shown; what cannot be used is tried
-again later, and what was there before stays.
+It asks for a generation that is newer than its own, and the sync answers when there is one. New
+files are written beside those in use, checked, read, and only then published. After a failure the
+old generation stays, and the pod tries again later.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from sonic_reference.artifacts.metrics import FollowerMetrics
 
 log = logging.getLogger(__name__)
 
-# How long the sync may keep a question that it has nothing new for.
+# How long the sync may wait for something new before it answers.
 WAIT_S = 25
-# How long the newest generation may take at a pod's start; without it the pod starts all the same.
+# How long a pod's start waits for the newest generation; then it starts without.
 PATIENCE_S = 15.0
 TIMEOUT = httpx.Timeout(10.0, read=WAIT_S + 10)
 # A generation of MAX_FILES files has half of that.
@@ -51,10 +51,10 @@ FAILURES = (
 
 
 class Follower:
-    """Keeps a folder as the artifact sync's newest generation, and hands it on when it changes.
+    """Keeps the artifact sync's newest generation in a folder, and hands it on when it changes.
 
-    ``take`` gets each generation's catalogue; it must not wait, so that all of it is taken up
-    between two steps of the event loop.
+    ``take`` gets each generation's catalogue. It must not wait, so that all of it changes between
+    two steps of the event loop.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Follower:
         self._up_to_date = asyncio.Event()
 
     async def start(self, patience_s: float = PATIENCE_S) -> None:
-        """Take up what there is, wait for the newest as long as that, and follow from then on."""
+        """Use the generation in the folder, wait a while for the newest, then follow."""
         if self._generations.current:
             with contextlib.suppress(*FAILURES):
-                there = self._generations.current
-                self._show(there, await asyncio.to_thread(catalogue.read, there.files))
+                current = self._generations.current
+                self._show(current, await asyncio.to_thread(catalogue.read, current.files))
         self._task = asyncio.create_task(self._follow())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
@@ -91,60 +91,60 @@ class Follower:
             log.warning("artifacts: starting with generation %s", self._have or "none")
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         if self._task:
             self._task.cancel()
         await self._client.aclose()
 
     async def _follow(self) -> None:
-        pause_s, told = FIRST_PAUSE_S, ""
+        pause_s, last_problem = FIRST_PAUSE_S, ""
         while True:
             try:
                 await self._step()
-                pause_s, told = FIRST_PAUSE_S, ""
+                pause_s, last_problem = FIRST_PAUSE_S, ""
                 continue
             except FAILURES as error:
                 self._metrics.failures.inc()
-                if told != (told := f"{type(error).__name__} {error}"):
-                    log.warning("artifacts: %s", told)
-            # Pods that lost the sync together do not come back all at once.
+                if last_problem != (last_problem := f"{type(error).__name__} {error}"):
+                    log.warning("artifacts: %s", last_problem)
+            # Pods that lost the sync at the same time must not all come back at once.
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _step(self) -> None:
-        """Ask once, and take up what is new."""
-        # Nothing is kept waiting that may be waited for: see start.
+        """Ask once, and use what is new."""
+        # The pod's start waits for the newest generation, so the sync must answer at once.
         wait_s = WAIT_S if self._up_to_date.is_set() else 0
-        asked: dict[str, str | int] = {"have": self._have, "pod": self._pod, "wait": wait_s}
-        async with self._client.stream("GET", "/artifacts", params=asked) as answer:
+        query: dict[str, str | int] = {"have": self._have, "pod": self._pod, "wait": wait_s}
+        async with self._client.stream("GET", "/artifacts", params=query) as answer:
             answer.raise_for_status()
             content = await bounded.content(answer, MAX_MANIFEST_BYTES)
         if answer.status_code != httpx.codes.NO_CONTENT:
-            wanted = self._acceptable(content)
+            manifest = self._acceptable(content)
             with self._generations.stage() as staging:
-                for entry in wanted.entries:
+                for entry in manifest.entries:
                     await self._fetch(entry, staging)
-                # Before anything is shown: it raises for what cannot be used.
-                found = await asyncio.to_thread(catalogue.read, staging.files)
-                made = self._generations.publish(staging, wanted.entries, wanted.number)
-            self._show(made, found)
+                # Read before publishing: it raises for files that cannot be used.
+                artifacts = await asyncio.to_thread(catalogue.read, staging.files)
+                made = self._generations.publish(staging, manifest.entries, manifest.number)
+            self._show(made, artifacts)
         self._up_to_date.set()
 
     def _acceptable(self, content: bytes) -> Manifest:
-        """Return what the sync offers. Raises ValidationError, MismatchError."""
-        wanted = Manifest.model_validate_json(content)
-        wanted.check()
-        there = self._generations.current
-        # An artifact sync that was made anew may have been shown an older signed list.
-        if there and 0 < wanted.number < there.manifest.number:
+        """Return the sync's manifest. Raises ValidationError, MismatchError."""
+        manifest = Manifest.model_validate_json(content)
+        manifest.check()
+        current = self._generations.current
+        # A new artifact sync may have got an older signed list.
+        if current and 0 < manifest.number < current.manifest.number:
             raise MismatchError(
-                f"generation {wanted.generation} is signed with the number {wanted.number}, this"
-                f" pod has {there.manifest.number}: an older one"
+                f"generation {manifest.generation} is signed with the number {manifest.number},"
+                f" this pod has {current.manifest.number}: an older one"
             )
-        return wanted
+        return manifest
 
     async def _fetch(self, entry: Entry, staging: Staging) -> None:
-        """Lay down one file, from what is here or from the sync. Raises MismatchError."""
+        """Write one file, from the current generation or from the sync. Raises MismatchError."""
         before = self._generations.current
         for known in before.manifest.entries if before else ():
             if before and (known.name, known.sha256) == (entry.name, entry.sha256):
@@ -160,8 +160,8 @@ class Follower:
         if total.hexdigest() != entry.sha256:
             raise MismatchError(f"{entry.name}: what came is not what the artifact sync named")
 
-    def _show(self, generation: Generation, found: catalogue.Catalogue) -> None:
-        self._take(found)
+    def _show(self, generation: Generation, artifacts: catalogue.Catalogue) -> None:
+        self._take(artifacts)
         self._have = generation.manifest.generation
         self._metrics.shows(self._have)
         log.info("artifacts: generation %s", self._have)

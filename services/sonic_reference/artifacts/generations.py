@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of generations: a new one is made aside, and shown by one rename.
+"""A folder of generations: a new one is made aside, and published by one rename.
 
     ROOT/current -> generations/ID
     ROOT/generations/ID/manifest.json
     ROOT/generations/ID/files/voices/...
 
-Whoever opens a file below ``current`` has a whole generation. The one before is kept, for those who
-opened it just before the rename; older ones are removed.
+Files below ``current`` are of one whole generation. The one before is kept for readers that opened
+it just before the rename; older ones are removed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PIECE_BYTES = 1024 * 1024
-# Of a generation, on disk and, read, in the memory of every pod that has it. A real LoRA is larger;
-# this stack's engine takes presets only.
+# Limits of a generation on disk, and in the memory of every pod. A real LoRA is larger; this
+# stack's engine takes presets only.
 MAX_FILES = 2000
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 32 * 1024 * 1024
-# What a file may be called; anything else could lead out of the generation's folder.
+# Allowed names of files; others could lead out of the generation's folder.
 NAME = re.compile(r"[a-z]+(-[a-z]+)*/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class Entry(BaseModel):
-    """One file; version is what its source calls it: another one may have other content."""
+    """One file; another ``version`` of its source may have other content."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -45,9 +45,9 @@ class Entry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a generation holds; its id follows from that, and is the same wherever it is made.
+    """The content of a generation; its id is derived from the content.
 
-    ``number`` is that of the signed list of its files, 0 where nothing is signed.
+    ``number`` is that of the signed list of its files, 0 without a signature.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -66,7 +66,7 @@ class Manifest(BaseModel):
         return cls(generation=name, entries=ordered, number=number)
 
     def check(self) -> None:
-        """Refuse what no artifact sync makes. Raises MismatchError."""
+        """Raises MismatchError for a manifest that no artifact sync makes."""
         if Manifest.of(self.entries, self.number).generation != self.generation:
             raise MismatchError(f"generation {self.generation} is not what its files make it")
         if len({entry.name for entry in self.entries}) != len(self.entries):
@@ -78,7 +78,7 @@ class Manifest(BaseModel):
 
 
 class MismatchError(Exception):
-    """A file's content is not what its source said it is."""
+    """A file's content is not as its source listed it."""
 
 
 def digest(path: Path) -> str:
@@ -95,12 +95,12 @@ class Generation:
         self.files = folder / "files"
 
     def path(self, entry: Entry) -> Path:
-        """Return where a file of it lies."""
+        """Return a file's path."""
         return self.files / entry.name
 
 
 class Staging:
-    """A generation in the making, which nobody else sees."""
+    """A generation in the making, which no reader sees."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -108,7 +108,7 @@ class Staging:
         self.files.mkdir()
 
     def path(self, name: str) -> Path:
-        """Return where to write a file. Raises MismatchError for a name that may not be."""
+        """Return the path for a new file. Raises MismatchError for a name that is not allowed."""
         if not NAME.fullmatch(name):
             raise MismatchError(f"{name!r} is no name for a file")
         target = self.files / name
@@ -116,26 +116,26 @@ class Staging:
         return target
 
     def reuse(self, entry: Entry, generation: Generation) -> None:
-        """Take a file over from another generation, without copying it."""
+        """Use a file of another generation, without copying it."""
         os.link(generation.path(entry), self.path(entry.name))
 
 
 class Generations:
-    """The generations below a folder, of which one process is in charge."""
+    """The generations below a folder that only one process uses."""
 
     def __init__(self, root: Path) -> None:
         """Raises OSError when the folder cannot be used."""
         self._folder = root / "generations"
         self._link = root / "current"
         self._folder.mkdir(parents=True, exist_ok=True)
-        # What a process that was killed had not finished.
+        # Left over from a process that was killed.
         for left in (*self._folder.glob(".new-*"), *root.glob(".new-*")):
             _remove(left)
         self.current = self._load()
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[Staging]:
-        """Give a place for a new generation; what is not published by the end is removed."""
+        """Return a place for a new generation; it is removed at the end unless it was published."""
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
         try:
             yield Staging(folder)
@@ -143,19 +143,19 @@ class Generations:
             _remove(folder)
 
     def forget(self) -> None:
-        """Show nothing until there is a new generation."""
+        """Publish nothing until there is a new generation."""
         self._link.unlink(missing_ok=True)
         self.current = None
 
     def publish(self, staging: Staging, entries: Iterable[Entry], number: int = 0) -> Generation:
-        """Make what was staged the current generation, in one step; returns it."""
+        """Make the staged files the current generation, in one step; returns it."""
         manifest = Manifest.of(entries, number)
         before = self.current
         text = manifest.model_dump_json()
         (staging.folder / "manifest.json").write_text(text, encoding="utf-8")
         folder = self._folder / manifest.generation
         if before is None or before.manifest != manifest:
-            # One of the same files that is not current may be left over, and need not be whole.
+            # An earlier generation with the same files may be left over, and may be damaged.
             _remove(folder)
             staging.folder.rename(folder)
         pointer = self._link.with_name(".new-current")
@@ -170,15 +170,17 @@ class Generations:
         return self.current
 
     def _load(self) -> Generation | None:
-        """Return what ``current`` leads to, None unless all of it is as it was published."""
+        """Return the generation of ``current``, None when it is missing or damaged."""
         try:
             folder = self._link.resolve(strict=True)
             text = (folder / "manifest.json").read_bytes()
-            found = Generation(folder, Manifest.model_validate_json(text))
-            whole = all(digest(found.path(one)) == one.sha256 for one in found.manifest.entries)
+            generation = Generation(folder, Manifest.model_validate_json(text))
+            whole = all(
+                digest(generation.path(one)) == one.sha256 for one in generation.manifest.entries
+            )
         except (OSError, ValidationError):
             return None
-        return found if whole else None
+        return generation if whole else None
 
 
 def _remove(path: Path) -> None:

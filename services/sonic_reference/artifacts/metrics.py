@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an API pod or a worker tells of the artifacts that it has."""
+"""Metrics of an API pod or a worker about its artifacts."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ class FollowerMetrics:
         )
 
     def shows(self, generation: str) -> None:
-        """Tell this generation, and no other any more."""
+        """Show this generation only."""
         self.generation.clear()
         self.generation.labels(generation).set(1)

@@ -6,8 +6,8 @@
 signs the files of FOLDER (voices/..., loras/..., pronunciation-dicts/...) and writes
 FOLDER/generation.json, which goes into the bucket beside them. It is a JSON object
 ``{"generation": BASE64, "signature": BASE64}``: the list of files, a JSON object of its own, and an
-Ed25519 signature (RFC 8032) of the list's bytes. The list has a number; a lower one than what is
-served is a replay, and refused.
+Ed25519 signature (RFC 8032) of the list's bytes. The list has a number. One with a lower number
+than the current list is a replay, and refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Signed(BaseModel):
 
 
 class Seal(BaseModel):
-    """What was signed: all files of a generation by their names, and its number."""
+    """A signed list: all files of a generation by their names, and its number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +51,7 @@ class Seal(BaseModel):
     files: Annotated[dict[str, Signed], Field(max_length=MAX_FILES)]
 
     def check_names(self, names: set[str]) -> None:
-        """Compare with the names that are there. Raises InvalidArtifactsError."""
+        """Compare the list with the names of a source. Raises InvalidArtifactsError."""
         catalogue.refuse(
             [f"{name}: it is signed, and not there" for name in sorted(self.files.keys() - names)]
             + [
@@ -61,9 +61,9 @@ class Seal(BaseModel):
         )
 
     def check(self, entry: Entry) -> None:
-        """Compare with one file. Raises InvalidArtifactsError."""
-        wanted = self.files[entry.name]
-        if (entry.size, entry.sha256) != (wanted.size, wanted.sha256):
+        """Compare the list with one file. Raises InvalidArtifactsError."""
+        listed = self.files[entry.name]
+        if (entry.size, entry.sha256) != (listed.size, listed.sha256):
             raise catalogue.InvalidArtifactsError(f"{entry.name}: it is not what was signed")
 
 
@@ -81,7 +81,7 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def opened(content: bytes, key: Ed25519PublicKey) -> Seal:
-    """Return what the key's owner signed. Raises InvalidArtifactsError."""
+    """Return a list that was signed with the key. Raises InvalidArtifactsError."""
     try:
         parts = _File.model_validate_json(content)
         listed, signature = (
@@ -106,14 +106,14 @@ def sealed(files: Mapping[str, Signed], number: int, key: Ed25519PrivateKey) -> 
 def folder_files(folder: Path) -> dict[str, Signed]:
     """Return the files of a folder. Raises OSError, InvalidArtifactsError."""
     catalogue.read(folder)
-    found = {}
+    files = {}
     for kind in catalogue.FOLDERS:
         for path in sorted((folder / kind).glob("*")):
             name = f"{kind}/{path.name}"
             if not NAME.fullmatch(name):
                 raise catalogue.InvalidArtifactsError(f"{name}: that is no name for a file")
-            found[name] = Signed(size=path.stat().st_size, sha256=digest(path))
-    return found
+            files[name] = Signed(size=path.stat().st_size, sha256=digest(path))
+    return files
 
 
 def main(words: Sequence[str]) -> int:
@@ -121,7 +121,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="sonic_reference.artifacts.seal")
     parser.add_argument("folder", type=Path, help="the folder with voices, loras, ...")
     parser.add_argument("--key", type=Path, required=True, help="Ed25519 private key, PEM")
-    # It grows by itself, and a list that is made later has a higher one.
+    # Seconds since 1970: a list that is made later has a higher number.
     parser.add_argument("--number", type=int, default=int(time.time()), help="now, in seconds")
     given = parser.parse_args(words)
     try:

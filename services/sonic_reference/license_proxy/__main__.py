@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,95 +14,33 @@ from typing import Any
 import httpx
 
 from sonic_reference import service
-from sonic_reference.license_proxy import offline
-from sonic_reference.license_proxy.app import Proxy, create_app
+from sonic_reference.license_proxy.app import create_app
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.authority import Authority
 from sonic_reference.license_proxy.books import Books
 from sonic_reference.license_proxy.endpoint import TIMEOUT_S, Connected
 from sonic_reference.license_proxy.offline import AirGapped
-from sonic_reference.license_proxy.states import AIR_GAPPED, CONNECTED, EXPIRED, GRACE, stamp
+from sonic_reference.license_proxy.proxy import Proxy
+from sonic_reference.license_proxy.settings import ProxySettings
+from sonic_reference.license_proxy.states import EXPIRED, GRACE, stamp
 from sonic_reference.license_proxy.store import Store
-from sonic_reference.settings import Environment
 
 log = logging.getLogger(__name__)
 
-KEYS = ("CARTESIA_API_KEY", "CONTAINER_KEY")
-MODES = (CONNECTED, AIR_GAPPED)
 # How soon a new state is logged, and a licence file that was replaced is read.
 WATCH_S = 1.0
 
 
-class Settings:
-    """The service's environment; services/README.md lists it."""
-
-    def __init__(self, environment: Environment) -> None:
-        self.host = environment.text("SONIC_HOST", "0.0.0.0")
-        self.port = environment.integer("SONIC_PORT", 8080, 1, 65535)
-        self.keys = [key for name in KEYS if (key := environment.text(name, ""))]
-        if not self.keys:
-            problem = f"neither {' nor '.join(KEYS)} is set: no request could be authorized"
-            environment.refuse(problem)
-        self.folder = Path(environment.text("SONIC_STATE_DIR", "/var/lib/license-proxy"))
-        self.site = environment.text("SONIC_SITE", "default")
-        self.mode = environment.text("SONIC_LICENSE_MODE", CONNECTED)
-        if self.mode not in MODES:
-            environment.refuse(f"SONIC_LICENSE_MODE={self.mode!r} is none of {', '.join(MODES)}")
-        self.grace_s = environment.number("SONIC_LICENSE_GRACE", 259200, 0, 366 * 86400)
-        self.interval_s = environment.number("SONIC_LICENSE_CHECK_INTERVAL", 300, 1, 86400)
-        self.file = environment.text("SONIC_LICENSE_FILE", "")
-        self.url = ""
-        self.trusted: ssl.SSLContext | None = None
-        if self.mode == CONNECTED:
-            self.url = environment.url("SONIC_LICENSE_ENDPOINT", ("https",))
-            authority = environment.text("SONIC_LICENSE_CA_FILE", "")
-            try:
-                # Without a file, what httpx trusts: the public authorities.
-                self.trusted = ssl.create_default_context(cafile=authority) if authority else None
-            except OSError as error:
-                environment.refuse(f"SONIC_LICENSE_CA_FILE={authority!r} cannot be used: {error}")
-        if self.mode == AIR_GAPPED:
-            try:
-                self.public_key = offline.public_key(environment.text("SONIC_LICENSE_PUBLIC_KEY"))
-            except ValueError:
-                environment.refuse("SONIC_LICENSE_PUBLIC_KEY is no Ed25519 public key in PEM form")
-
-
-async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
+async def main(settings: ProxySettings, stop: asyncio.Event) -> None:
     """Serve until stopped. Raises OSError when the state's folder cannot be used."""
-    environment = Environment(variables)
-    settings = Settings(environment)
-    environment.check()
-    store = Store(settings.folder)
-    audit = AuditLog(store)
-    books = Books(store, audit, time.time())
     async with AsyncExitStack() as stack:
-        licensing: Connected | AirGapped
-        if settings.mode == CONNECTED:
-            trusted = settings.trusted or True
-            # One that was kept may have died meanwhile, which says nothing of the endpoint.
-            limits = httpx.Limits(max_keepalive_connections=0)
-            client = httpx.AsyncClient(
-                verify=trusted, limits=limits, timeout=TIMEOUT_S, trust_env=False
-            )
-            licensing = Connected(
-                await stack.enter_async_context(client),
-                store,
-                lambda: telemetry(settings.site, proxy),
-                url=settings.url,
-                key=settings.keys[0],
-                grace_s=settings.grace_s,
-                interval_s=settings.interval_s,
-                audit=audit,
-            )
-        else:
-            licensing = AirGapped(settings.public_key, store, grace_s=settings.grace_s, audit=audit)
-        proxy = Proxy(Authority(settings.keys, licensing), licensing, books, audit)
+        proxy = await build(settings, stack)
         keeper = Keeper(proxy, settings)
-        audit.add(time.time(), "start", {"installation": books.installation, "mode": settings.mode})
-        # What is known is known before anybody asks.
-        if isinstance(licensing, Connected):
-            await licensing.check()
+        started = {"installation": proxy.books.installation, "mode": settings.mode}
+        proxy.audit.add(time.time(), "start", started)
+        # The state must be known before the first request.
+        if isinstance(proxy.licensing, Connected):
+            await proxy.licensing.check()
         keeper.look()
         listener = service.Listener(create_app(proxy), settings.host, settings.port)
         await listener.start()
@@ -112,22 +48,55 @@ async def main(variables: Mapping[str, str], stop: asyncio.Event) -> None:
             asyncio.create_task(keeper.watch()),
             asyncio.create_task(keeper.write()),
         ]
-        if isinstance(licensing, Connected):
-            jobs.append(asyncio.create_task(licensing.run()))
+        if isinstance(proxy.licensing, Connected):
+            jobs.append(asyncio.create_task(proxy.licensing.run()))
         stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
         # None of the jobs ends by itself: one that does has failed, and so has the service.
         done, _others = await asyncio.wait({stopping, *jobs}, return_when=asyncio.FIRST_COMPLETED)
         await listener.stop(5)
         for job in jobs:
             job.cancel()
-        books.close(time.time())
-        audit.keep()
+        proxy.books.close(time.time())
+        proxy.audit.keep()
         for job in done - {stopping}:
             job.result()
 
 
+async def build(settings: ProxySettings, stack: AsyncExitStack) -> Proxy:
+    """Return the parts of a proxy; the stack closes its connections.
+
+    Raises OSError when the state's folder cannot be used.
+    """
+    store = Store(settings.folder)
+    audit = AuditLog(store)
+    books = Books(store, audit, time.time())
+    licensing: Connected | AirGapped
+    if settings.public_key:
+        licensing = AirGapped(settings.public_key, store, grace_s=settings.grace_s, audit=audit)
+    else:
+        client = httpx.AsyncClient(
+            verify=settings.trusted or True,
+            # A connection that was kept may have died: that says nothing of the endpoint.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=TIMEOUT_S,
+            trust_env=False,
+        )
+        licensing = Connected(
+            await stack.enter_async_context(client),
+            store,
+            lambda: telemetry(settings.site, proxy),
+            url=settings.url,
+            key=settings.keys[0],
+            grace_s=settings.grace_s,
+            interval_s=settings.interval_s,
+            audit=audit,
+        )
+    proxy = Proxy(Authority(settings.keys, licensing), licensing, books, audit)
+    return proxy
+
+
 def telemetry(site: str, proxy: Proxy) -> dict[str, Any]:
-    """Return all that leaves the site; docs/license.md tells it to operators."""
+    """Return everything that leaves the site; docs/license.md lists it for operators."""
     head = proxy.audit.head
     return {
         "site": site,
@@ -139,21 +108,21 @@ def telemetry(site: str, proxy: Proxy) -> dict[str, Any]:
 
 
 class Keeper:
-    """Notices what time does to the licence, and keeps the books."""
+    """Follows the licence's state over time, and records the usage."""
 
-    def __init__(self, proxy: Proxy, settings: Settings) -> None:
+    def __init__(self, proxy: Proxy, settings: ProxySettings) -> None:
         self._proxy = proxy
         self._settings = settings
         self._state = ""
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Look until cancelled."""
         while True:
             await asyncio.sleep(WATCH_S)
             self.look()
 
     async def write(self) -> None:
-        """Write down what was used, for ever."""
+        """Record the usage until cancelled."""
         while True:
             await asyncio.sleep(self._settings.interval_s)
             self._proxy.books.close(self._proxy.clock())
@@ -173,8 +142,8 @@ class Keeper:
         if verdict.state == self._state:
             return
         until = "" if verdict.until is None else f", until {stamp(verdict.until)}"
-        said = f"state {self._state or 'unknown'} -> {verdict.state}{until}: {verdict.reason}"
-        log.log(logging.WARNING if verdict.state in (GRACE, EXPIRED) else logging.INFO, "%s", said)
+        line = f"state {self._state or 'unknown'} -> {verdict.state}{until}: {verdict.reason}"
+        log.log(logging.WARNING if verdict.state in (GRACE, EXPIRED) else logging.INFO, "%s", line)
         proxy.audit.add(
             now, "state",
             {"from": self._state or None, "to": verdict.state, "reason": verdict.reason},
@@ -183,4 +152,4 @@ class Keeper:
 
 
 if __name__ == "__main__":
-    sys.exit(service.run("license-proxy", main))
+    sys.exit(service.run("license-proxy", ProxySettings, main))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit log: what happened to the licence, and how much was used; no texts, no audio, no keys.
+"""The audit log: the licence's events and the usage; no texts, no audio, no keys.
 
-One JSON object a line. Each has the number of its line (``sequence``, from 1), the SHA-256 of the
-line before it (``previous``, without the line's end; 64 zeros in the first), so that a line that
-was changed, removed or moved shows, and the marks of :mod:`marks`. A file beside it, the anchor,
-says how far the log goes: a log that was cut shows at the next start, and within a second while
-the service runs. What is found is a record of its own (``gap``), which every export has. The
-collection's module license_audit verifies it.
+It has one JSON object a line. Each has the number of its line (``sequence``, from 1) and the
+SHA-256 of the line before it (``previous``, without the line's end; 64 zeros in the first), so that
+a line that was changed, removed or moved shows. Each also has the marks of :mod:`marks`. A file
+beside it, the anchor, has the log's length: a log that was cut shows at the next start, and within
+a second while the service runs. A record (``gap``) of this is in every export. The collection's
+module license_audit verifies the log.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sonic_reference.license_proxy.store import Store
 log = logging.getLogger(__name__)
 
 FILE, ANCHOR = "audit.jsonl", "marks.json"
-# Files that are only where a log has been begun.
+# Files that exist only after a log was begun.
 COMPANIONS = ("license.json", "usage.json", "confirmation.json")
 PIECE_BYTES = 65536
-# How far the time that is kept may lag behind, in seconds.
+# How far the stored time may lag behind, in seconds.
 KEEP_S = 60.0
 MAX_PROBLEMS = 20
 ADVICE = (
@@ -62,15 +62,15 @@ class AuditLog:
         if not self._path.exists():
             self._path.touch()
             store.sync()
-        found = scan(self._path, anchored.records)
-        self.head, self.problems = found.head, found.problems
-        self._take_marks(found, anchored)
+        scanned = scan(self._path, anchored.records)
+        self.head, self.problems = scanned.head, scanned.problems
+        self._take_marks(scanned, anchored)
         self._kept = self.mark.latest or 0.0
-        for problem in _damage(found, anchored, begun):
+        for problem in _damage(scanned, anchored, begun):
             self._gap(problem)
 
     def check(self) -> None:
-        """Find out whether the log was cut since the last record. Raises OSError."""
+        """Check whether the log was cut since the last record. Raises OSError."""
         try:
             size = self._path.stat().st_size
         except FileNotFoundError:
@@ -79,17 +79,17 @@ class AuditLog:
         if self._torn:
             return
         if size < self.head.size or last_line(self._path, self.head) != self.head.hash:
-            before, found = self.head, scan(self._path, 0)
-            self.head = found.head
+            before, scanned = self.head, scan(self._path, 0)
+            self.head = scanned.head
             self._gap(
                 f"the log was cut or changed while the service ran: it had {before.records}"
-                f" records, the last of hash {before.hash}; {found.head.records} are left"
+                f" records, the last of hash {before.hash}; {scanned.head.records} are left"
             )
         elif size > self.head.size:
             self._take_more()
 
     def add(self, now: float, event: str, details: Mapping[str, Any]) -> None:
-        """Append a record; where that fails, the log says so and the service goes on."""
+        """Append a record; log a failure and go on."""
         try:
             self.check()
             self._append(now, event, details)
@@ -109,7 +109,7 @@ class AuditLog:
         return max(now, latest)
 
     def begin(self, at: float) -> None:
-        """Watch the time from this one on, unless that was begun before."""
+        """Start to watch the time, unless that was begun before."""
         self.mark = self.mark.begun(at)
 
     def licensed(self, name: str, issued_at: float, now: float, details: Mapping[str, Any]) -> None:
@@ -121,18 +121,18 @@ class AuditLog:
         """Note that the license endpoint confirmed the licence."""
         before, self.mark = self.mark, self.mark.confirmed(now)
         if before.latest is not None and before.latest - now > SKEW_S:
-            said = {"from": stamp(before.latest), "to": stamp(now), "by": "the license endpoint"}
+            change = {"from": stamp(before.latest), "to": stamp(now), "by": "the license endpoint"}
             log.warning(
-                "the clock had been ahead: the time goes back from %(from)s to %(to)s", said
+                "the clock had been ahead: the time goes back from %(from)s to %(to)s", change
             )
-            self.add(now, "clock", said)
+            self.add(now, "clock", change)
         self.keep()
 
     def keep(self) -> None:
-        """Write down the marks, and how far the log goes; where that fails, the log says so."""
+        """Store the marks and the log's length; log a failure and go on."""
         anchored, theirs = self._anchor()
         if anchored.records >= self.head.records:
-            # Another one of this class, on the same folder, may have seen more.
+            # Another instance on the same folder may have seen more.
             self.mark = self.mark.joined(theirs)
         self._kept = self.mark.latest or 0.0
         fields = {"records": self.head.records, "size": self.head.size, "head": self.head.hash}
@@ -180,7 +180,7 @@ class AuditLog:
         line = json.dumps(fields).encode()
         self._torn = True
         with self._path.open("r+b") as file:
-            # Whatever an append that failed has left is overwritten.
+            # This overwrites the rest of an append that failed.
             file.truncate(self.head.size)
             file.seek(self.head.size)
             file.write(line + b"\n")
@@ -191,7 +191,7 @@ class AuditLog:
         self.keep()
 
     def _gap(self, problem: str) -> None:
-        """Say and record that the log is not as it was written."""
+        """Log and record that the log was changed."""
         log.error("audit log: %s; %s", problem, ADVICE)
         self.problems = [*self.problems, problem][-MAX_PROBLEMS:]
         try:
@@ -200,26 +200,26 @@ class AuditLog:
             log.error("audit log: that cannot be recorded: %s", error)
 
     def _take_more(self) -> None:
-        """Go on from records that another one of this class appended."""
-        found = scan(self._path, 0, self.head)
-        if found.broken:
-            self._gap(f"a record was added by another program: {found.broken}")
+        """Continue after records that another instance appended."""
+        scanned = scan(self._path, 0, self.head)
+        if scanned.broken:
+            self._gap(f"a record was added by another program: {scanned.broken}")
             return
-        self.head = found.head
-        if found.mark is not None:
-            self.mark = found.mark
+        self.head = scanned.head
+        if scanned.mark is not None:
+            self.mark = scanned.mark
 
-    def _take_marks(self, found: Scan, anchored: Head) -> None:
+    def _take_marks(self, scanned: Scan, anchored: Head) -> None:
         """Take the marks of the log and of the anchor; a record after the anchor counts alone."""
-        later = found.head.records > anchored.records and found.at_anchor == anchored.hash
-        if found.mark is not None:
-            self.mark = found.mark if later else self.mark.joined(found.mark)
-        if found.licence is not None:
-            name, issued_at = found.licence
+        later = scanned.head.records > anchored.records and scanned.at_anchor == anchored.hash
+        if scanned.mark is not None:
+            self.mark = scanned.mark if later else self.mark.joined(scanned.mark)
+        if scanned.licence is not None:
+            name, issued_at = scanned.licence
             self.mark = self.mark.joined(Mark(licence=name, issued_at=issued_at))
 
     def _anchor(self) -> tuple[Head, Mark]:
-        """Return how far the log went, and the marks; nothing where there is no anchor."""
+        """Return the log's length and the marks; none without an anchor."""
         fields = self._store.fields(ANCHOR)
         try:
             head = Head(int(fields["records"]), int(fields["size"]), str(fields["head"]))
@@ -230,21 +230,21 @@ class AuditLog:
             return Head(), Mark()
 
 
-def _damage(found: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
-    """Yield what shows at a start that a log is not as it was left."""
-    if found.broken and found.broken not in " ".join(found.problems):
-        yield found.broken
+def _damage(scanned: Scan, anchored: Head, begun: list[str]) -> Iterator[str]:
+    """Yield the signs of a changed log, at a start."""
+    if scanned.broken and scanned.broken not in " ".join(scanned.problems):
+        yield scanned.broken
     if anchored.records:
-        if found.head.records < anchored.records:
+        if scanned.head.records < anchored.records:
             yield (
                 f"the log was cut: it had {anchored.records} records, the last of hash"
-                f" {anchored.hash}; {found.head.records} are left"
+                f" {anchored.hash}; {scanned.head.records} are left"
             )
-        elif found.at_anchor != anchored.hash:
+        elif scanned.at_anchor != anchored.hash:
             yield f"record {anchored.records} was changed: its hash was {anchored.hash}"
-    elif found.head.records == 0 and begun:
+    elif scanned.head.records == 0 and begun:
         yield f"the log was removed: {', '.join(begun)} is there, and no record"
-    elif found.marked:
+    elif scanned.marked:
         yield f"{ANCHOR}, which says how far the log goes, was removed or changed"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may use the site's speech: whoever has one of its keys, while its licence is in force."""
+"""Who may use the site's speech: holders of its keys, while its licence is in force."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Licensing(Protocol):
         """Its name: connected or airgapped."""
 
     def verdict(self, now: float) -> Verdict:
-        """Say what state the licence is in at a time, in seconds since the epoch."""
+        """Return the licence's state at a time, in seconds since the epoch."""
 
 
 class Authority:
@@ -52,7 +52,7 @@ class Authority:
         licensing: Licensing,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # Digests have one length, so that a comparison tells nothing about a key's.
+        # Digests have one length, so that a comparison shows nothing about a key's length.
         self._digests = [_digest(key) for key in sorted(set(keys))]
         self._licensing = licensing
         self._clock = clock
@@ -63,7 +63,7 @@ class Authority:
         return self._licensing.mode
 
     def verdict(self) -> Verdict:
-        """Say what state the licence is in now."""
+        """Return the licence's state now."""
         return self._licensing.verdict(self._clock())
 
     def knows(self, key: str) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was used: counted by the API pods, added up here, told to the vendor or to the audit log.
+"""Usage: counted by the API pods, added up here, sent to the vendor or the audit log.
 
-All figures are totals since the beginning, as Prometheus' counters are: a report that is lost or
-comes twice changes nothing, and the next one makes up for it.
+All figures are totals since the beginning, as Prometheus' counters are. So a report that is lost or
+comes twice changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sonic_reference.license_proxy.store import Store
 log = logging.getLogger(__name__)
 
 FILE = "usage.json"
-# API pods come and go; of those that reported longest ago nothing is kept.
+# API pods come and go; those that reported longest ago are forgotten.
 MAX_REPORTERS = 256
 # Totals stay exact as floats, which metrics are: no report can make them unreadable.
 MAX_TOTAL = 2**53
@@ -32,7 +32,7 @@ Total = TypeVar("Total", int, float)
 
 
 class Amount(BaseModel):
-    """Requests that a worker took, characters to speak, seconds of audio that was listened to."""
+    """Requests that a worker took, characters to speak, seconds of audio to transcribe."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +103,7 @@ class Books:
             self._reporters.popitem(last=False)
 
     def close(self, now: float) -> None:
-        """Write down what was used since the last time, if anything was."""
+        """Record the usage since the last record, if there is any."""
         if self.totals == self._written:
             return
         self._audit.add(now, "usage", self.usage())
@@ -111,7 +111,7 @@ class Books:
         self._save()
 
     def usage(self) -> dict[str, Any]:
-        """Return the totals and since when they count, as the vendor and the audit log get them."""
+        """Return the totals and their start, as the vendor and the audit log get them."""
         totals = {name: amount.model_dump() for name, amount in sorted(self.totals.items())}
         return {"since": stamp(self.since), "totals": totals}
 

@@ -66,17 +66,17 @@ def scan(path: Path, anchor: int, start: Head | None = None) -> Scan:
     Raises:
         OSError: it cannot be read.
     """
-    found = Scan(start or Head())
+    result = Scan(start or Head())
     with path.open("rb") as file:
-        file.seek(found.head.size)
+        file.seek(result.head.size)
         while line := file.readline(MAX_LINE_BYTES):
             if not line.endswith(b"\n"):
                 log.warning("the audit log's last record was not written whole; it is dropped")
                 break
-            _take(found, line[:-1])
-            if found.head.records == anchor:
-                found.at_anchor = found.head.hash
-    return found
+            _take(result, line[:-1])
+            if result.head.records == anchor:
+                result.at_anchor = result.head.hash
+    return result
 
 
 def last_line(path: Path, head: Head) -> str:
@@ -88,26 +88,28 @@ def last_line(path: Path, head: Head) -> str:
         return hashlib.sha256(file.read(head.last).removesuffix(b"\n")).hexdigest()
 
 
-def _take(found: Scan, line: bytes) -> None:
-    number = found.head.records + 1
+def _take(result: Scan, line: bytes) -> None:
+    number = result.head.records + 1
     try:
         record: Any = json.loads(line)
-        follows = (record["sequence"], record["previous"]) == (number, found.head.hash)
-        _read(found, record)
+        follows = (record["sequence"], record["previous"]) == (number, result.head.hash)
+        _read(result, record)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         follows = False
-    if not follows and not found.broken:
-        found.broken = f"record {number} does not follow the one before it: one of them was changed"
-    found.head = found.head.after(line)
+    if not follows and not result.broken:
+        result.broken = (
+            f"record {number} does not follow the one before it: one of them was changed"
+        )
+    result.head = result.head.after(line)
 
 
-def _read(found: Scan, record: dict[str, Any]) -> None:
+def _read(result: Scan, record: dict[str, Any]) -> None:
     details = record.get("details", {})
     if "mark" in record:
-        found.mark, found.marked = Mark.of(record["mark"]), True
+        result.mark, result.marked = Mark.of(record["mark"]), True
     if record.get("event") == "gap":
-        found.problems = [*found.problems, str(details["problem"])][-MAX_PROBLEMS:]
+        result.problems = [*result.problems, str(details["problem"])][-MAX_PROBLEMS:]
     if record.get("event") == "license":
         issued_at = datetime.fromisoformat(details["issued_at"]).timestamp()
-        if found.licence is None or issued_at > found.licence[1]:
-            found.licence = (str(details["id"]), issued_at)
+        if result.licence is None or issued_at > result.licence[1]:
+            result.licence = (str(details["id"]), issued_at)

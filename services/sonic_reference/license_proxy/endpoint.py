@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connected mode: asks the vendor's license endpoint now and then, and tells it what was used."""
+"""Connected mode: checks with the vendor's license endpoint, and sends it the usage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STORED = "confirmation.json"
 TIMEOUT_S = 10.0
 # After a check that failed the next one comes this soon, then twice as late each time.
 FIRST_RETRY_S = 5.0
-# Sites that were set up together, or lost one line together, don't all ask at once.
+# Sites that start or lose their connection at the same time must not all ask at once.
 JITTER = 0.2
 MAX_ANSWER_BYTES = 65536
 REFUSED = (401, 402, 403)
@@ -40,7 +40,7 @@ class _Licence(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the endpoint says."""
+    """The endpoint's answer."""
 
     valid: bool
     reason: str = ""
@@ -48,16 +48,16 @@ class Answer(BaseModel):
 
 
 def pause(failures: int, interval_s: float, chance: Callable[[], float] = random.random) -> float:
-    """Return the seconds until the next check, after so many that failed in a row."""
+    """Return the seconds until the next check, after ``failed`` failures in a row."""
     wait_s = interval_s
     if failures:
-        # Nobody waits for the thousandth power of two.
+        # Larger powers of two are beyond the longest interval.
         wait_s = min(interval_s, FIRST_RETRY_S * 2 ** min(failures - 1, 30))
     return wait_s * (1 - JITTER + 2 * JITTER * chance())
 
 
 class Connected:
-    """Connected mode; what the endpoint last said is kept in the store."""
+    """Connected mode; the endpoint's last answer is kept in the store."""
 
     mode = states.CONNECTED
 
@@ -91,7 +91,7 @@ class Connected:
 
     @property
     def expires_at(self) -> float | None:
-        """The licence's end, where the endpoint said it."""
+        """The licence's end, None when the endpoint did not send it."""
         return self.known.expires_at
 
     def verdict(self, now: float) -> Verdict:
@@ -100,16 +100,16 @@ class Connected:
         return states.with_clock(states.connected(self.known, at, self._grace_s), now, at)
 
     async def run(self) -> None:
-        """Check for ever."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(pause(self._failures, self._interval_s))
             await self.check()
 
     async def check(self) -> None:
-        """Ask once, and keep what came of it."""
+        """Ask once, and keep the result."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                result, known = self._judge(await self._ask())
+                result, known = self._evaluate(await self._ask())
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError) as error:
             result = "unreachable"
             host = httpx.URL(self._url).netloc.decode("ascii")
@@ -127,7 +127,7 @@ class Connected:
             log.error("the confirmation cannot be kept: %s", error)
 
     def _began(self) -> float:
-        """Return from when grace counts, where no confirmation is kept."""
+        """Return the start of the grace period when no confirmation is kept."""
         since = self.audit.mark.since
         if since is None:
             return self._clock()
@@ -141,9 +141,12 @@ class Connected:
         ) as response:
             return response.status_code, await bounded.content(response, MAX_ANSWER_BYTES)
 
-    def _judge(self, said: tuple[int, bytes]) -> tuple[str, Confirmation]:
-        """Return a check's result and what is known then. Raises ValidationError, HTTPError."""
-        status, body = said
+    def _evaluate(self, response: tuple[int, bytes]) -> tuple[str, Confirmation]:
+        """Return a check's result, and what is known after it.
+
+        Raises ValidationError, HTTPError.
+        """
+        status, body = response
         if status in REFUSED:
             return "refused", self._refused(f"status {status}")
         if status != 200:

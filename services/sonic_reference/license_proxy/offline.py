@@ -77,7 +77,7 @@ class AirGapped:
         self._store = store
         self._grace_s = grace_s
         self._clock = clock
-        # What was last said of the file.
+        # The last log line about the file.
         self.reported = ""
         self.terms: Terms | None = None
         if kept := store.text(STORED):
@@ -129,9 +129,9 @@ class AirGapped:
     def seed(self, path: Path) -> Terms | None:
         """Take the licence of a file as :meth:`accept` would; None if nothing came of it.
 
-        Called again and again: a file that is replaced counts without a restart, and so does one
-        that was refused because the clock was wrong. Where the proxy has no licence at all, one
-        that has ended still says when: its grace period outlives a lost volume.
+        It is called repeatedly, so that a new file counts without a restart, and so does one that
+        was refused because the clock was wrong. When the proxy has no licence, one that has ended
+        still sets the start of the grace period: so the grace period outlives a lost volume.
         """
         try:
             with path.open("rb") as file:
@@ -179,7 +179,7 @@ class AirGapped:
         raise LicenceError(409, licence_text.SUPERSEDED, message)
 
     def _fall_back(self, terms: Terms) -> None:
-        """Let a licence that has ended say when, where there is no other."""
+        """Use a licence that has ended for the grace period when there is no other."""
         try:
             self._check_newer(terms)
         except LicenceError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In what state a licence is: pure functions of what is known, and of the time.
+"""The state of a licence: pure functions of what is known, and of the time.
 
     Connected --- not confirmed --> Grace --- grace period over --> Expired
     AirGapped --- past its end ---> Grace --- grace period over --> Expired
@@ -35,11 +35,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What connected mode knows: when it began, when the endpoint last said yes, and what ails it.
+    """What connected mode knows: when it began, the last confirmation, and the last problem.
 
-    ``problem`` is empty while the last check confirmed the licence; ``refused`` says that the
-    endpoint answered, and said no. ``expires_at`` is the licence's end, for information: the
-    endpoint's yes is what counts.
+    ``problem`` is empty while the last check confirmed the licence. ``refused`` is true when the
+    endpoint refused it. ``expires_at`` is the licence's end, for information only: the endpoint's
+    confirmation decides.
     """
 
     began_at: float
@@ -51,11 +51,11 @@ class Confirmation:
 
 
 def connected(known: Confirmation, now: float, grace_s: float) -> Verdict:
-    """Judge connected mode.
+    """Return the state in connected mode.
 
-    Without an answer speech goes on for the grace period, from the last yes, or from the beginning
-    where there was none: a site is not cut off because a line is down while it is set up. Who was
-    refused and never had a yes gets none.
+    Without an answer speech goes on for the grace period, which counts from the last confirmation.
+    Without any it counts from the start of connected mode, so that a network failure does not stop
+    a new site. A site that was refused and never confirmed gets no grace period.
     """
     if not known.problem:
         return Verdict(CONNECTED, "confirmed by the license endpoint", None, known.operations)
@@ -70,7 +70,10 @@ def connected(known: Confirmation, now: float, grace_s: float) -> Verdict:
 def air_gapped(
     issued: tuple[float, frozenset[str] | None] | None, now: float, grace_s: float
 ) -> Verdict:
-    """Judge air-gapped mode by the licence's end and operations; None where there is no licence."""
+    """Return the state in air-gapped mode by the licence's end and operations.
+
+    The end is None when there is no licence.
+    """
     if issued is None:
         return Verdict(EXPIRED, "there is no licence: hand one in by POST /license")
     expires_at, operations = issued
@@ -84,7 +87,7 @@ def air_gapped(
 
 
 def with_clock(verdict: Verdict, now: float, at: float) -> Verdict:
-    """Return a verdict that says so where the clock (``now``) is behind the time seen (``at``)."""
+    """Return a verdict that names a clock (``now``) behind the time seen (``at``)."""
     if at - now <= SKEW_S:
         return verdict
     behind = (

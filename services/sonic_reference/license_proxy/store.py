@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What outlives a restart: a folder with a few small files, each written whole or not at all."""
+"""What outlives a restart: a folder with a few small files, each replaced as a whole."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Store:
         """Return a file's JSON object, empty when there is none or it cannot be read."""
         text = self.text(name)
         try:
-            found = json.loads(text) if text else {}
+            value = json.loads(text) if text else {}
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            value = None
+        if not isinstance(value, dict):
             log.error("%s cannot be read; it is made anew", self.folder / name)
             return {}
-        return found
+        return value
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file, so that a power cut leaves the old one or the new. Raises OSError."""
@@ -68,7 +68,7 @@ class Store:
         self.write(name, json.dumps(fields, sort_keys=True).encode())
 
     def sync(self) -> None:
-        """Make the names of the folder's files last, too. Raises OSError."""
+        """Write the folder's list of names to the disk. Raises OSError."""
         opened = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(opened)

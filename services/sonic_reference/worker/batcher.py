@@ -13,15 +13,15 @@ from typing import Generic
 
 from sonic_reference.worker.engine import Block, Engine, EngineError, Stream, Utterance
 
-# Blocks that a stream may be ahead of who reads it; then it sits steps out.
+# Blocks that a stream may be ahead of its reader; then it skips steps.
 AHEAD = 4
-# How long a static batch waits for company before it starts.
+# How long a static batch waits for more streams before it starts.
 FORMING_S = 0.01
 
 
 @dataclass(eq=False)
 class Turn(Generic[Stream]):
-    """A stream that wants to be stepped."""
+    """A stream that waits for its next step."""
 
     stream: Stream
     began: float = field(default_factory=time.monotonic)
@@ -40,10 +40,10 @@ class Turn(Generic[Stream]):
 class Batcher(Generic[Stream]):
     """Steps up to ``batch_size`` streams at a time.
 
-    Continuous batching fills the batch anew before each step: a stream joins at once and leaves
-    when it ends, and when there are more streams than places those whose listeners run dry first
-    come first. Static batching fills the batch once and takes nobody in until all of it is done:
-    less work for the scheduler and steady steps, but a late stream waits for the longest one.
+    Continuous batching fills the batch before each step: a stream joins at once and leaves when it
+    ends. With more streams than places, those whose listeners run out of audio first come first.
+    Static batching fills the batch once and takes no stream in until all of it is done. The
+    scheduler has less work, but a late stream waits for the longest one.
 
     ``pace`` is the least number of seconds that a step takes for each second of audio in its
     longest block, to rehearse an engine that is slower than this one.
@@ -62,11 +62,11 @@ class Batcher(Generic[Stream]):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Step from now on."""
+        """Start stepping."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Step no more."""
+        """Stop stepping."""
         if self._task:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from sonic_reference.worker.engine import EngineError
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
-# What is in progress ends within one block of audio after it was asked to, which is far less.
+# A process ends its work within one block of audio, which takes far less.
 STOP_TIMEOUT_S = 2.0
 
 
@@ -27,7 +27,7 @@ def frame(kind: bytes, content: bytes = b"") -> bytes:
 
 
 class Child:
-    """One engine process; ``ready`` is what it said of itself at its start."""
+    """One engine process; ``ready`` is the content of its first frame."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         if process.stdin is None or process.stdout is None:
@@ -78,7 +78,7 @@ class Child:
             raise EngineError("an engine process ended") from None
 
     async def settle(self, stop: bytes, last: bytes) -> bool:
-        """Ask for the end of what is in progress, and skip to its last frame.
+        """Ask the process to end its work, and skip to the last frame of it.
 
         Returns whether the process can be used again: it may be gone, or stuck.
         """
@@ -97,7 +97,7 @@ class Child:
             self._process.kill()
 
     async def end(self) -> None:
-        """End the process in order: it leaves when its input does."""
+        """End the process in order, by closing its input."""
         self._input.close()
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
@@ -123,7 +123,7 @@ class Pool:
         self._chores: set[asyncio.Task[None]] = set()
 
     async def fill(self) -> bytes:
-        """Start the processes; returns what the last one said of itself. Raises EngineError."""
+        """Start the processes; returns the first frame of the last one. Raises EngineError."""
         try:
             children = [await self._add() for _unused in range(self._size)]
         except OSError as error:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a worker asks of its engines; a model on a GPU fits in behind the same few calls.
+"""The interface of a worker's engines; a model on a GPU can implement the same calls.
 
 A text-to-speech engine is stepped: each step advances a batch of streams by one block of audio, as
-a batched model does. Who is in the batch is the scheduler's business (batcher.py). A recognizer is
+a batched model does. The scheduler (batcher.py) chooses the batch. A recognizer is
 fed audio and gives text back.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 
 class EngineError(Exception):
-    """Speech failed; ``bad_request`` says whether what was asked for is to blame."""
+    """Speech failed; ``bad_request`` says whether the request caused it."""
 
     def __init__(self, message: str, bad_request: bool = False) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class Engine(Protocol[Stream]):
         """Samples a second of all blocks; known once loaded."""
 
     async def load(self) -> None:
-        """Get ready to speak. Raises EngineError when that cannot be."""
+        """Prepare to speak. Raises EngineError."""
 
     async def begin(self, utterance: Utterance) -> Stream:
         """Prepare an utterance; may wait for room. Raises EngineError."""
@@ -78,7 +78,7 @@ class Engine(Protocol[Stream]):
         """Forget a stream that is not at its end; never called while a step has it."""
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Flushed:
-    """All that came before a wish to finalize has been transcribed."""
+    """All audio before a call of ``finalize`` has been transcribed."""
 
 
 class Recognition(Protocol):
@@ -125,7 +125,7 @@ class Recognizer(Protocol):
         """Samples a second that it wants."""
 
     async def load(self) -> None:
-        """Get ready to listen. Raises EngineError when that cannot be."""
+        """Prepare to listen. Raises EngineError."""
 
     async def open(self, language: str, interim: bool) -> Recognition:
         """Begin a stream, with interim transcripts or without; may wait for room.
@@ -134,4 +134,4 @@ class Recognizer(Protocol):
         """
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""

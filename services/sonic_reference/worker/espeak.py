@@ -38,9 +38,9 @@ def voice_name(utterance: Utterance, voice: Voice | None) -> str:
 
 
 def spoken_text(text: str) -> str:
-    """Return text without control characters, lone surrogates and what only typesetters need.
+    """Return text without control characters, lone surrogates and characters for layout only.
 
-    Such are soft hyphens and marks of direction: they do not end a word. The joiners inside words
+    Examples are soft hyphens and direction marks: they do not end a word. The joiners inside words
     of some scripts (and of emoji) stay.
     """
     clean = ""
@@ -60,7 +60,7 @@ class EspeakStream:
     def __init__(self, child: Child, text: str, sample_rate: int) -> None:
         self.child = child
         self._sample_rate = sample_rate
-        self._words = [(found.start(), found.group()) for found in re.finditer(r"\S+", text)]
+        self._words = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
         self._open: dict[str, tuple[str, float]] = {}
         self._word = -1
         self._samples = 0

@@ -70,7 +70,7 @@ class Utterance:
     """The utterance in progress; the library's callback has no place for it."""
 
     wants_marks = False
-    # What came before anything was said; None since then.
+    # Samples before the first sound; None after it.
     silence: list[bytes] | None = None
 
 
@@ -85,22 +85,22 @@ def send(kind: bytes, content: bytes = b"") -> None:
 
 
 def asked_to_stop() -> bool:
-    """Whether something waits on standard input: a wish for an early end, or its end."""
+    """Whether standard input has something: a request to end early, or its end."""
     return bool(select.select([0], [], [], 0)[0])
 
 
 def marks(events: ctypes._Pointer[Event]) -> list[tuple[str, int | str, int]]:
     """Return the words and phonemes of a list of events."""
-    found: list[tuple[str, int | str, int]] = []
+    entries: list[tuple[str, int | str, int]] = []
     index = 0
     while events[index].type != EVENT_END_OF_LIST:
         event = events[index]
         if event.type == EVENT_WORD:
-            found.append(("w", event.text_position - 1, event.audio_position))
+            entries.append(("w", event.text_position - 1, event.audio_position))
         elif event.type == EVENT_PHONEME and event.string:
-            found.append(("p", event.string.decode(errors="ignore"), event.audio_position))
+            entries.append(("p", event.string.decode(errors="ignore"), event.audio_position))
         index += 1
-    return found
+    return entries
 
 
 def says_something(events: ctypes._Pointer[Event]) -> bool:
@@ -119,12 +119,12 @@ def on_audio(
 ) -> int:
     """Take the next samples from the library; returns 1 to end the utterance.
 
-    For a text without anything to say the library makes a moment's silence: nothing is sent.
+    The library makes a short silence for a text without a sound: nothing is sent then.
     """
     if asked_to_stop():
         return 1
-    if current.wants_marks and (found := marks(events)):
-        send(b"M", json.dumps(found).encode())
+    if current.wants_marks and (entries := marks(events)):
+        send(b"M", json.dumps(entries).encode())
     audio = ctypes.string_at(samples, count * 2) if samples and count > 0 else b""
     if current.silence is not None:
         current.silence.append(audio)

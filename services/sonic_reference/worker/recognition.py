@@ -23,53 +23,56 @@ class RecognitionOperation:
 
     async def serve(self, job: bytes, link: Link) -> None:
         """Transcribe one stream; see :class:`sonic_reference.worker.service.Operation`."""
-        wanted = protocol.TranscriptionJob.model_validate_json(job)
-        link.request_id = wanted.request_id
-        recognition = await self._recognizer.open(wanted.language, wanted.interim)
-        # What had been received in all when each piece was fed.
+        request = protocol.TranscriptionJob.model_validate_json(job)
+        link.request_id = request.request_id
+        recognition = await self._recognizer.open(request.language, request.interim)
+        window = protocol.Window()
+        # What the window's total was when each piece was fed.
         fed: deque[int] = deque()
         async with contextlib.aclosing(recognition.results()) as results:
-            listening = asyncio.create_task(self._listen(wanted, link, recognition, fed))
+            listening = asyncio.create_task(self._listen(request, link, recognition, window, fed))
             try:
                 async for result in results:
                     match result:
                         case Transcript():
                             words = [(w.text, w.start_s, w.end_s) for w in result.words]
-                            said = protocol.Transcript(
+                            transcript = protocol.Transcript(
                                 text=result.text, is_final=result.final,
                                 duration=result.duration_s, words=words,
                             )  # fmt: skip
-                            await link.tell("transcript", said)
+                            await link.send("transcript", transcript)
                         case Flushed():
-                            await link.tell("flush_done")
+                            await link.send("flush_done")
                         case Taken():
-                            await link.tell("taken", str(fed.popleft()).encode())
+                            window.used = fed.popleft()
+                            await link.send("taken", window.confirmation())
                 await listening
             finally:
                 listening.cancel()
 
     async def _listen(
         self,
-        wanted: protocol.TranscriptionJob,
+        request: protocol.TranscriptionJob,
         link: Link,
         recognition: Recognition,
+        window: protocol.Window,
         fed: deque[int],
     ) -> None:
-        decoder = Decoder(wanted.encoding, wanted.sample_rate, self._recognizer.sample_rate)
-        received = 0
+        decoder = Decoder(request.encoding, request.sample_rate, self._recognizer.sample_rate)
         while True:
             verb, content = await link.inbox.get()
             match verb:
                 case "audio":
-                    received += len(content)
-                    fed.append(received)
+                    window.total += len(content)
+                    fed.append(window.total)
                     await recognition.feed(decoder.feed(content))
                 case "finalize":
                     await recognition.finalize()
                 case "close":
-                    fed.append(received)
+                    fed.append(window.total)
                     await recognition.feed(decoder.feed(b"", last=True))
                     await recognition.finish()
-                    if content.isdigit() and int(content) != received:
-                        raise LostError(f"{received} of {content.decode()} bytes of audio arrived")
+                    if content.isdigit() and int(content) != window.total:
+                        sent = content.decode()
+                        raise LostError(f"{window.total} of {sent} bytes of audio arrived")
                     return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take jobs from NATS while streams are free, do them, and tell the API pods how it goes."""
+"""Take jobs from NATS while streams are free, do them, and send their events to the API pods."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from nats.aio.client import Client
@@ -28,15 +29,13 @@ class LostError(Exception):
 
 
 class Link:
-    """A job's two ways: events to the asking API pod, and what that pod sends."""
+    """A job's connection to its API pod, in both directions."""
 
     def __init__(self, client: Client, reply: str, session: sealing.Session) -> None:
         self._client = client
         self._reply = reply
         self._session = session
-        self._credited = 0
-        self._credit = asyncio.Event()
-        self.sent = 0
+        self._window = protocol.Window()
         self.inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.taken = time.monotonic()
         self.last_sent = self.taken
@@ -46,36 +45,33 @@ class Link:
         self.task: asyncio.Task[None] | None = None
 
     @property
+    def sent(self) -> int:
+        """Bytes of audio that were sent."""
+        return self._window.total
+
+    @property
     def job(self) -> str:
-        """The job's name, which the API pod made."""
+        """The job's name, chosen by the API pod."""
         return self._reply.rpartition(".")[2]
 
-    async def tell(self, event: str, payload: BaseModel | bytes = b"") -> None:
+    async def send(self, event: str, payload: BaseModel | bytes = b"") -> None:
         """Send an event. Raises nats.errors.Error."""
         content = payload.model_dump_json().encode() if isinstance(payload, BaseModel) else payload
         await self._client.publish(f"{self._reply}.{event}", self._session.seal(event, content))
         self.last_sent = time.monotonic()
 
     async def audio(self, audio: bytes) -> None:
-        """Send audio as far as the asking side keeps up."""
-        for start in range(0, len(audio), protocol.CHUNK_BYTES):
-            while self.sent - self._credited > protocol.WINDOW_BYTES:
-                self._credit.clear()
-                await self._credit.wait()
-            piece = audio[start : start + protocol.CHUNK_BYTES]
-            await self.tell("audio", piece)
-            self.sent += len(piece)
+        """Send audio as fast as the API pod hands it on."""
+        await self._window.send(audio, partial(self.send, "audio"))
 
-    def hear(self, verb: str, payload: bytes) -> None:
+    def receive(self, verb: str, payload: bytes) -> None:
         """Take in what the API pod sent for this job. Raises SealError: another one sent it."""
         content = self._session.open(verb, payload)
         self.last_heard = time.monotonic()
         if verb == "cancel":
             self.end("cancelled")
         elif verb == "credit":
-            if content.isdigit():
-                self._credited = max(self._credited, int(content))
-                self._credit.set()
+            self._window.confirm(content)
         else:
             self.inbox.put_nowait((verb, content))
 
@@ -176,18 +172,18 @@ class Worker:
             return
         link = Link(self._client, message.reply, session)
         if self._draining or len(self._links) >= self._capacity:
-            # It was on its way when this worker became full.
+            # The offer was on its way when this worker became full.
             self._metrics.jobs.labels("refused").inc()
-            await link.tell("busy", self._announcement())
+            await link.send("busy", self._announcement())
             return
         self._links[link.job] = link
         self._metrics.load.set(len(self._links))
         link.task = asyncio.create_task(self._serve(job, link))
-        await link.tell("accepted", protocol.Accepted(worker=self._id))
+        await link.send("accepted", protocol.Accepted(worker=self._id))
         await self._announce()
 
     async def _serve(self, job: bytes, link: Link) -> None:
-        """Do one job to its end, whatever that is, and free its stream."""
+        """Do one job until it ends in any way, and free its stream."""
         error: ApiError | None = None
         try:
             await self._operation.serve(job, link)
@@ -217,9 +213,9 @@ class Worker:
             self._metrics.jobs.labels(link.ending).inc()
         with contextlib.suppress(NatsError):
             if error:
-                await link.tell("error", error.encode())
+                await link.send("error", error.encode())
             elif link.ending == "done":
-                await link.tell("end", protocol.Finished(sent=link.sent))
+                await link.send("end", protocol.Finished(sent=link.sent))
         await self._announce()
         log.info(
             "request %s %s: %d bytes in %.3f s",
@@ -230,7 +226,7 @@ class Worker:
         *_unused, job, verb = message.subject.split(".")
         if link := self._links.get(job):
             try:
-                link.hear(verb, message.data)
+                link.receive(verb, message.data)
             except sealing.SealError as error:
                 log.warning("request %s: %s refused: %s", link.request_id, verb, error)
 
@@ -243,7 +239,7 @@ class Worker:
                     link.end("orphaned")
                 elif now - link.last_sent >= protocol.BEAT_S / 2:
                     with contextlib.suppress(NatsError):
-                        await link.tell("beat")
+                        await link.send("beat")
 
     # Presence
 

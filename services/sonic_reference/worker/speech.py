@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operation tts: text to audio in the format that the client asked for.
 
-A transcript may have tags (:mod:`sonic_reference.tags`): each stretch of text that is said in one
-manner is an utterance of its own, and breaks are silence between them.
+A transcript may have tags (:mod:`sonic_reference.tags`). Each stretch of text in one manner is an
+utterance of its own, and breaks are silence between them.
 """
 
 from __future__ import annotations
@@ -55,35 +55,35 @@ class SpeechOperation(Generic[Stream]):
 
     async def serve(self, job: bytes, link: Link) -> None:
         """Speak one job; see :class:`sonic_reference.worker.service.Operation`."""
-        wanted = protocol.SpeechJob.model_validate_json(job)
-        link.request_id = wanted.request_id
-        encoder = Encoder(wanted.output_format, self._engine.sample_rate, wanted.volume)
+        request = protocol.SpeechJob.model_validate_json(job)
+        link.request_id = request.request_id
+        encoder = Encoder(request.output_format, self._engine.sample_rate, request.volume)
         seconds = 0.0
-        async with contextlib.aclosing(self._blocks(wanted, encoder)) as blocks:
+        async with contextlib.aclosing(self._blocks(request, encoder)) as blocks:
             async for block in blocks:
                 marks = protocol.Marks(
-                    words=_of("word", block.marks) if wanted.word_timestamps else [],
-                    phonemes=_of("phoneme", block.marks) if wanted.phoneme_timestamps else [],
+                    words=_of("word", block.marks) if request.word_timestamps else [],
+                    phonemes=_of("phoneme", block.marks) if request.phoneme_timestamps else [],
                 )
                 if marks.words or marks.phonemes:
-                    await link.tell("marks", marks)
+                    await link.send("marks", marks)
                 seconds += len(block.pcm) / 2 / self._engine.sample_rate
                 audio = encoder.feed(block.pcm)
                 if audio and not link.sent:
                     self._metrics.ttfa.observe(time.monotonic() - link.taken)
                 await link.audio(audio)
-        # Of a text that has no sound nothing is sent, no header either.
+        # A text without a sound gets no audio, not even a header.
         if seconds:
             await link.audio(encoder.finish())
             self._metrics.rtf.observe((time.monotonic() - link.taken) / seconds)
 
     async def _blocks(
-        self, wanted: protocol.SpeechJob, encoder: Encoder
+        self, request: protocol.SpeechJob, encoder: Encoder
     ) -> AsyncGenerator[Block, None]:
         """Yield a transcript's blocks, whose marks count from its start. Raises EngineError."""
         rate = self._engine.sample_rate
         samples = 0
-        for part in tags.parse(wanted.transcript):
+        for part in tags.parse(request.transcript):
             if isinstance(part, tags.Silence):
                 left = round(part.seconds * rate)
                 samples += left
@@ -93,10 +93,10 @@ class SpeechOperation(Generic[Stream]):
                 continue
             manner = part.manner
             utterance = Utterance(
-                part.text, wanted.voice_id, wanted.language, manner.speed or wanted.speed,
-                wanted.emotion, marks=wanted.word_timestamps or wanted.phoneme_timestamps,
+                part.text, request.voice_id, request.language, manner.speed or request.speed,
+                request.emotion, marks=request.word_timestamps or request.phoneme_timestamps,
             )  # fmt: skip
-            encoder.volume = manner.volume or wanted.volume
+            encoder.volume = manner.volume or request.volume
             begins_s = samples / rate
             async with contextlib.aclosing(self._batcher.speak(utterance)) as blocks:
                 async for block in blocks:

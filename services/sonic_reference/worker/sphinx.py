@@ -21,9 +21,9 @@ CHILD = Path(__file__).with_name("sphinx_child.py")
 
 
 def _transcript(content: bytes) -> Transcript:
-    said = json.loads(content)
-    words = tuple(Mark("word", *word) for word in said["words"])
-    return Transcript(said["text"], said["final"], said["duration"], words)
+    fields = json.loads(content)
+    words = tuple(Mark("word", *word) for word in fields["words"])
+    return Transcript(fields["text"], fields["final"], fields["duration"], words)
 
 
 class SphinxRecognition:

@@ -56,7 +56,7 @@ class Listener:
         self._speaking = False
         self._start_s = 0.0
         self._speech = bytearray()
-        self._told = 0
+        self._reported = 0
         self._heard = 0
 
     def feed(self, audio: bytes) -> None:
@@ -90,15 +90,15 @@ class Listener:
             self._speaking = True
             self._start_s = self._offset_s + self._endpointer.speech_start
             self._speech.clear()
-            self._told = 0
+            self._reported = 0
             if self._interim:
                 self._decoder.start_utt()
         self._speech += speech
         if not self._interim:
             return
         self._decoder.process_raw(speech)
-        if (len(self._speech) - self._told) / 2 / RATE >= PARTIAL_S:
-            self._told = len(self._speech)
+        if (len(self._speech) - self._reported) / 2 / RATE >= PARTIAL_S:
+            self._reported = len(self._speech)
             hypothesis = self._decoder.hyp()
             if hypothesis and hypothesis.hypstr:
                 self._tell(hypothesis.hypstr, final=False)
@@ -125,13 +125,13 @@ class Listener:
                     for frame in (segment.start_frame, segment.end_frame + 1)
                 )
                 words.append((word, start, end))
-        said = {
+        fields = {
             "text": text,
             "final": final,
             "duration": round(len(self._speech) / 2 / RATE, 3),
             "words": words,
         }
-        send(b"T", json.dumps(said).encode())
+        send(b"T", json.dumps(fields).encode())
 
 
 def main() -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import httpx
 from sonic_reference.license_proxy import offline
-from sonic_reference.license_proxy.app import Proxy, create_app
+from sonic_reference.license_proxy.app import create_app
 from sonic_reference.license_proxy.authority import Authority
 from sonic_reference.license_proxy.books import Books
 from sonic_reference.license_proxy.endpoint import Connected
 from sonic_reference.license_proxy.offline import AirGapped
+from sonic_reference.license_proxy.proxy import Proxy
 from sonic_reference.license_proxy.store import Store
 
 from lab.licences import Vendor

@@ -43,7 +43,7 @@ def test_a_worker_that_ignores_its_credit_is_given_up() -> None:
         one.put("end", b'{"sent": 26214400}')
         return await taken(one)
 
-    assert asyncio.run(run()) == dispatch.OVERRUN_BYTES
+    assert asyncio.run(run()) == protocol.OVERRUN_BYTES
 
 
 def test_a_worker_that_sends_events_without_end_is_given_up() -> None:

@@ -27,7 +27,7 @@ def test_a_pod_looks_for_what_it_has_not_heard_of(tmp_path: Path, nats_server: s
         made = await first.create("ours", [Item(text="a", alias="b")])
         with pytest.raises(ApiError):
             second.get(made.id)
-        await second.hear(made.id)
+        await second.fetch(made.id)
         assert second.get(made.id).items == made.items
         await first.stop()
         for client in clients:
@@ -43,10 +43,10 @@ def test_what_is_not_there_stays_unknown(
     async def body(stack: Stack) -> None:
         client = await connected(stack)
         library = Library()
-        await library.hear(name)
+        await library.fetch(name)
         await library.start(client)
         assert await library.loaded(20)
-        await library.hear(name)
+        await library.fetch(name)
         with pytest.raises(ApiError):
             library.get(name or "")
         await library.stop()
@@ -64,6 +64,6 @@ def test_a_store_that_is_away_raises_nothing(tmp_path: Path, nats_server: str) -
         await library.stop()
         await client.close()
         async with asyncio.timeout(20):
-            await library.hear("pdict_" + 32 * "0")
+            await library.fetch("pdict_" + 32 * "0")
 
     with_nats(tmp_path, nats_server, body)

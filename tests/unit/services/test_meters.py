@@ -6,7 +6,7 @@ import asyncio
 import pytest
 from sonic_reference.api.limits import Limits
 from sonic_reference.api.meters import Meter
-from sonic_reference.settings import Environment, SettingsError
+from sonic_reference.settings import SettingsError
 
 
 def test_the_narrowest_limit_counts() -> None:
@@ -50,10 +50,8 @@ def test_no_room_is_no_room() -> None:
 
 
 def test_the_bounds_are_settings() -> None:
-    environment = Environment({"SONIC_TEXT_CONTEXT_BYTES": "2048", "SONIC_STT_IDLE_TIMEOUT": "60"})
-    assert Limits.read(environment) == Limits(context_bytes=2048, stt_idle_s=60)
+    limits = Limits.read({"SONIC_TEXT_CONTEXT_BYTES": "2048", "SONIC_STT_IDLE_TIMEOUT": "60"})
+    assert limits == Limits(context_bytes=2048, stt_idle_s=60)
     # A pause longer than this would end the connection: the answers to pings are not read either.
-    environment = Environment({"SONIC_TEXT_TIMEOUT": "16", "SONIC_TEXT_KEY_BYTES": "many"})
-    Limits.read(environment)
     with pytest.raises(SettingsError, match="SONIC_TEXT_TIMEOUT='16' is not a number from 0 to 15"):
-        environment.check()
+        Limits.read({"SONIC_TEXT_TIMEOUT": "16", "SONIC_TEXT_KEY_BYTES": "many"})

@@ -5,11 +5,12 @@ import asyncio
 import time
 
 import pytest
+from pydantic import Field, ValidationError
 from sonic_reference import protocol
 from sonic_reference.api.roster import Roster
 from sonic_reference.errors import ApiError
 from sonic_reference.protocol import Announcement
-from sonic_reference.settings import Environment, SettingsError
+from sonic_reference.settings import Names, NatsUrl, Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -102,22 +103,88 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
     assert asyncio.run(run()) < 1
 
 
+async def sent_in(window: protocol.Window, size: int, pieces: list[int]) -> None:
+    async def publish(piece: bytes) -> None:
+        pieces.append(len(piece))
+
+    await window.send(bytes(size), publish)
+
+
+def test_a_sender_keeps_to_its_window() -> None:
+    async def run() -> None:
+        window, pieces = protocol.Window(), list[int]()
+        sending = asyncio.create_task(sent_in(window, 3 * protocol.WINDOW_BYTES, pieces))
+        await asyncio.sleep(0)
+        held = protocol.WINDOW_BYTES + protocol.CHUNK_BYTES
+        assert (sum(pieces), max(pieces)) == (held, protocol.CHUNK_BYTES)
+        # What is no number, or less than before, changes nothing.
+        for content in (b"many", b"-1", b"", b"0"):
+            window.confirm(content)
+            await asyncio.sleep(0)
+        assert sum(pieces) == held
+        window.confirm(b"%d" % protocol.CHUNK_BYTES)
+        window.confirm(b"0")
+        await asyncio.sleep(0)
+        assert sum(pieces) == held + protocol.CHUNK_BYTES
+        window.release()
+        await sending
+        assert sum(pieces) == window.total == 3 * protocol.WINDOW_BYTES
+
+    asyncio.run(run())
+
+
+def test_a_receiver_confirms_what_it_used_up() -> None:
+    window = protocol.Window()
+    window.total = protocol.WINDOW_BYTES
+    assert not window.due
+    window.used = protocol.WINDOW_BYTES // 4 + 1
+    assert window.due
+    assert window.confirmation() == b"%d" % window.used
+    assert not window.due
+    window.total = window.confirmed + protocol.OVERRUN_BYTES
+    assert not window.overrun
+    window.total += 1
+    assert window.overrun
+
+
+class Group(Settings):
+    fraction: float = Field(default=0.5, validation_alias="B", ge=0, le=1)
+    names: Names = Field(default=("z",), validation_alias="D")
+
+
+class Example(Settings):
+    number: int = Field(default=1, validation_alias="A", ge=1, le=5)
+    group: Group
+    switch: bool = Field(default=False, validation_alias="C")
+    url: NatsUrl = Field(validation_alias="E")
+    text: str = Field(validation_alias="F")
+
+
 def test_settings_are_read_and_all_problems_named() -> None:
-    good = Environment({"A": "3", "B": "", "C": "yes", "D": " x , y ", "E": "nats://n:4222/"})
-    assert good.integer("A", 1, 1, 5) == 3
-    assert good.number("B", 0.5, 0, 1) == 0.5
-    assert good.switch("C", False)
-    assert good.names("D", "z") == ("x", "y")
-    assert good.url("E", ("nats",)) == "nats://n:4222"
-    good.check()
-    bad = Environment({"A": "9", "B": "inf", "C": "maybe", "E": "http://n"})
-    bad.integer("A", 1, 1, 5)
-    bad.number("B", 0.5, 0, 1)
-    bad.switch("C", False)
-    bad.url("E", ("nats",))
-    bad.text("F")
+    good = Example.read(
+        {"A": "3", "B": "", "C": "yes", "D": " x , y ", "E": "nats://n:4222/", "F": " f "}
+    )
+    assert good.number == 3
+    assert good.group.fraction == 0.5
+    assert good.switch
+    assert good.group.names == ("x", "y")
+    assert good.url == "nats://n:4222"
+    assert good.text == "f"
     with pytest.raises(SettingsError) as caught:
-        bad.check()
-    assert [line.split("=")[0].split()[0] for line in str(caught.value).splitlines()] == [
-        "A", "B", "C", "E", "F"
-    ]  # fmt: skip
+        Example.read({"A": "9", "B": "inf", "C": "maybe", "E": "http://n", "F": " "})
+    assert str(caught.value).splitlines() == [
+        "A='9' is not a whole number from 1 to 5",
+        "B='inf' is not a number from 0 to 1",
+        "C='maybe' is neither true nor false",
+        "E='http://n' does not start with nats or tls://",
+        "F is not set",
+    ]
+
+
+def test_only_variables_are_read_and_settings_stay_as_they_are() -> None:
+    settings = Example.read({"E": "tls://n", "F": "f", "D": "", "number": "2", "other": "x"})
+    assert settings.number == 1
+    # A list that is set and empty has no names.
+    assert settings.group.names == ()
+    with pytest.raises(ValidationError):
+        settings.number = 2

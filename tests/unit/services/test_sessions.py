@@ -282,28 +282,35 @@ def test_a_refused_reply_is_refused_as_a_whole() -> None:
     check(body)
 
 
+# Messages that say a context gets no more text, as LiveKit and Pipecat send them.
+CLOSINGS = [
+    message("", more=False),
+    message(" ", more=False),
+    message("", more=False, flush=True),
+]
+FLUSHES = [message("", more=True), message("", more=True, flush=True)]
+
+
+async def interrupt(room: Room) -> tuple[Socket, asyncio.Task[None]]:
+    """A socket whose context "one" was cancelled while it was spoken."""
+    room.workers.gate.clear()
+    socket, serving = room.opened()
+    socket.tell(message("A long sentence that is interrupted. "))
+    await until(lambda: bool(room.workers.texts))
+    socket.tell({"context_id": "one", "cancel": True})
+    await socket.hear("done")
+    room.workers.gate.set()
+    return socket, serving
+
+
 @pytest.mark.parametrize(
     "late",
-    [
-        message("", more=False),
-        message("", more=True),
-        message("", more=True, flush=True),
-        message("", more=False, flush=True),
-        message(" ", more=False),
-        message("and so on, ", more=True),
-        {"context_id": "one", "cancel": True},
-    ],
+    [*FLUSHES, message("and so on, ", more=True), {"context_id": "one", "cancel": True}],
 )
-def test_what_crosses_a_cancel_is_passed_over(late: dict[str, Any]) -> None:
+def test_late_messages_after_a_cancel_are_ignored(late: dict[str, Any]) -> None:
     async def body(room: Room) -> None:
-        room.workers.gate.clear()
-        socket, serving = room.opened()
-        socket.tell(message("A long sentence that is interrupted. "))
-        await until(lambda: bool(room.workers.texts))
-        socket.tell({"context_id": "one", "cancel": True})
-        await socket.hear("done")
+        socket, serving = await interrupt(room)
         socket.tell(late)
-        room.workers.gate.set()
         socket.tell(message("The same name once more.", more=False))
         await socket.hear("done")
         assert [event["type"] for event in socket.said] == []
@@ -314,8 +321,27 @@ def test_what_crosses_a_cancel_is_passed_over(late: dict[str, Any]) -> None:
     check(body)
 
 
-@pytest.mark.parametrize("late", [message("", more=False), message("", more=True, flush=True)])
-def test_what_crosses_the_end_is_passed_over(late: dict[str, Any]) -> None:
+@pytest.mark.parametrize("late", CLOSINGS)
+def test_a_late_closing_after_a_cancel_gets_one_done(late: dict[str, Any]) -> None:
+    async def body(room: Room) -> None:
+        socket, serving = await interrupt(room)
+        socket.tell(late)
+        done = {"type": "done", "done": True, "status_code": 200, "context_id": "one"}
+        assert await socket.hear("done", "chunk", "error") == done
+        await settle()
+        assert socket.said == []
+        socket.tell(message("The same name once more.", more=False))
+        await until(lambda: len(socket.said) == 2)
+        assert [event["type"] for event in socket.said] == ["chunk", "done"]
+        assert room.workers.texts[1:] == ["The same name once more."]
+        socket.leave()
+        await serving
+
+    check(body)
+
+
+@pytest.mark.parametrize("late", FLUSHES)
+def test_late_messages_after_the_end_are_ignored(late: dict[str, Any]) -> None:
     async def body(room: Room) -> None:
         socket, serving = room.opened()
         socket.tell(message("One.", more=False))
@@ -328,6 +354,48 @@ def test_what_crosses_the_end_is_passed_over(late: dict[str, Any]) -> None:
         await socket.hear("done")
         socket.leave()
         await serving
-        assert "error" not in [event["type"] for event in socket.said]
+        assert socket.said == []
+
+    check(body)
+
+
+@pytest.mark.parametrize("late", CLOSINGS)
+def test_a_late_closing_after_the_end_gets_one_done(late: dict[str, Any]) -> None:
+    async def body(room: Room) -> None:
+        socket, serving = room.opened()
+        room.workers.gate.clear()
+        socket.tell(message("One.", more=False))
+        await until(lambda: bool(room.workers.texts))
+        # It is still spoken: its own done is the answer.
+        socket.tell(late)
+        await settle()
+        assert socket.said == []
+        room.workers.gate.set()
+        await socket.hear("done")
+        socket.tell(late)
+        assert (await socket.hear("done", "error"))["type"] == "done"
+        socket.tell(message("Again.", more=False))
+        await until(lambda: len(socket.said) == 2)
+        assert [event["type"] for event in socket.said] == ["chunk", "done"]
+        socket.leave()
+        await serving
+
+    check(body)
+
+
+def test_a_late_closing_after_a_refusal_gets_one_done() -> None:
+    async def body(room: Room) -> None:
+        room.workers.refusals = [FULL]
+        socket, serving = room.opened()
+        socket.tell(message("One. "))
+        await socket.hear("error")
+        socket.tell(message("Two. "))
+        socket.tell(message("", more=False))
+        await socket.hear("done")
+        await settle()
+        assert socket.said == []
+        assert room.workers.texts == []
+        socket.leave()
+        await serving
 
     check(body)
