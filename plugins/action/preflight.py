@@ -150,6 +150,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
+        branches = {
+            host: variables["hostvars"][host].get("nvidia_driver_branch") for host in workers
+        }
+        found += preflight.driver_problems(
+            {host: None if branch is None else str(branch) for host, branch in branches.items()}
+        )
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
         found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
         asked = values.get("workers_list") or []

@@ -33,6 +33,8 @@ VERSION_MISMATCH = 18
 NVIDIA_VENDOR = "0x10de"
 # PCI classes of VGA and of 3D controllers; an NVIDIA audio function or switch is no GPU.
 GPU_CLASSES = ("0x0300", "0x0302")
+# PCI class of other bridges: an NVSwitch is one, and no other device of NVIDIA's is.
+SWITCH_CLASS = "0x0680"
 SECURE_BOOT_VARIABLE = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # The driver's own module, also as Debian names it; the kernel's nvidiafb and the like are not it.
 MODULE_FILE = re.compile(r"^(?:[^:\n]*/)?nvidia(?:-current)?(?:-open)?\.ko", re.MULTILINE)
@@ -97,19 +99,20 @@ class Host:
     nouveau: bool = False
     secure_boot: bool | None = None
     pci_gpus: int | None = None
+    # NVSwitches on the PCI bus: GPUs behind one compute only while the fabric manager runs.
+    pci_switches: int = 0
 
     @classmethod
     def read(cls, root: Path = Path("/")) -> Host:
         """Look at /sys and /lib/modules below a root; None stands for what cannot be known."""
         modules = root / "lib/modules"
         devices = root / "sys/bus/pci/devices"
-        pci = None
-        if devices.is_dir():
-            pci = sum(
-                _text(device / "vendor") == NVIDIA_VENDOR
-                and (_text(device / "class") or "").startswith(GPU_CLASSES)
-                for device in devices.iterdir()
-            )
+        classes = [
+            _text(device / "class") or ""
+            for device in (devices.iterdir() if devices.is_dir() else ())
+            if _text(device / "vendor") == NVIDIA_VENDOR
+        ]
+        pci = sum(name.startswith(GPU_CLASSES) for name in classes) if devices.is_dir() else None
         return cls(
             kernel=os.uname().release,
             module_version=_text(root / "sys/module/nvidia/version"),
@@ -128,6 +131,7 @@ class Host:
             nouveau=(root / "sys/module/nouveau").is_dir(),
             secure_boot=_secure_boot(root / "sys/firmware/efi/efivars" / SECURE_BOOT_VARIABLE),
             pci_gpus=pci,
+            pci_switches=sum(name.startswith(SWITCH_CLASS) for name in classes),
         )
 
 

@@ -86,6 +86,12 @@ networks:
   type: list
   elements: dict
   sample: [{network: 192.0.2.0/24, interface: eth0}]
+ansible_facts:
+  description:
+    - The distribution's name and the release's code name, as M(ansible.builtin.setup) gives them, so that a run need not gather facts.
+  returned: always
+  type: dict
+  sample: {distribution: Debian, distribution_release: bookworm}
 cluster_ca:
   description: SHA-256 of the CA certificate of the cluster that the host belongs to; empty when it belongs to none.
   returned: always
@@ -139,10 +145,25 @@ def listening_ports(tables: list[str]) -> set[int]:
     return found
 
 
+def release_fields(os_release: str) -> dict[str, str]:
+    """The fields of the text of /etc/os-release."""
+    pairs = (line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    return {key: value.strip("\"'") for key, value in pairs}
+
+
 def operating_system(os_release: str) -> str:
     """ID and VERSION_ID of /etc/os-release, for example "debian 12"."""
-    pairs = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    return " ".join(pairs.get(key, "?").strip("\"'") for key in ("ID", "VERSION_ID"))
+    fields = release_fields(os_release)
+    return " ".join(fields.get(key, "?") for key in ("ID", "VERSION_ID"))
+
+
+def distribution_facts(os_release: str) -> dict[str, str]:
+    """The facts about the distribution that roles choose packages by."""
+    fields = release_fields(os_release)
+    return {
+        "distribution": fields.get("ID", "").capitalize(),
+        "distribution_release": fields.get("VERSION_CODENAME", ""),
+    }
 
 
 def total_memory_mib(meminfo: str) -> int:
@@ -343,6 +364,7 @@ def main() -> None:
     )
     module.exit_json(
         changed=False,
+        ansible_facts=distribution_facts(_text("/etc/os-release")),
         problems=problems(module.params),
         machine_id=_text("/etc/machine-id").strip(),
         addresses=own_addresses(_text("/proc/net/fib_trie")),

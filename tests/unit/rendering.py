@@ -13,6 +13,27 @@ from ansible.template import Templar, trust_as_template
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def trusted(value: Any) -> Any:
+    """A value with its templates marked as such, in lists and dictionaries too."""
+    if isinstance(value, str):
+        return trust_as_template(value)
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    return value
+
+
+def role_variables(role: str) -> dict[str, Any]:
+    """A role's defaults and variables, as templates."""
+    found: dict[str, Any] = {}
+    for name in ("defaults/main.yml", "vars/main.yml"):
+        path = ROOT / "roles" / role / name
+        if path.is_file():
+            found |= trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return found
+
+
 def templated(text: str, variables: dict[str, Any]) -> Any:
     """What an expression becomes. Raises AnsibleError."""
     return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
@@ -30,12 +51,6 @@ def render(role: str, template: str, **variables: Any) -> list[Any]:
         "pod-security.kubernetes.io/enforce": "restricted",
     }
     values["site_nodes"] = ["cp1", "gpu1"]
-    for name in ("defaults/main.yml", "vars/main.yml"):
-        if (folder / name).is_file():
-            loaded = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-            values |= {
-                key: trust_as_template(value) if isinstance(value, str) else value
-                for key, value in loaded.items()
-            }
+    values |= role_variables(role)
     look = f"{{{{ lookup('ansible.builtin.template', '{folder}/templates/{template}') }}}}"
     return list(yaml.safe_load_all(templated(look, values | variables)))

@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
+from tests.unit.rendering import role_variables
+
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
@@ -29,6 +31,28 @@ def test_operating_system() -> None:
     text = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
     assert host_check.operating_system(text) == "debian 12"
     assert host_check.operating_system("NAME=odd\n") == "? ?"
+
+
+RELEASES = {
+    "bookworm": 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n',
+    "trixie": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
+    "jammy": 'ID=ubuntu\nVERSION_ID="22.04"\nVERSION_CODENAME=jammy\nUBUNTU_CODENAME=jammy\n',
+    "noble": 'ID=ubuntu\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n',
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_table_has_every_supported_release(release: str) -> None:
+    table = role_variables("site")["site_distributions"]
+    assert set(table) == set(RELEASES)
+    facts = host_check.distribution_facts(RELEASES[release])
+    assert facts["distribution_release"] == release
+    assert facts["distribution"] in ("Debian", "Ubuntu")
+    assert host_check.operating_system(RELEASES[release]) == table[release]["system"]
+
+
+def test_a_release_without_a_code_name() -> None:
+    assert host_check.distribution_facts("ID=arch\n")["distribution_release"] == ""
 
 
 def test_memory() -> None:

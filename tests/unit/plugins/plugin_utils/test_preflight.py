@@ -19,6 +19,13 @@ def test_cloned_hosts() -> None:
     assert problem.startswith("a and b have the same /etc/machine-id")
 
 
+def test_one_branch_of_the_driver_for_a_site() -> None:
+    assert preflight.driver_problems({"gpu1": "580", "gpu2": "580"}) == []
+    assert preflight.driver_problems({"gpu1": None, "gpu2": None}) == []
+    [problem] = preflight.driver_problems({"gpu3": None, "gpu2": "590", "gpu1": "590"})
+    assert "(the default: gpu3; 590: gpu1, gpu2): set it once" in problem
+
+
 def test_more_gpus_asked_than_there_are() -> None:
     workers: list[dict[str, Any]] = [
         {"name": "a", "replicas": 3},
