@@ -46,6 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "roles": {"type": "list", "elements": "str", "required": True},
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
+                "disk_report": {"type": "str", "default": ""},
             }
         )
         variables = task_vars or {}
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for name, members in sites.items():
             # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
-            found = self._hosts(members, options["report"], variables)
+            found = self._hosts(members, options, variables)
             found += preflight.version_problems(
                 variables["hostvars"][members[0]].get("site_versions"),
                 variables.get("site_versions"),
@@ -80,15 +81,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         return {"changed": False, "problems": [], "warnings": warnings}
 
-    def _hosts(self, members: list[str], report: str, variables: dict[str, Any]) -> list[str]:
+    def _hosts(
+        self, members: list[str], options: dict[str, Any], variables: dict[str, Any]
+    ) -> list[str]:
         found = []
         machine_ids = {}
         for host in members:
-            said = variables["hostvars"][host].get(report)
+            said = variables["hostvars"][host].get(options["report"])
             if said is None or "problems" not in said:
                 found.append(f"{host}: cannot be reached or has no Python; see the error above")
                 continue
-            found += [f"{host}: {line}" for line in said["problems"]]
+            disks = variables["hostvars"][host].get(options["disk_report"]) or {}
+            lines = said["problems"] + disks.get("problems", [])
+            found += [f"{host}: {line}" for line in lines]
             machine_ids[host] = said["machine_id"]
         return found + preflight.shared_machine_ids(machine_ids)
 
