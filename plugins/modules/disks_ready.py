@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - baremetal.sonic.attributes
 options:
   groups:
-    description: The volume groups, as the variable data_disks of the role of this name has them.
+    description: The volume groups, as the variable C(data_disks_groups) of the role data_disks has them.
     type: list
     elements: dict
     required: true
@@ -193,7 +193,7 @@ def device_problem(device: str, seen: set[str]) -> str:
     if not stat.S_ISBLK(mode):
         return f"{device} is no block device"
     if os.path.realpath(device) in seen:
-        return f"{device} is named twice in data_disks: name each disk once"
+        return f"{device} is named twice in data_disks_groups: name each disk once"
     return ""
 
 
