@@ -43,6 +43,10 @@ options:
     description: How many GPUs the host must have on its PCI bus; 0 for any number but none; less for a host without GPUs.
     type: int
     default: -1
+  kernel_modules:
+    description: The kind of NVIDIA's kernel modules that the host gets, V(open) or V(closed); empty for no check.
+    type: str
+    default: ""
   time:
     description: Time of the controller's clock, in seconds of the epoch; the host's may not differ by more than two minutes. Negative for no check.
     type: float
@@ -51,7 +55,7 @@ options:
     description: Checks whose problems do not count.
     type: list
     elements: str
-    choices: [user, system, processor, memory, disk, ports, clock, gpus, secure-boot]
+    choices: [user, system, processor, memory, disk, ports, clock, gpus, kernel-modules, secure-boot]
     default: []
 """
 
@@ -310,6 +314,22 @@ def _gpus(options: dict[str, Any]) -> list[str]:
     ]
 
 
+def _kernel_modules(options: dict[str, Any]) -> list[str]:
+    numbers = nvml.Host.read().pci_gpu_ids if options["gpus"] >= 0 else ()
+    kind = options["kernel_modules"]
+    if kind == "open":
+        wrong = [number for number in numbers if number < nvml.FIRST_OPEN_ID]
+        why = "older than Turing, which NVIDIA's open kernel modules do not drive"
+    else:
+        wrong = [number for number in numbers if number >= nvml.FIRST_ONLY_OPEN_ID]
+        why = "Blackwell or later, for which there are only open kernel modules"
+    if not kind or not wrong:
+        return []
+    listed = ", ".join(f"10de:{number:04x}" for number in sorted(set(wrong)))
+    other = "closed" if kind == "open" else "open"
+    return [f"{listed} (lspci -nn) is {why}: set nvidia_driver_kernel_modules to {other}"]
+
+
 def _secure_boot(options: dict[str, Any]) -> list[str]:
     host = nvml.Host.read()
     # A driver that is loaded has been accepted.
@@ -334,6 +354,7 @@ CHECKS: dict[str, Check] = {
     "ports": _ports,
     "clock": _clock,
     "gpus": _gpus,
+    "kernel-modules": _kernel_modules,
     "secure-boot": _secure_boot,
 }
 
@@ -357,6 +378,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "systems": {"type": "list", "elements": "str", "required": True},
             "gpus": {"type": "int", "default": -1},
+            "kernel_modules": {"type": "str", "default": ""},
             "time": {"type": "float", "default": -1},
             "skip": {"type": "list", "elements": "str", "choices": list(CHECKS), "default": []},
         },

@@ -35,6 +35,10 @@ NVIDIA_VENDOR = "0x10de"
 GPU_CLASSES = ("0x0300", "0x0302")
 # PCI class of other bridges: an NVSwitch is one, and no other device of NVIDIA's is.
 SWITCH_CLASS = "0x0680"
+# PCI device IDs grow from one generation to the next. NVIDIA's open kernel modules drive Turing and
+# later GPUs; Blackwell and later have no closed ones.
+FIRST_OPEN_ID = 0x1E00
+FIRST_ONLY_OPEN_ID = 0x2900
 SECURE_BOOT_VARIABLE = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # The driver's own module, also as Debian names it; the kernel's nvidiafb and the like are not it.
 MODULE_FILE = re.compile(r"^(?:[^:\n]*/)?nvidia(?:-current)?(?:-open)?\.ko", re.MULTILINE)
@@ -99,6 +103,8 @@ class Host:
     nouveau: bool = False
     secure_boot: bool | None = None
     pci_gpus: int | None = None
+    # PCI device IDs of these GPUs, sorted.
+    pci_gpu_ids: tuple[int, ...] = ()
     # NVSwitches on the PCI bus: GPUs behind one compute only while the fabric manager runs.
     pci_switches: int = 0
 
@@ -107,12 +113,12 @@ class Host:
         """Look at /sys and /lib/modules below a root; None stands for what cannot be known."""
         modules = root / "lib/modules"
         devices = root / "sys/bus/pci/devices"
-        classes = [
-            _text(device / "class") or ""
+        found = [
+            (_text(device / "class") or "", int(_text(device / "device") or "0", 16))
             for device in (devices.iterdir() if devices.is_dir() else ())
             if _text(device / "vendor") == NVIDIA_VENDOR
         ]
-        pci = sum(name.startswith(GPU_CLASSES) for name in classes) if devices.is_dir() else None
+        gpus = sorted(number for kind, number in found if kind.startswith(GPU_CLASSES))
         return cls(
             kernel=os.uname().release,
             module_version=_text(root / "sys/module/nvidia/version"),
@@ -130,8 +136,9 @@ class Host:
             ),
             nouveau=(root / "sys/module/nouveau").is_dir(),
             secure_boot=_secure_boot(root / "sys/firmware/efi/efivars" / SECURE_BOOT_VARIABLE),
-            pci_gpus=pci,
-            pci_switches=sum(name.startswith(SWITCH_CLASS) for name in classes),
+            pci_gpus=len(gpus) if devices.is_dir() else None,
+            pci_gpu_ids=tuple(gpus),
+            pci_switches=sum(kind.startswith(SWITCH_CLASS) for kind, _number in found),
         )
 
 

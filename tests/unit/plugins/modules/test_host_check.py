@@ -72,6 +72,7 @@ def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "disk_gib": {"/var/lib/nothing": 10**6},
         "ports": [],
         "gpus": -1,
+        "kernel_modules": "open",
         "time": -1.0,
         "skip": [],
     }
@@ -180,3 +181,26 @@ def test_secure_boot(
     found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
     assert bool(found) == problem
     assert not problem or "mokutil --import" in found[0]
+
+
+V100, T4, H100, B200 = 0x1DB4, 0x1EB8, 0x2330, 0x2901
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "says"),
+    [
+        ("open", (T4, H100, B200), ""),
+        ("open", (V100, V100, T4), "10de:1db4 (lspci -nn) is older than Turing"),
+        ("closed", (V100, H100), ""),
+        ("closed", (B200,), "10de:2901 (lspci -nn) is Blackwell or later"),
+        ("", (V100, B200), ""),
+    ],
+)
+def test_kernel_modules_that_do_not_drive_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, kind: str, numbers: tuple[int, ...], says: str
+) -> None:
+    host = nvml.Host(pci_gpus=len(numbers), pci_gpu_ids=numbers)
+    monkeypatch.setattr(nvml.Host, "read", lambda: host)
+    found = host_check.CHECKS["kernel-modules"]({"gpus": 0, "kernel_modules": kind})
+    assert [says in line for line in found] == ([True] if says else [])
+    assert not host_check.CHECKS["kernel-modules"]({"gpus": -1, "kernel_modules": kind})

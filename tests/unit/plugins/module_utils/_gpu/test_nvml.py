@@ -310,13 +310,14 @@ def test_host_is_read_from_the_kernel(tmp_path: Path) -> None:
     ):
         write(f"sys/bus/pci/devices/{slot}/vendor", f"{vendor}\n")
         write(f"sys/bus/pci/devices/{slot}/class", f"{kind}\n")
+    write("sys/bus/pci/devices/0000:1b:00.0/device", "0x2330\n")
     variable = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
     write(f"sys/firmware/efi/efivars/{variable}", "\x06\0\0\0\x01")
     host = Host.read(tmp_path)
     assert host.module_version == "580.95.05"
     assert host.nouveau
     assert host.kernels_with_module == ("6.1.0-1-amd64", "6.1.0-3-amd64")
-    assert (host.pci_gpus, host.pci_switches) == (1, 2)
+    assert (host.pci_gpus, host.pci_gpu_ids, host.pci_switches) == (1, (0x2330,), 2)
     assert host.kernel_images == ("6.1.0-41-amd64", "6.1.0-9-amd64")
     assert newest(host.kernel_images) == "6.1.0-41-amd64"
     assert host.secure_boot is True
