@@ -168,7 +168,7 @@ def _driver_step() -> Step:
     sources = [p for p in sources if "__pycache__" not in p.parts]
 
     def build_driver(out: Path) -> None:
-        driver.build_package(out)
+        driver.build_packages(out)
 
     return Step(name="deb:nvidia-driver-mock", key=digest(*sources), seconds=3, build=build_driver)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds nvidia-driver-mock, the one package of the lab that is not what its users know.
+"""Build nvidia-driver-mock, the one package of the lab that is not what its users know.
+
+Two packages with the names of NVIDIA's own bring it to a host, so that the role nvidia_driver
+asks the lab for what it asks NVIDIA's repository for.
 
 A mock libnvidia-ml.so.1 and libcuda.so.1, device nodes and a small nvidia-smi: enough for NVIDIA's
 own device plugin, container toolkit and CDI to run unchanged above it.
@@ -34,12 +37,28 @@ Description: mock of NVIDIA's driver, for rehearsals on hosts without GPUs
  /etc/nvidia-mock/gpus says is plugged in. Nothing can be computed on them.
 """
 
+# What the role nvidia_driver asks for on Debian, with open kernel modules.
+NAMES = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms")
+NAME_CONTROL = f"""\
+Package: {{name}}
+Version: {PACKAGE_VERSION}
+Architecture: amd64
+Section: admin
+Priority: optional
+Maintainer: baremetal.sonic authors <noreply@example.invalid>
+Depends: {NAME} (= {PACKAGE_VERSION})
+Description: name of NVIDIA's driver that brings its mock
+ Empty. See {NAME}.
+"""
+
 COMPILE = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC"]
 REPRODUCIBLE = dict(os.environ) | {"SOURCE_DATE_EPOCH": "0", "LC_ALL": "C"}
 
 
-def build_package(out_dir: Path) -> Path:
-    """Build the package into a folder and return its path; the same sources give the same bytes.
+def build_packages(out_dir: Path) -> Path:
+    """Build the mock and its names into a folder; the same sources give the same bytes.
+
+    Returns the path of the mock's package.
 
     Raises:
         LabError: gcc or dpkg-deb failed.
@@ -47,7 +66,6 @@ def build_package(out_dir: Path) -> Path:
     deb = out_dir / f"{NAME}_{PACKAGE_VERSION}_amd64.deb"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        root.chmod(0o755)
         library = build_libraries(root / LIBRARIES)
         program = root / "usr/bin/nvidia-smi"
         program.parent.mkdir(parents=True)
@@ -62,12 +80,28 @@ def build_package(out_dir: Path) -> Path:
         for script in ("postinst", "postrm"):
             _put(script, root / "DEBIAN" / script, 0o755)
         (root / "DEBIAN/control").write_text(CONTROL, encoding="utf-8")
-        for path in root.rglob("*"):
-            if path.is_dir():
-                path.chmod(0o755)
-        options = ["--root-owner-group", "-Zgzip", "-z6"]
-        run(["dpkg-deb", *options, "--build", root, deb], env=REPRODUCIBLE)
+        _archive(root, deb)
+    for name in NAMES:
+        _build_name(name, out_dir)
     return deb
+
+
+def _build_name(name: str, out_dir: Path) -> None:
+    """Build an empty package that depends on the mock."""
+    with tempfile.TemporaryDirectory() as folder:
+        control = Path(folder) / "DEBIAN/control"
+        control.parent.mkdir()
+        control.write_text(NAME_CONTROL.format(name=name), encoding="utf-8")
+        _archive(Path(folder), out_dir / f"{name}_{PACKAGE_VERSION}_amd64.deb")
+
+
+def _archive(root: Path, deb: Path) -> None:
+    """Pack a package's tree."""
+    for path in (root, *root.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    options = ["--root-owner-group", "-Zgzip", "-z6"]
+    run(["dpkg-deb", *options, "--build", root, deb], env=REPRODUCIBLE)
 
 
 def build_libraries(target: Path) -> Path:

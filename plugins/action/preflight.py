@@ -53,6 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "roles": {"type": "list", "elements": "str", "required": True},
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
+                "disk_report": {"type": "str", "default": ""},
             }
         )
         variables = task_vars or {}
@@ -65,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for name, members in sites.items():
             # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
-            found = self._hosts(members, options["report"], variables)
+            found = self._hosts(members, options, variables)
             found += preflight.version_problems(
                 variables["hostvars"][members[0]].get("site_versions"),
                 variables.get("site_versions"),
@@ -86,15 +87,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         return {"changed": False, "problems": [], "warnings": warnings}
 
-    def _hosts(self, members: list[str], report: str, variables: dict[str, Any]) -> list[str]:
+    def _hosts(
+        self, members: list[str], options: dict[str, Any], variables: dict[str, Any]
+    ) -> list[str]:
         found = []
         machine_ids = {}
         for host in members:
-            said = variables["hostvars"][host].get(report)
+            said = variables["hostvars"][host].get(options["report"])
             if said is None or "problems" not in said:
                 found.append(f"{host}: cannot be reached or has no Python; see the error above")
                 continue
-            found += [f"{host}: {line}" for line in said["problems"]]
+            disks = variables["hostvars"][host].get(options["disk_report"]) or {}
+            lines = said["problems"] + disks.get("problems", [])
+            found += [f"{host}: {line}" for line in lines]
             machine_ids[host] = said["machine_id"]
         return found + preflight.shared_machine_ids(machine_ids)
 
@@ -155,6 +160,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
         }
+        branches = {
+            host: variables["hostvars"][host].get("nvidia_driver_branch") for host in workers
+        }
+        found += preflight.driver_problems(
+            {host: None if branch is None else str(branch) for host, branch in branches.items()}
+        )
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
         found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
         specs, wrong = _worker_specs(values)

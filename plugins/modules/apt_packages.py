@@ -36,6 +36,14 @@ options:
     type: list
     elements: str
     default: []
+  hold:
+    description:
+      - Installed packages to hold afterwards (C(apt-mark hold)), so that an upgrade of all packages leaves them as they are.
+      - Each item is C(name) or C(name=version). Name and version are shell patterns.
+      - A later run that needs another version of a held package needs V(held) in O(allow), and holds the new version again.
+    type: list
+    elements: str
+    default: []
   lock_timeout:
     description: How long to wait while other programs hold dpkg's or apt's locks, in seconds.
     type: int
@@ -48,6 +56,14 @@ EXAMPLES = r"""
     packages:
       - conntrack
       - containerd.io=2.3.7-*
+
+- name: Install the driver, and keep it from upgrades of all packages
+  baremetal.sonic.apt_packages:
+    packages:
+      - nvidia-driver-cuda=580.*
+    hold:
+      - nvidia-*=580.*
+      - libnvidia-*=580.*
 """
 
 RETURN = r"""
@@ -57,6 +73,12 @@ installed:
   type: list
   elements: str
   sample: [containerd.io=2.3.7-1~debian.12~bookworm]
+held:
+  description: The packages that are held from now on and were not before (in check mode, of those that are installed already).
+  returned: success
+  type: list
+  elements: str
+  sample: [libnvidia-ml1, nvidia-driver-cuda]
 waited:
   description: What was waited for, with the program that held the lock; empty when nothing was.
   returned: success
@@ -110,6 +132,27 @@ def missing(packages: list[str], installed: dict[str, str]) -> list[str]:
         if not fnmatch.fnmatchcase(installed.get(split(package)[0], ""), split(package)[1])
         or split(package)[0] not in installed
     ]
+
+
+def to_hold(patterns: list[str], output: str) -> list[str]:
+    """The installed packages that match a pattern and are not held yet, sorted.
+
+    Args:
+        patterns: items of the option hold.
+        output: dpkg-query's lines for these names.
+    """
+    names = set()
+    for line in output.splitlines():
+        status, name, version = line.split("\t")
+        wanted = any(
+            fnmatch.fnmatchcase(name, split(item)[0])
+            and fnmatch.fnmatchcase(version, split(item)[1])
+            for item in patterns
+        )
+        # The first letter is h for a package on hold.
+        if wanted and status[1:] == "i " and status[0] != "h":
+            names.add(name)
+    return sorted(names)
 
 
 def available_versions(output: str) -> dict[str, list[str]]:
@@ -291,6 +334,7 @@ def main() -> None:
                 "elements": "str",
                 "default": [],
             },
+            "hold": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
@@ -299,17 +343,33 @@ def main() -> None:
     if unknown := sorted(set(module.params["allow"]) - ADVICE.keys()):
         module.fail_json(msg=f"allow: no {', '.join(unknown)}: choose of {', '.join(ADVICE)}")
     packages: list[str] = module.params["packages"]
+    patterns: list[str] = module.params["hold"]
+    names = [split(item)[0] for item in packages + patterns]
+    out = queried(module, names)
+    installed = installed_versions(out)
+    wanted = missing(packages, installed)
+    result: dict[str, Any] = {"changed": bool(wanted), "installed": [], "held": [], "waited": []}
+    if wanted:
+        result |= make_installed(module, wanted, installed)
+        out = queried(module, names) if patterns else ""
+    if held := to_hold(patterns, out):
+        result |= {"changed": True, "held": held}
+        if module._diff:
+            diff = result.setdefault("diff", {"before": "", "after": ""})
+            diff["after"] += "".join(f"{name} on hold\n" for name in held)
+        if not module.check_mode:
+            Installer(module).run(["apt-mark", "hold", *held])
+    module.exit_json(**result)
+
+
+def queried(module: AnsibleModule, names: list[str]) -> str:
+    """dpkg-query's lines for the packages that match these names: status, name and version."""
     # Exits with 1 when it does not know one of the names, and lists the others.
     _code, out, _error = module.run_command(
         ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-        + ["--", *[split(package)[0] for package in packages]]
+        + ["--", *names]
     )
-    installed = installed_versions(out)
-    wanted = missing(packages, installed)
-    result: dict[str, Any] = {"changed": bool(wanted), "installed": [], "waited": []}
-    if wanted:
-        result |= make_installed(module, wanted, installed)
-    module.exit_json(**result)
+    return str(out)
 
 
 def make_installed(

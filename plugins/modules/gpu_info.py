@@ -89,6 +89,11 @@ cuda_version:
   returned: always
   type: str
   sample: "13.0"
+nvswitches:
+  description:
+    - How many NVSwitches are on the PCI bus. GPUs behind one compute only while the fabric manager of the driver's version runs.
+  returned: always
+  type: int
 gpus:
   description: The GPUs.
   returned: always
@@ -171,6 +176,7 @@ def main() -> None:
     report = inspect(lambda: ctypes.CDLL(module.params["library"]), host)
     values: dict[str, Any] = report.values()
     values["reboot_required"] = report.reboot_helps and report.state in module.params["reboot_for"]
+    values["nvswitches"] = host.pci_switches
     wrong = trouble(report, expected, os.uname().nodename, host)
     if wrong and module.check_mode:
         module.exit_json(changed=False, msg=f"would fail: {wrong}", **values)

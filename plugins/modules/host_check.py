@@ -43,6 +43,10 @@ options:
     description: How many GPUs the host must have on its PCI bus; 0 for any number but none; less for a host without GPUs.
     type: int
     default: -1
+  kernel_modules:
+    description: The kind of NVIDIA's kernel modules that the host gets, V(open) or V(closed); empty for no check.
+    type: str
+    default: ""
   time:
     description: Time of the controller's clock, in seconds of the epoch; the host's may not differ by more than two minutes. Negative for no check.
     type: float
@@ -51,7 +55,7 @@ options:
     description: Checks whose problems do not count.
     type: list
     elements: str
-    choices: [user, system, processor, memory, disk, ports, clock, gpus, secure-boot]
+    choices: [user, system, processor, memory, disk, ports, clock, gpus, kernel-modules, secure-boot]
     default: []
 """
 
@@ -86,6 +90,12 @@ networks:
   type: list
   elements: dict
   sample: [{network: 192.0.2.0/24, interface: eth0}]
+ansible_facts:
+  description:
+    - The distribution's name and the release's code name, as M(ansible.builtin.setup) gives them, so that a run need not gather facts.
+  returned: always
+  type: dict
+  sample: {distribution: Debian, distribution_release: bookworm}
 cluster_ca:
   description: SHA-256 of the CA certificate of the cluster that the host belongs to; empty when it belongs to none.
   returned: always
@@ -139,10 +149,25 @@ def listening_ports(tables: list[str]) -> set[int]:
     return found
 
 
+def release_fields(os_release: str) -> dict[str, str]:
+    """The fields of the text of /etc/os-release."""
+    pairs = (line.split("=", 1) for line in os_release.splitlines() if "=" in line)
+    return {key: value.strip("\"'") for key, value in pairs}
+
+
 def operating_system(os_release: str) -> str:
     """ID and VERSION_ID of /etc/os-release, for example "debian 12"."""
-    pairs = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    return " ".join(pairs.get(key, "?").strip("\"'") for key in ("ID", "VERSION_ID"))
+    fields = release_fields(os_release)
+    return " ".join(fields.get(key, "?") for key in ("ID", "VERSION_ID"))
+
+
+def distribution_facts(os_release: str) -> dict[str, str]:
+    """The facts about the distribution that roles choose packages by."""
+    fields = release_fields(os_release)
+    return {
+        "distribution": fields.get("ID", "").capitalize(),
+        "distribution_release": fields.get("VERSION_CODENAME", ""),
+    }
 
 
 def total_memory_mib(meminfo: str) -> int:
@@ -289,6 +314,22 @@ def _gpus(options: dict[str, Any]) -> list[str]:
     ]
 
 
+def _kernel_modules(options: dict[str, Any]) -> list[str]:
+    numbers = nvml.Host.read().pci_gpu_ids if options["gpus"] >= 0 else ()
+    kind = options["kernel_modules"]
+    if kind == "open":
+        wrong = [number for number in numbers if number < nvml.FIRST_OPEN_ID]
+        why = "older than Turing, which NVIDIA's open kernel modules do not drive"
+    else:
+        wrong = [number for number in numbers if number >= nvml.FIRST_ONLY_OPEN_ID]
+        why = "Blackwell or later, for which there are only open kernel modules"
+    if not kind or not wrong:
+        return []
+    listed = ", ".join(f"10de:{number:04x}" for number in sorted(set(wrong)))
+    other = "closed" if kind == "open" else "open"
+    return [f"{listed} (lspci -nn) is {why}: set nvidia_driver_kernel_modules to {other}"]
+
+
 def _secure_boot(options: dict[str, Any]) -> list[str]:
     host = nvml.Host.read()
     # A driver that is loaded has been accepted.
@@ -313,6 +354,7 @@ CHECKS: dict[str, Check] = {
     "ports": _ports,
     "clock": _clock,
     "gpus": _gpus,
+    "kernel-modules": _kernel_modules,
     "secure-boot": _secure_boot,
 }
 
@@ -336,6 +378,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "systems": {"type": "list", "elements": "str", "required": True},
             "gpus": {"type": "int", "default": -1},
+            "kernel_modules": {"type": "str", "default": ""},
             "time": {"type": "float", "default": -1},
             "skip": {"type": "list", "elements": "str", "choices": list(CHECKS), "default": []},
         },
@@ -343,6 +386,7 @@ def main() -> None:
     )
     module.exit_json(
         changed=False,
+        ansible_facts=distribution_facts(_text("/etc/os-release")),
         problems=problems(module.params),
         machine_id=_text("/etc/machine-id").strip(),
         addresses=own_addresses(_text("/proc/net/fib_trie")),

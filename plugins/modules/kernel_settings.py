@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loads kernel modules, sets kernel parameters and turns swap off: now and at every boot."""
+"""Load and block kernel modules, set kernel parameters and turn swap off, now and at every boot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - baremetal.sonic.attributes
 options:
   name:
-    description: Name of the files below C(/etc/modules-load.d) and C(/etc/sysctl.d).
+    description: Name of the files below C(/etc/modules-load.d), C(/etc/modprobe.d) and C(/etc/sysctl.d).
     type: str
     default: baremetal-sonic
   modules:
@@ -38,6 +38,13 @@ options:
       provides:
         description: A path, or a word of C(/proc/filesystems), that is there when the kernel has this.
         type: str
+  blocked:
+    description:
+      - Kernel modules that must not be loaded, by C(/etc/modprobe.d). One that is loaded already stays until the next boot.
+      - Where update-initramfs is there, every initial RAM disk that is older than this file is made anew.
+    type: list
+    elements: str
+    default: []
   sysctl:
     description: Parameters by their dotted names.
     type: dict
@@ -162,6 +169,11 @@ def _read(path: str | Path) -> str | None:
         return None
 
 
+def _written(path: Path) -> float:
+    """When a file was last written, in seconds of the epoch."""
+    return path.stat().st_mtime
+
+
 def module_present(name: str, provides: str | None) -> bool:
     """Whether the running kernel has what the module brings."""
     if provides and provides.startswith("/"):
@@ -215,6 +227,22 @@ class Settings:
                         msg=f"the kernel module {item['name']} cannot be loaded: {error.strip()};"
                         f" install a kernel that has it ({platform.release()} runs)"
                     )
+
+    def block(self, name: str, modules: list[str]) -> None:
+        """Keep modules from being loaded, by the boot's initial RAM disk too."""
+        path = f"/etc/modprobe.d/{name}.conf"
+        content = "".join(f"blacklist {item}\ninstall {item} /bin/false\n" for item in modules)
+        current = _read(path) == content
+        self.file(path, content)
+        known = current or not self.module.check_mode
+        written = _written(Path(path)) if known else float("inf")
+        old = [image for image in Path("/boot").glob("initrd.img-*") if _written(image) < written]
+        program = self.module.get_bin_path("update-initramfs", opt_dirs=["/usr/sbin", "/sbin"])
+        if not old or not program:
+            return
+        self.changes.append(f"made anew: {', '.join(sorted(image.name for image in old))}")
+        if not self.module.check_mode:
+            self.module.run_command([program, "-u", "-k", "all"], check_rc=True)
 
     def sysctl(self, wanted: dict[str, str]) -> None:
         """Set the parameters of the running kernel."""
@@ -296,6 +324,7 @@ def main() -> None:
                     "provides": {"type": "str"},
                 },
             },
+            "blocked": {"type": "list", "elements": "str", "default": []},
             "sysctl": {"type": "dict", "default": {}},
             "swap": {"type": "bool", "default": True},
         },
@@ -311,6 +340,8 @@ def main() -> None:
             "".join(f"{item['name']}\n" for item in options["modules"]),
         )
         settings.load(options["modules"])
+    if options["blocked"]:
+        settings.block(name, options["blocked"])
     if parameters:
         settings.file(
             # Behind 99-sysctl.conf, the link to /etc/sysctl.conf that Debian has.

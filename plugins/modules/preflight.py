@@ -38,6 +38,10 @@ options:
         play's hosts (with C(--limit)).
     type: str
     default: ""
+  disk_report:
+    description: Name of the variable with the result of M(baremetal.sonic.disks_ready) of each host that has data disks.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -47,6 +47,26 @@ def gpu_problems(workers: Sequence[WorkerSpec], gpus: Mapping[str, int | None]) 
     return [f"{asked}, the inventory has {have} ({_listed(gpus)}): {remedy}"]
 
 
+def driver_problems(branches: Mapping[str, str | None]) -> list[str]:
+    """Whether the hosts of a site ask for different branches of the driver.
+
+    Args:
+        branches: nvidia_driver_branch by host; None where the inventory does not say.
+    """
+    hosts: dict[str, list[str]] = {}
+    for host, branch in branches.items():
+        hosts.setdefault("the default" if branch is None else branch, []).append(host)
+    if len(hosts) < 2:
+        return []
+    listed = "; ".join(f"{branch}: {', '.join(sorted(names))}" for branch, names in hosts.items())
+    return [
+        (
+            f"nvidia_driver_branch differs between the site's hosts ({listed}): set it once, for"
+            " the whole site, so that a worker runs alike on each"
+        )
+    ]
+
+
 def gpu_warnings(workers: Sequence[WorkerSpec], gpus: Mapping[str, int | None]) -> list[str]:
     """What autoscaling may ask for and cannot get; not wrong, since hosts may be added later.
 

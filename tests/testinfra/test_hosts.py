@@ -22,6 +22,8 @@ PACKAGES = {
     "containerd.io": "containerd",
 }
 
+NOUVEAU = "/etc/modprobe.d/baremetal-sonic-nouveau.conf"
+
 # Ports that may be open to others, by the group whose hosts open them, and what listens there.
 OPEN = {
     "all": {
@@ -131,6 +133,16 @@ def test_driver_and_toolkit_are_installed(gpu_machine: Any) -> None:
     assert toolkit.is_installed
     assert toolkit.version.startswith(VERSIONS["nvidia_container_toolkit"])
     assert "libnvidia-ml.so.1" in gpu_machine.check_output("ldconfig --print-cache")
+
+
+def test_an_upgrade_of_all_packages_leaves_the_driver(gpu_machine: Any) -> None:
+    driver = {"nvidia-driver-cuda", "nvidia-driver-mock", "nvidia-kernel-open-dkms"}
+    held = set(gpu_machine.check_output("apt-mark showhold").split())
+    assert driver <= held
+    assert "nvidia-container-toolkit" not in held
+    pins = gpu_machine.file("/etc/apt/preferences.d/baremetal-sonic-nvidia-driver.pref")
+    assert "Pin: version 580.*" in pins.content_string
+    assert "blacklist nouveau" in gpu_machine.file(NOUVEAU).content_string.splitlines()
 
 
 def test_every_gpu_has_its_device(gpu_machine: Any, gpu_node: str, info: dict[str, Any]) -> None:

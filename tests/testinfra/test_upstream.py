@@ -13,6 +13,7 @@ import pytest
 
 from lab.bundle import table
 from lab.config import REPOSITORY, cache_dir
+from lab.driver import package as driver
 
 pytestmark = pytest.mark.soak
 ABSENT = "image:quay.io/prometheuscommunity/json-exporter"
@@ -55,7 +56,7 @@ def test_whole_bundle_is_taken_and_nothing_is_compiled(caches: Path) -> None:
     (pool,) = (folder / "steps").glob("apt-repository-*/pool")
     have = {path.name.partition("_")[0] for path in pool.iterdir()}
     companions = {"nvidia-container-toolkit-base", "libnvidia-container1"}
-    assert have >= {*table.artifacts()["packages"], *companions, "nvidia-driver-mock"}
+    assert have >= {*table.artifacts()["packages"], *companions, driver.NAME, *driver.NAMES}
     repositories = folder / "registry/docker/registry/v2/repositories"
     for name, spec in table.artifacts()["images"].items():
         assert (repositories / name / "_manifests/tags" / spec["tag"]).is_dir(), name

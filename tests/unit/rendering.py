@@ -25,15 +25,30 @@ SITE_FACTS = (
 )
 
 
+def trusted(value: Any) -> Any:
+    """A value with its templates marked as such, in lists and dictionaries too."""
+    if isinstance(value, str):
+        return trust_as_template(value)
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    return value
+
+
+def role_variables(role: str) -> dict[str, Any]:
+    """A role's defaults and variables, as templates."""
+    found: dict[str, Any] = {}
+    for name in ("defaults/main.yml", "vars/main.yml"):
+        path = ROOT / "roles" / role / name
+        if path.is_file():
+            found |= trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return found
+
+
 def templated(text: str, variables: dict[str, Any]) -> Any:
     """What an expression becomes. Raises AnsibleError."""
     return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
-
-
-def loaded(path: Path) -> dict[str, Any]:
-    """The variables of a role's file; texts are templates."""
-    variables: dict[str, Any] = trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
-    return variables
 
 
 def known(role: str, **variables: Any) -> dict[str, Any]:
@@ -49,21 +64,9 @@ def known(role: str, **variables: Any) -> dict[str, Any]:
         "pod-security.kubernetes.io/enforce": "restricted",
     }
     values["site_nodes"] = ["cp1", "gpu1"]
-    site = loaded(ROOT / "roles/site/defaults/main.yml") | loaded(ROOT / "roles/site/vars/main.yml")
+    site = role_variables("site")
     values = {name: site[name] for name in SITE_FACTS} | values
-    for name in ("defaults/main.yml", "vars/main.yml"):
-        if (folder / name).is_file():
-            values |= loaded(folder / name)
-    return values | variables
-
-
-def trusted(value: Any) -> Any:
-    """A value whose texts are templates, at every level."""
-    if isinstance(value, dict):
-        return {key: trusted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [trusted(item) for item in value]
-    return trust_as_template(value) if isinstance(value, str) else value
+    return values | role_variables(role) | variables
 
 
 def render(role: str, template: str, **variables: Any) -> list[Any]:

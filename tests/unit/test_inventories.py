@@ -36,6 +36,7 @@ PLAYBOOK = [
                     },
                     # As of a control plane that the play does not have.
                     "leader": {"cluster_ca": "{{ leader_ca | default('') }}"},
+                    "disks": {"problems": "{{ disk_problems | default([]) }}"},
                 },
             },
             {
@@ -44,6 +45,7 @@ PLAYBOOK = [
                     "roles": ROLES,
                     "report": "report",
                     "leader_report": "leader",
+                    "disk_report": "disks",
                 },
                 "run_once": True,
             },
@@ -127,6 +129,19 @@ def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
     assert [line for line in problems if "site berlin: ingress_certificates[0] is for" in line]
     assert [line for line in problems if "site oslo: the variable workers asks for 5 GPUs" in line]
+
+
+def test_hosts_that_differ_and_disks_with_content_are_named(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "single-site")
+    folder = hosts.parent / "host_vars"
+    folder.mkdir()
+    text = 'nvidia_driver_branch: "590"\ndisk_problems: [/dev/sdb holds ext4]\n'
+    (folder / "gpu2.yml").write_text(text)
+    status, problems = judge(tmp_path, hosts)
+    assert status != 0
+    [disk, branch] = problems
+    assert disk == "gpu2: /dev/sdb holds ext4"
+    assert "nvidia_driver_branch differs" in branch
 
 
 def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ VERSION_MISMATCH = 18
 NVIDIA_VENDOR = "0x10de"
 # PCI classes of VGA and 3D controllers. An NVIDIA audio function or switch is no GPU.
 GPU_CLASSES = ("0x0300", "0x0302")
+# PCI class of other bridges: an NVSwitch is one, and no other device of NVIDIA's is.
+SWITCH_CLASS = "0x0680"
+# PCI device IDs grow from one generation to the next. NVIDIA's open kernel modules drive Turing and
+# later GPUs; Blackwell and later have no closed ones.
+FIRST_OPEN_ID = 0x1E00
+FIRST_ONLY_OPEN_ID = 0x2900
 SECURE_BOOT_VARIABLE = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # The driver's kernel module, also by Debian's name. The kernel's nvidiafb does not match.
 MODULE_FILE = re.compile(r"^(?:[^:\n]*/)?nvidia(?:-current)?(?:-open)?\.ko", re.MULTILINE)
@@ -96,19 +102,22 @@ class Host:
     nouveau: bool = False
     secure_boot: bool | None = None
     pci_gpus: int | None = None
+    # PCI device IDs of these GPUs, sorted.
+    pci_gpu_ids: tuple[int, ...] = ()
+    # NVSwitches on the PCI bus: GPUs behind one compute only while the fabric manager runs.
+    pci_switches: int = 0
 
     @classmethod
     def read(cls, root: Path = Path("/")) -> Host:
         """Read /sys and /lib/modules below a root. None stands for an unknown value."""
         modules = root / "lib/modules"
         devices = root / "sys/bus/pci/devices"
-        pci = None
-        if devices.is_dir():
-            pci = sum(
-                _text(device / "vendor") == NVIDIA_VENDOR
-                and (_text(device / "class") or "").startswith(GPU_CLASSES)
-                for device in devices.iterdir()
-            )
+        found = [
+            (_text(device / "class") or "", int(_text(device / "device") or "0", 16))
+            for device in (devices.iterdir() if devices.is_dir() else ())
+            if _text(device / "vendor") == NVIDIA_VENDOR
+        ]
+        gpus = sorted(number for kind, number in found if kind.startswith(GPU_CLASSES))
         return cls(
             kernel=os.uname().release,
             module_version=_text(root / "sys/module/nvidia/version"),
@@ -126,7 +135,9 @@ class Host:
             ),
             nouveau=(root / "sys/module/nouveau").is_dir(),
             secure_boot=_secure_boot(root / "sys/firmware/efi/efivars" / SECURE_BOOT_VARIABLE),
-            pci_gpus=pci,
+            pci_gpus=len(gpus) if devices.is_dir() else None,
+            pci_gpu_ids=tuple(gpus),
+            pci_switches=sum(kind.startswith(SWITCH_CLASS) for kind, _number in found),
         )
 
 

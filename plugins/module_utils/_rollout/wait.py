@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from .._kube.client import KubeApi, KubeError
@@ -157,7 +157,7 @@ class Wait:
         min_replicas: Mapping[Target, int] | None = None,
         first: Collection[Target] = (),
         clock: Callable[[], float] = time.monotonic,
-        today: Callable[[], datetime] = lambda: datetime.now(UTC),
+        today: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._api = api
         self._targets = list(targets)

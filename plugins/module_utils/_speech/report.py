@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from html import escape
 
 WIDTH, HEIGHT = 560, 200
@@ -129,7 +129,7 @@ def chart(panel: Panel, start: float, end: float) -> str:
     for step, anchor in enumerate(("start", "middle", "end")):
         when = start + (end - start) * step / 2
         x = place(when, 0).split(",")[0]
-        clock = datetime.fromtimestamp(when, UTC).strftime("%H:%M")
+        clock = datetime.fromtimestamp(when, timezone.utc).strftime("%H:%M")
         parts.append(f'<text x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{clock}</text>')
     for number, line in enumerate(panel.series):
         for run in _runs(line.points):
@@ -204,7 +204,9 @@ def page(
 ) -> str:
     """Return the whole page. alerts: severity and text of each alert that fires."""
     clock = "%Y-%m-%d %H:%M"
-    span = " to ".join(datetime.fromtimestamp(when, UTC).strftime(clock) for when in (start, end))
+    span = " to ".join(
+        datetime.fromtimestamp(when, timezone.utc).strftime(clock) for when in (start, end)
+    )
     text = [
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',

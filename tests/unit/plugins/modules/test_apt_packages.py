@@ -192,6 +192,49 @@ def test_nothing_missing_asks_apt_nothing(host: Host) -> None:
     assert not [line for line in host.modules.ran if line.startswith(("apt", "dpkg -"))]
 
 
+DRIVER = (
+    "ii \tnvidia-driver-cuda\t580.95.05-1\nhi \tlibnvidia-ml1\t580.95.05-1\n"
+    "ii \tlibnvidia-container1\t1.20.1-1\nrc \tnvidia-smi\t580.95.05-1"
+)
+HOLD = ["nvidia-*=580.*", "libnvidia-*=580.*"]
+
+
+def test_what_matches_by_name_and_version_is_held(host: Host) -> None:
+    host.has(DRIVER)
+    host.modules.program("apt-mark")
+    result = host.call("nvidia-driver-cuda=580.*", hold=HOLD, diff=True)
+    assert (result["changed"], result["held"]) == (True, ["nvidia-driver-cuda"])
+    assert result["installed"] == []
+    assert result["diff"]["after"] == "nvidia-driver-cuda on hold\n"
+    assert host.modules.ran[-1] == "apt-mark hold nvidia-driver-cuda"
+    host.has(DRIVER.replace("ii \tnvidia-driver", "hi \tnvidia-driver"))
+    assert not host.call("nvidia-driver-cuda=580.*", hold=HOLD)["changed"]
+
+
+def test_check_mode_holds_nothing(host: Host) -> None:
+    host.has(DRIVER)
+    assert host.call("nvidia-driver-cuda", hold=HOLD, check=True)["held"] == ["nvidia-driver-cuda"]
+    assert not [line for line in host.modules.ran if line.startswith("apt-mark")]
+
+
+def test_a_held_version_changes_only_where_that_is_allowed_and_is_held_again(host: Host) -> None:
+    host.has("hi \tkubelet\t1.36.2-1.1")
+    host.simulates("Inst kubelet [1.36.2-1.1] (1.36.3-1.1 Kubernetes:/ [amd64])")
+    host.holds("kubelet")
+    assert "would change the held kubelet" in host.call(hold=["kubelet"])["msg"]
+    installed, simulated = host.folder / "installed", host.folder / "simulated"
+    installed.write_text("hi \tkubelet\t1.36.2-1.1\n")
+    host.modules.program("dpkg-query", f"cat {installed}")
+    after = "ii \\tkubelet\\t1.36.3-1.1\\n"
+    host.modules.program(
+        "apt-get",
+        f"case \"$*\" in *--simulate*) cat {simulated};; *) printf '{after}' > {installed};; esac",
+    )
+    result = host.call(hold=["kubelet"], allow=["held"])
+    assert (result["installed"], result["held"]) == (["kubelet=1.36.3-1.1"], ["kubelet"])
+    assert host.modules.ran[-1] == "apt-mark hold kubelet"
+
+
 def test_everything_that_is_not_allowed_is_named_before_a_change(host: Host) -> None:
     host.simulates(SIMULATED)
     host.holds("kubelet", "bash")

@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
+from tests.unit.rendering import role_variables
+
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
@@ -31,6 +33,28 @@ def test_operating_system() -> None:
     assert host_check.operating_system("NAME=odd\n") == "? ?"
 
 
+RELEASES = {
+    "bookworm": 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n',
+    "trixie": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
+    "jammy": 'ID=ubuntu\nVERSION_ID="22.04"\nVERSION_CODENAME=jammy\nUBUNTU_CODENAME=jammy\n',
+    "noble": 'ID=ubuntu\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n',
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_table_has_every_supported_release(release: str) -> None:
+    table = role_variables("site")["site_distributions"]
+    assert set(table) == set(RELEASES)
+    facts = host_check.distribution_facts(RELEASES[release])
+    assert facts["distribution_release"] == release
+    assert facts["distribution"] in ("Debian", "Ubuntu")
+    assert host_check.operating_system(RELEASES[release]) == table[release]["system"]
+
+
+def test_a_release_without_a_code_name() -> None:
+    assert host_check.distribution_facts("ID=arch\n")["distribution_release"] == ""
+
+
 def test_memory() -> None:
     assert host_check.total_memory_mib("MemFree: 1 kB\nMemTotal:       24684100 kB\n") == 24105
 
@@ -48,6 +72,7 @@ def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "disk_gib": {"/var/lib/nothing": 10**6},
         "ports": [],
         "gpus": -1,
+        "kernel_modules": "open",
         "time": -1.0,
         "skip": [],
     }
@@ -156,3 +181,26 @@ def test_secure_boot(
     found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
     assert bool(found) == problem
     assert not problem or "mokutil --import" in found[0]
+
+
+V100, T4, H100, B200 = 0x1DB4, 0x1EB8, 0x2330, 0x2901
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "says"),
+    [
+        ("open", (T4, H100, B200), ""),
+        ("open", (V100, V100, T4), "10de:1db4 (lspci -nn) is older than Turing"),
+        ("closed", (V100, H100), ""),
+        ("closed", (B200,), "10de:2901 (lspci -nn) is Blackwell or later"),
+        ("", (V100, B200), ""),
+    ],
+)
+def test_kernel_modules_that_do_not_drive_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, kind: str, numbers: tuple[int, ...], says: str
+) -> None:
+    host = nvml.Host(pci_gpus=len(numbers), pci_gpu_ids=numbers)
+    monkeypatch.setattr(nvml.Host, "read", lambda: host)
+    found = host_check.CHECKS["kernel-modules"]({"gpus": 0, "kernel_modules": kind})
+    assert [says in line for line in found] == ([True] if says else [])
+    assert not host_check.CHECKS["kernel-modules"]({"gpus": -1, "kernel_modules": kind})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Any
 
@@ -253,3 +254,40 @@ def test_parameters_are_read_after_those_of_the_host(modules: Modules, root: Roo
             key, _sign, value = line.partition("=")
             last[key.strip()] = value.strip()
     assert last["net.ipv4.ip_forward"] == "1"
+
+
+BLOCKED = "/etc/modprobe.d/baremetal-sonic.conf"
+
+
+@pytest.fixture
+def disk(modules: Modules, root: Root) -> str:
+    """The initial RAM disk of a kernel, older than anything that the module writes."""
+    name = "/boot/initrd.img-6.1.0-41-amd64"
+    root.write(name, "old")
+    os.utime(root.path(name), (1, 1))
+    modules.program("update-initramfs", f"echo new > {root.path(name)}")
+    return name
+
+
+def test_a_module_is_blocked_at_boot_too(modules: Modules, root: Root, disk: str) -> None:
+    would = modules.call(kernel_settings.main, blocked=["nouveau"], check=True)["changes"]
+    assert root.read(disk) == "old"
+    done = modules.call(kernel_settings.main, blocked=["nouveau"])["changes"]
+    assert would == done == [f"{BLOCKED} written", "made anew: initrd.img-6.1.0-41-amd64"]
+    assert root.read(BLOCKED) == "blacklist nouveau\ninstall nouveau /bin/false\n"
+    assert modules.ran == ["update-initramfs -u -k all"]
+    assert not modules.call(kernel_settings.main, blocked=["nouveau"])["changed"]
+
+
+def test_a_disk_that_an_interrupted_run_left_is_made_anew(
+    modules: Modules, root: Root, disk: str
+) -> None:
+    root.write(BLOCKED, "blacklist nouveau\ninstall nouveau /bin/false\n")
+    for check in (True, False):
+        changes = modules.call(kernel_settings.main, blocked=["nouveau"], check=check)["changes"]
+        assert changes == ["made anew: initrd.img-6.1.0-41-amd64"]
+
+
+def test_a_host_without_initial_disks(modules: Modules, root: Root) -> None:
+    changes = modules.call(kernel_settings.main, blocked=["nouveau"])["changes"]
+    assert changes == [f"{BLOCKED} written"]

@@ -20,6 +20,13 @@ def test_cloned_hosts() -> None:
     assert problem.startswith("a and b have the same /etc/machine-id")
 
 
+def test_one_branch_of_the_driver_for_a_site() -> None:
+    assert preflight.driver_problems({"gpu1": "580", "gpu2": "580"}) == []
+    assert preflight.driver_problems({"gpu1": None, "gpu2": None}) == []
+    [problem] = preflight.driver_problems({"gpu3": None, "gpu2": "590", "gpu1": "590"})
+    assert "(the default: gpu3; 590: gpu1, gpu2): set it once" in problem
+
+
 def worker(name: str, replicas: int) -> WorkerSpec:
     """A worker with this number of pods."""
     return WorkerSpec(name, "m", "x/w:1", 4, min_replicas=replicas, max_replicas=replicas)

@@ -22,7 +22,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._gpu.nvml import (
     newest,
 )
 
-from lab.driver.package import DRIVER_VERSION, build_libraries, build_package
+from lab.driver.package import DRIVER_VERSION, build_libraries, build_packages
 
 SERIAL = "0123456789abcdef0123456789abcdef"
 KERNEL = "6.1.0-40-amd64"
@@ -165,7 +165,7 @@ def test_package_is_the_same_each_time(tmp_path: Path) -> None:
     packages = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        packages.append(build_package(tmp_path / name))
+        packages.append(build_packages(tmp_path / name))
     assert packages[0].read_bytes() == packages[1].read_bytes()
     listed = subprocess.run(
         ["dpkg-deb", "--info", packages[0]], check=True, stdout=subprocess.PIPE, text=True
@@ -303,17 +303,21 @@ def test_host_is_read_from_the_kernel(tmp_path: Path) -> None:
     for slot, vendor, kind in (
         ("0000:1b:00.0", "0x10de", "0x030200"),
         ("0000:1b:00.1", "0x10de", "0x040300"),
+        ("0000:07:00.0", "0x10de", "0x068000"),
+        ("0000:08:00.0", "0x10de", "0x068000"),
+        ("0000:09:00.0", "0x8086", "0x068000"),
         ("0000:02:00.0", "0x1a03", "0x030000"),
     ):
         write(f"sys/bus/pci/devices/{slot}/vendor", f"{vendor}\n")
         write(f"sys/bus/pci/devices/{slot}/class", f"{kind}\n")
+    write("sys/bus/pci/devices/0000:1b:00.0/device", "0x2330\n")
     variable = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
     write(f"sys/firmware/efi/efivars/{variable}", "\x06\0\0\0\x01")
     host = Host.read(tmp_path)
     assert host.module_version == "580.95.05"
     assert host.nouveau
     assert host.kernels_with_module == ("6.1.0-1-amd64", "6.1.0-3-amd64")
-    assert host.pci_gpus == 1
+    assert (host.pci_gpus, host.pci_gpu_ids, host.pci_switches) == (1, (0x2330,), 2)
     assert host.kernel_images == ("6.1.0-41-amd64", "6.1.0-9-amd64")
     assert newest(host.kernel_images) == "6.1.0-41-amd64"
     assert host.secure_boot is True
@@ -322,7 +326,7 @@ def test_host_is_read_from_the_kernel(tmp_path: Path) -> None:
 def test_bare_host_is_read_too(tmp_path: Path) -> None:
     host = Host.read(tmp_path)
     assert (host.module_version, host.kernels_with_module, host.nouveau) == (None, (), False)
-    assert (host.secure_boot, host.pci_gpus) == (None, None)
+    assert (host.secure_boot, host.pci_gpus, host.pci_switches) == (None, None, 0)
 
 
 def test_count_that_is_wrong_names_the_host(mock_library: Path, root: Path) -> None:
