@@ -21,6 +21,7 @@ from ansible_collections.baremetal.sonic.plugins.filter.of_site import DEFAULT_S
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
     egress,
+    guards,
     images,
     licensing,
     nodes,
@@ -66,6 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 default_versions(),
             )
             found += self._nodes(members, site, options, variables)
+            found += self._guards(members, site, options, variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
             more, doubts = self._site(site, options["roles"], variables)
             problems += [f"{prefix}{line}" for line in found + more]
@@ -111,12 +113,43 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ranges = {name: str(first.get(name) or default) for name, default in RANGES.items()}
         right = {host: address for host, address in addresses.items() if host not in wrong}
         found += nodes.network_problems(ranges, right, reports)
-        if leaders:
-            leader = leaders[0]
-            asked = [hostvars[host].get(options["leader_report"]) or {} for host in members]
-            report = reports.get(leader) or next((said for said in asked if said), {})
-            found += nodes.cluster_problems(leader, report, reports)
+        if leaders and "cluster" not in _skipped(hostvars[leaders[0]]):
+            report = _leader_report(leaders[0], members, options, hostvars)
+            lines = nodes.cluster_problems(leaders[0], report, reports)
+            found += [f"{line} [cluster]" for line in lines]
         return found
+
+    def _guards(
+        self,
+        members: list[str],
+        site: list[str],
+        options: dict[str, Any],
+        variables: dict[str, Any],
+    ) -> list[str]:
+        """Refuse what would break a living cluster."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        reports = {host: hostvars[host].get(options["report"]) or {} for host in members}
+        leaders = [host for host in groups.get("control_plane", []) if host in site]
+        leader_report = _leader_report((leaders or site)[0], members, options, hostvars)
+        # A run for an added host must not join it with another version than the leader's.
+        reports = {(leaders or site)[0]: leader_report} | reports
+        given = hostvars[members[0]].get("site_versions")
+        versions = default_versions() | (given if isinstance(given, dict) else {})
+        workers = [host for host in groups.get("gpu_workers", []) if host in members]
+        found = guards.cluster_problems(leaders, leader_report, reports)
+        found += guards.version_problems(
+            versions, reports, {host: self._driver_packages(hostvars[host]) for host in workers}
+        )
+        skipped = {host: _skipped(hostvars[host]) for host in site}
+        return [str(problem) for problem in guards.counted(found, skipped, (leaders or site)[0])]
+
+    def _driver_packages(self, hostvars: Any) -> list[str]:
+        """The host's nvidia_driver_packages: of the inventory, else the role's default."""
+        name = "nvidia_driver_packages"
+        given = hostvars.get(name)
+        if given is None:
+            given = _defaults("nvidia_driver", (name,))[name]
+        return [str(package) for package in given] if isinstance(given, list) else []
 
     def _site(
         self, members: list[str], roles: list[str], variables: dict[str, Any]
@@ -236,6 +269,21 @@ def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
 def _node_ip(hostvars: Any, host: str) -> Any:
     """A host's address in the cluster, as the role kubeadm has it."""
     return hostvars.get("kubeadm_node_ip") or hostvars.get("ansible_host", host)
+
+
+def _leader_report(
+    leader: str, members: list[str], options: dict[str, Any], hostvars: Any
+) -> dict[str, Any]:
+    """The first control plane's result of host_check; empty when it was not looked at."""
+    reports = [hostvars[leader].get(options["report"])] if leader in members else []
+    reports += [hostvars[host].get(options["leader_report"]) for host in members]
+    return next((report for report in reports if report), {})
+
+
+def _skipped(hostvars: Any) -> set[str]:
+    """The checks that preflight_skip names for a host; -e may give them as a text."""
+    given = hostvars.get("preflight_skip") or []
+    return set(given.split(",") if isinstance(given, str) else given)
 
 
 # Defaults of the role site.

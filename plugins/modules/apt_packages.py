@@ -73,40 +73,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
+from ansible_collections.baremetal.sonic.plugins.module_utils.packages import (
+    QUERY,
+    installed_versions,
+    missing,
+    split,
+)
 
 INSTALL = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]
 INSTALL += ["--option=Dpkg::Options::=--force-confold"]
 # A line of `apt-get --simulate`: Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE]), or Remv NAME [OLD].
 ACTION = re.compile(r"(Inst|Remv) (\S+)(?: \[([^]]+)\])?(?: \((\S+))?")
-
-
-def split(package: str) -> tuple[str, str]:
-    """Name and version pattern of an item; the pattern is * when none is given."""
-    name, _sign, version = package.partition("=")
-    return name, version or "*"
-
-
-def installed_versions(output: str) -> dict[str, str]:
-    """Versions by name of the packages that dpkg-query lists as installed and configured.
-
-    The first letter says what is wanted of a package (dpkg-query(1)): a held one is there, too.
-    """
-    found = {}
-    for line in output.splitlines():
-        status, name, version = line.split("\t")
-        if status[1:] == "i ":
-            found[name] = version
-    return found
-
-
-def missing(packages: list[str], installed: dict[str, str]) -> list[str]:
-    """The items that what is installed does not satisfy."""
-    return [
-        package
-        for package in packages
-        if not fnmatch.fnmatchcase(installed.get(split(package)[0], ""), split(package)[1])
-        or split(package)[0] not in installed
-    ]
 
 
 def available_versions(output: str) -> dict[str, list[str]]:
@@ -297,10 +274,7 @@ def main() -> None:
         module.fail_json(msg=f"allow: no {', '.join(unknown)}: choose of {', '.join(ADVICE)}")
     packages: list[str] = module.params["packages"]
     # Exits with 1 when it does not know one of the names, and lists the others.
-    _code, out, _error = module.run_command(
-        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-        + ["--", *[split(package)[0] for package in packages]]
-    )
+    _code, out, _error = module.run_command([*QUERY, *[split(package)[0] for package in packages]])
     installed = installed_versions(out)
     wanted = missing(packages, installed)
     result: dict[str, Any] = {"changed": bool(wanted), "installed": [], "waited": []}

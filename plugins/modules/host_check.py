@@ -12,7 +12,7 @@ short_description: Whether a host can become a Kubernetes node
 description:
   - Looks at user, operating system, memory, disks, listening ports, clock, GPUs and Secure Boot of a host and returns all problems that it
     finds, each with the name of its check in brackets.
-  - Returns the host's addresses, networks and cluster, too, for M(baremetal.sonic.preflight) to compare.
+  - Returns the host's addresses, networks, cluster, packages and GPU pods, too, for M(baremetal.sonic.preflight) to compare.
   - It never fails because of a problem, so that the problems of all hosts can be listed together.
 version_added: "0.1.0"
 author:
@@ -48,10 +48,11 @@ options:
     type: float
     default: -1
   skip:
-    description: Checks whose problems do not count.
+    description:
+      - Checks whose problems do not count, by the names at the end of the problems.
+      - M(baremetal.sonic.preflight) has checks of its own, so names that are not of this module's are left to it.
     type: list
     elements: str
-    choices: [user, system, processor, memory, disk, ports, clock, gpus, secure-boot]
     default: []
 """
 
@@ -90,6 +91,32 @@ cluster_ca:
   description: SHA-256 of the CA certificate of the cluster that the host belongs to; empty when it belongs to none.
   returned: always
   type: str
+node:
+  description: The host's place in a cluster.
+  returned: always
+  type: dict
+  contains:
+    joined:
+      description: Whether its kubelet has an identity in a cluster.
+      type: bool
+    control_plane:
+      description: Whether kubeadm made it a control plane, or began to.
+      type: bool
+    api_server:
+      description: Version of its API server; empty for none.
+      type: str
+    reset:
+      description: Whether it was a control plane until C(kubeadm reset).
+      type: bool
+    gpu_pods:
+      description: Pods with GPUs that run on it, each as NAMESPACE/NAME.
+      type: list
+      elements: str
+packages:
+  description: Versions of the installed packages of kubelet, containerd and NVIDIA, by name.
+  returned: always
+  type: dict
+  sample: {kubelet: 1.36.3-1.1}
 machine_id:
   description: The host's C(/etc/machine-id), which no two hosts may share.
   returned: always
@@ -109,11 +136,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
+from ansible_collections.baremetal.sonic.plugins.module_utils import node_state, nvml, packages
 
 GIB = 1024**3
 LISTEN = "0A"
 CLOCK_S = 120
+# Packages whose replacement under running pods the guards of preflight refuse.
+GUARDED_PACKAGES = ["kubelet", "containerd.io", "*nvidia*"]
 # Interfaces of pod networks, which a cluster makes and may leave behind.
 CLUSTER_INTERFACES = (
     "kube-",
@@ -337,10 +366,12 @@ def main() -> None:
             "systems": {"type": "list", "elements": "str", "required": True},
             "gpus": {"type": "int", "default": -1},
             "time": {"type": "float", "default": -1},
-            "skip": {"type": "list", "elements": "str", "choices": list(CHECKS), "default": []},
+            "skip": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    # Exits with 1 when no package has one of the names.
+    _code, installed, _error = module.run_command([*packages.QUERY, *GUARDED_PACKAGES])
     module.exit_json(
         changed=False,
         problems=problems(module.params),
@@ -348,6 +379,8 @@ def main() -> None:
         addresses=own_addresses(_text("/proc/net/fib_trie")),
         networks=[] if is_node() else connected_networks(_text("/proc/net/route")),
         cluster_ca=certificate_digest(_text("/etc/kubernetes/pki/ca.crt")),
+        node=node_state.read(),
+        packages=packages.installed_versions(installed),
     )
 
 

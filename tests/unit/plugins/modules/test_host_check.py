@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
+from tests.unit.plugins.modules.running import Modules
+
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
@@ -156,3 +158,11 @@ def test_secure_boot(
     found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
     assert bool(found) == problem
     assert not problem or "mokutil --import" in found[0]
+
+
+def test_packages_and_place_in_a_cluster_are_returned(modules: Modules) -> None:
+    modules.program("dpkg-query", "printf 'ii \\tkubelet\\t1.36.3-1.1\\nrc \\tnvidia-smi\\t1\\n'")
+    result = modules.call(host_check.main, memory_mib=0, systems=[], skip=["control-plane"])
+    assert result["packages"] == {"kubelet": "1.36.3-1.1"}
+    assert set(result["node"]) == {"api_server", "control_plane", "gpu_pods", "joined", "reset"}
+    assert modules.ran[0].endswith("-- kubelet containerd.io *nvidia*")
