@@ -72,8 +72,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
-from ansible_collections.baremetal.sonic.plugins.module_utils.packages import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks import (
+    Apt,
+    LockedError,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.packages import (
     QUERY,
     installed_versions,
     missing,

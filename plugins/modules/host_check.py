@@ -136,7 +136,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import node_state, nvml, packages
+from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import node_state, packages
 
 GIB = 1024**3
 LISTEN = "0A"

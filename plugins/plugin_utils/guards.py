@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..module_utils.kubeadm import INITIALIZED
-from ..module_utils.packages import missing, split
+from ..module_utils._host.kubeadm import INITIALIZED
+from ..module_utils._host.packages import missing, split
 
 Report = Mapping[str, Any]
 NAMED_PODS = 3
