@@ -27,6 +27,8 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     nodes,
     pins,
     preflight,
+    proxies,
+    registries,
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -172,11 +174,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # The hosts' own checks have reported invalid addresses.
         found += egress.variable_problems(values, {}) + images.problems(values)
         found += preflight.artifact_problems(values) + preflight.secret_problems(values)
-        found += pins.problems(values)
+        found += pins.problems(values) + proxies.problems(values) + registries.problems(values)
         if "license_proxy" in roles:
             judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
             found += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
-        doubts: list[str] = []
+        doubts = proxies.warnings(values)
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
             doubts += _ingress_warnings(values)

@@ -25,6 +25,7 @@ def render(role: str, template: str, **variables: Any) -> list[Any]:
     values: dict[str, Any] = {"ansible_search_path": [str(folder)]}
     values |= {"site_namespace": "cartesia", "site_name": "rack1"}
     values["site_image_digests"] = {}
+    values |= {"site_registry_access": {}, "site_proxy_environment": {}}
     values["site_namespace_labels"] = {
         "app.kubernetes.io/managed-by": "baremetal.sonic",
         "pod-security.kubernetes.io/enforce": "restricted",
