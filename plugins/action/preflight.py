@@ -25,6 +25,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     images,
     licensing,
     nodes,
+    openings,
     pins,
     preflight,
     proxies,
@@ -142,6 +143,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found += guards.version_problems(
             versions, reports, {host: self._driver_packages(hostvars[host]) for host in workers}
         )
+        first = hostvars[(leaders or site)[0]]
+        network = openings.Site(
+            {host: str(_node_ip(hostvars[host], host)) for host in site},
+            leaders,
+            [host for host in groups.get("ingress", []) if host in site],
+            str(first.get("site_pod_cidr") or RANGES["site_pod_cidr"]),
+        )
+        found += guards.firewall_problems(network, reports)
         skipped = {host: _skipped(hostvars[host]) for host in site}
         return [str(problem) for problem in guards.counted(found, skipped, (leaders or site)[0])]
 

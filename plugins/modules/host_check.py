@@ -117,6 +117,11 @@ packages:
   returned: always
   type: dict
   sample: {kubelet: 1.36.3-1.1}
+firewall:
+  description: The firewall of a host that is no node yet, if it drops what no rule lets in; empty for none.
+  returned: always
+  type: str
+  sample: nftables (table inet filter)
 machine_id:
   description: The host's C(/etc/machine-id), which no two hosts may share.
   returned: always
@@ -137,7 +142,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
-from ansible_collections.baremetal.sonic.plugins.module_utils._host import node_state, packages
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import (
+    firewalls,
+    node_state,
+    packages,
+)
 
 GIB = 1024**3
 LISTEN = "0A"
@@ -372,7 +381,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     # Exits with 1 when no package has one of the names.
-    _code, installed, _error = module.run_command([*packages.QUERY, *GUARDED_PACKAGES])
+    _code, listed, _error = module.run_command([*packages.QUERY, *GUARDED_PACKAGES])
+
+    def installed(name: str) -> bool:
+        return module.get_bin_path(name) is not None
+
     module.exit_json(
         changed=False,
         problems=problems(module.params),
@@ -381,7 +394,9 @@ def main() -> None:
         networks=[] if is_node() else connected_networks(_text("/proc/net/route")),
         cluster_ca=certificate_digest(_text("/etc/kubernetes/pki/ca.crt")),
         node=node_state.read(),
-        packages=packages.installed_versions(installed),
+        # A node has been reached by the others.
+        firewall="" if is_node() else firewalls.dropping(module.run_command, installed, Path("/")),
+        packages=packages.installed_versions(listed),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..module_utils._host.kubeadm import INITIALIZED
 from ..module_utils._host.packages import missing, split
+from .openings import Site, text
 
 Report = Mapping[str, Any]
 NAMED_PODS = 3
@@ -185,3 +186,23 @@ def cluster_problems(
             )
         )
     return found
+
+
+def firewall_problems(site: Site, reports: Mapping[str, Report]) -> list[Problem]:
+    """Return the hosts whose firewall drops what no rule lets in, with what it has to let in.
+
+    Args:
+        site: the site's hosts.
+        reports: results of host_check by host; those of nodes name no firewall.
+    """
+    return [
+        Problem(
+            "firewall",
+            host,
+            f"{report['firewall']} drops what no rule lets in, and the cluster's hosts could not"
+            " reach each other",
+            f"let in: {text(host, site)}; then add firewall to preflight_skip",
+        )
+        for host, report in reports.items()
+        if report.get("firewall")
+    ]

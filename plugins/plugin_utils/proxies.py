@@ -96,7 +96,9 @@ def warnings(values: Mapping[str, Any]) -> list[str]:
     if not proxied or not gateway or values.get("egress_profile", "strict") == "off":
         return []
     return [
-        "a proxy is set, and the egress gateway connects directly: it passes TLS through unopened"
-        " and cannot ask an HTTP proxy. Let its hosts out to the names of egress_allowlist, or set"
-        " egress_mode to airgapped"
+        (
+            "a proxy is set, and the egress gateway connects directly: it passes TLS through"
+            " unopened and cannot ask an HTTP proxy. Let its hosts out to the names of"
+            " egress_allowlist, or set egress_mode to airgapped"
+        )
     ]

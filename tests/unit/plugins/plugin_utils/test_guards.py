@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.plugin_utils import guards
+from ansible_collections.baremetal.sonic.plugins.plugin_utils import guards, openings
 
 VERSIONS = {"kubernetes": "1.36.3", "containerd": "2.3.7"}
 
@@ -131,3 +131,14 @@ def test_checks_that_are_skipped() -> None:
     found = guards.version_problems(VERSIONS | {"kubernetes": "1.37.0"}, reports, {})
     skipped = {"cp1": {"kubernetes-version"}, "gpu1": {"reset"}}
     assert [problem.host for problem in guards.counted(found, skipped)] == ["gpu1"]
+
+
+def test_a_firewall_is_told_what_to_let_in() -> None:
+    addresses = {"cp1": "192.0.2.11", "gpu1": "192.0.2.21"}
+    site = openings.Site(addresses, ["cp1"], ["cp1"], "10.244.0.0/16")
+    reports = {"cp1": {"firewall": "ufw"}, "gpu1": {"firewall": ""}, "gpu2": {}}
+    [problem] = guards.firewall_problems(site, reports)
+    assert (problem.host, problem.check) == ("cp1", "firewall")
+    assert problem.cause.startswith("ufw drops what no rule lets in")
+    assert "from 192.0.2.21 (the other hosts): tcp 179" in problem.remedy
+    assert "then add firewall to preflight_skip" in problem.remedy

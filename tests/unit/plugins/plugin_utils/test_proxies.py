@@ -47,7 +47,7 @@ def test_the_sites_own_addresses_go_past_the_proxy() -> None:
     ],
 )
 def test_hosts_that_an_exception_names(host: str, direct: bool) -> None:
-    """As Go's programs read NO_PROXY: a name stands for its subdomains, one with a dot for these."""
+    """As Go's programs read NO_PROXY: a name has its subdomains with it."""
     exceptions = ["192.0.2.0/24", "intranet.example.com", ".dotted.example.com"]
     assert proxies.goes_direct(host, exceptions) is direct
 
