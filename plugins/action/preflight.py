@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
@@ -28,6 +29,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     openings,
     pins,
     preflight,
+    preflight_report,
     proxies,
     registries,
 )
@@ -50,6 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "roles": {"type": "list", "elements": "str", "required": True},
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
+                "file": {"type": "path", "default": ""},
             }
         )
         variables = task_vars or {}
@@ -60,6 +63,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             sites.setdefault(name, []).append(host)
         problems: list[str] = []
         warnings: list[str] = []
+        findings: list[preflight_report.Finding] = []
+        places = {host: name for name, members in sites.items() for host in members}
+        left_out = _left_out(sites, options["report"], variables)
         for name, members in sites.items():
             # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
@@ -74,22 +80,47 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             prefix = f"site {name}: " if len(sites) > 1 else ""
             more, doubts = self._site(site, options["roles"], variables)
             problems += [f"{prefix}{line}" for line in found + more]
+            findings += [preflight_report.finding(name, line, places) for line in found + more]
             warnings += [f"{prefix}{line}" for line in doubts]
+        warnings += [
+            f"{host} cannot be reached and is left out: the run goes on with the other hosts, and"
+            " ends with an error that names it"
+            for host in left_out
+        ]
+        if options["file"]:
+            self._write(options["file"], places, findings, warnings, left_out)
+        result: dict[str, Any] = {
+            "changed": False,
+            "problems": problems,
+            "warnings": warnings,
+            "left_out": left_out,
+            "table": preflight_report.table(places, findings, left_out),
+        }
         if problems:
             listed = "\n".join(f"  {n}. {line}" for n, line in enumerate(problems, start=1))
-            return {
+            rows = "\n".join(f"  {line}" for line in result["table"])
+            result |= {
                 "failed": True,
-                "problems": problems,
-                "warnings": warnings,
-                "msg": f"{len(problems)} to fix before anything is changed:\n{listed}",
+                "msg": f"{len(problems)} to fix before anything is changed:\n{listed}\n\n{rows}",
             }
-        return {"changed": False, "problems": [], "warnings": warnings}
+        return result
+
+    def _write(self, file: str, *content: Any) -> None:
+        """Write the report for machines. Raises AnsibleError."""
+        try:
+            preflight_report.write(Path(file), *content)
+        except OSError as error:
+            raise AnsibleError(f"preflight_report: {file} cannot be written: {error}") from error
 
     def _hosts(self, members: list[str], report: str, variables: dict[str, Any]) -> list[str]:
         found = []
         machine_ids = {}
         for host in members:
             said = variables["hostvars"][host].get(report)
+            if said and said.get("unreachable"):
+                if not _may_be_left_out(host, variables):
+                    found.append(f"{host}: {_unreachable(said)}")
+                continue
             if said is None or "problems" not in said:
                 found.append(f"{host}: cannot be reached or has no Python; see the error above")
                 continue
@@ -139,6 +170,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         given = hostvars[members[0]].get("site_versions")
         versions = default_versions() | (given if isinstance(given, dict) else {})
         workers = [host for host in groups.get("gpu_workers", []) if host in members]
+        lines = []
+        if leaders and leaders[0] not in members and leader_report.get("unreachable"):
+            lines = [f"{leaders[0]}: {_unreachable(leader_report)}"]
         found = guards.cluster_problems(leaders, leader_report, reports)
         found += guards.version_problems(
             versions, reports, {host: self._driver_packages(hostvars[host]) for host in workers}
@@ -152,7 +186,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         found += guards.firewall_problems(network, reports)
         skipped = {host: _skipped(hostvars[host]) for host in site}
-        return [str(problem) for problem in guards.counted(found, skipped, (leaders or site)[0])]
+        counted = guards.counted(found, skipped, (leaders or site)[0])
+        return lines + [str(problem) for problem in counted]
 
     def _driver_packages(self, hostvars: Any) -> list[str]:
         """The host's nvidia_driver_packages: of the inventory, else the role's default."""
@@ -289,6 +324,36 @@ def _leader_report(
     reports = [hostvars[leader].get(options["report"])] if leader in members else []
     reports += [hostvars[host].get(options["leader_report"]) for host in members]
     return next((report for report in reports if report), {})
+
+
+def _left_out(sites: dict[str, list[str]], report: str, variables: dict[str, Any]) -> list[str]:
+    """The hosts that cannot be reached, and that the run may go on without."""
+    return [
+        host
+        for members in sites.values()
+        for host in members
+        if (variables["hostvars"][host].get(report) or {}).get("unreachable")
+        and _may_be_left_out(host, variables)
+    ]
+
+
+def _may_be_left_out(host: str, variables: dict[str, Any]) -> bool:
+    """Whether a run may go on without a host; the first control plane has the cluster."""
+    hostvars = variables["hostvars"]
+    name = str(hostvars[host].get("site_name", DEFAULT_SITE))
+    leaders = of_site(variables["groups"].get("control_plane", []), hostvars, name)
+    tolerated = boolean(hostvars[host].get("site_tolerate_unreachable") or False)
+    return bool(tolerated) and host not in leaders[:1]
+
+
+def _unreachable(report: dict[str, Any]) -> str:
+    """The problem of a host that cannot be reached."""
+    reason = " ".join(str(report.get("msg") or "no reason given").split())
+    return (
+        f"it cannot be reached ({reason.replace(': ', ', ')}): see that it is up and that ssh gets"
+        " there; site_tolerate_unreachable lets a run go on without hosts that are no control"
+        " plane [reachable]"
+    )
 
 
 def _skipped(hostvars: Any) -> set[str]:

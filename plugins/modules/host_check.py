@@ -277,7 +277,9 @@ def _memory(options: dict[str, Any]) -> list[str]:
     memory = total_memory_mib(_text("/proc/meminfo"))
     if memory >= options["memory_mib"]:
         return []
-    return [f"{memory} MiB of memory, {options['memory_mib']} needed"]
+    return [
+        f"{memory} MiB of memory, {options['memory_mib']} needed: add memory, or take another host"
+    ]
 
 
 def is_node() -> bool:

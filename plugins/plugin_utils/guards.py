@@ -23,7 +23,8 @@ class Problem:
     Attributes:
         check: the id by which preflight_skip names it.
         host: inventory name; empty for a problem of the whole site.
-        cause: what is wrong and what the run would do.
+        cause: what is wrong and what the run would do; no colon and space in it, where a report
+            divides the two.
         remedy: what to do instead.
     """
 
@@ -85,8 +86,8 @@ def _kubernetes(host: str, wanted: str, report: Report) -> list[Problem]:
     if api_server and package and api_server != package:
         has = f"its API server is {api_server} and its kubelet's package {package}"
     cause = (
-        f"{has}, and site_versions.kubernetes is {wanted}: the run would replace the packages on"
-        " all hosts at once, without 'kubeadm upgrade': the control plane would stay as it is, and"
+        f"{has}, and site_versions.kubernetes is {wanted}. The run would replace the packages on"
+        " all hosts at once, without 'kubeadm upgrade'. The control plane would stay as it is, and"
         " after a reboot a kubelet could be newer than its API"
     )
     remedy = (
@@ -152,8 +153,8 @@ def cluster_problems(
                 "control-plane",
                 "",
                 f"the group control_plane has {len(leaders)} hosts of this site"
-                f" ({', '.join(leaders)}), and the collection makes one control plane only:"
-                f" {joiners} would join as workers without the API, which nothing would tell",
+                f" ({', '.join(leaders)}), and the collection makes one control plane only."
+                f" {joiners} would join as workers, without the API and without a word",
                 "keep one host in control_plane",
             )
         )
@@ -167,7 +168,7 @@ def cluster_problems(
             Problem(
                 "cluster",
                 leader,
-                "it is a worker of a cluster, and the first of control_plane: 'kubeadm init' would"
+                "it is a worker of a cluster, and the first of control_plane. 'kubeadm init' would"
                 " run on it and make a second, empty cluster beside the one it works in",
                 "put the control plane of its cluster first in control_plane, or give 'kubeadm"
                 " reset' on it for a new cluster",
@@ -179,7 +180,7 @@ def cluster_problems(
             Problem(
                 "reset",
                 leader,
-                "it was a control plane until 'kubeadm reset': the run would initialize a new,"
+                "it was a control plane until 'kubeadm reset'. The run would initialize a new,"
                 " empty cluster; the objects, Secrets and volumes' claims of the old one are gone",
                 f"for a new cluster remove {INITIALIZED} on it; for the old one restore etcd and"
                 " /etc/kubernetes from a backup",
