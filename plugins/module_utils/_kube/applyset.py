@@ -68,6 +68,8 @@ class AppliedSet:
         self._manager = manager
         self._namespace = namespace
         self._kinds = Kinds(api)
+        # Names of the Nodes that do not exist, and so got no labels.
+        self.absent_nodes: list[str] = []
 
     def sync(
         self, items: Sequence[Object], kinds: Iterable[tuple[str, str]], dry_run: bool
@@ -136,6 +138,10 @@ class AppliedSet:
         if not path:
             return Change(called(item), None, item)
         before = before or look_up(self._api, path)
+        if before is None and item["kind"] == "Node":
+            # Only a kubelet makes one: applied, it would be a node without a host.
+            self.absent_nodes.append(item["metadata"]["name"])
+            return None
         wanted = self._marked(item)
         if before is not None and is_applied(wanted, before, self._manager):
             return None
