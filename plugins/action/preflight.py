@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
+    complete_versions,
     default_versions,
 )
 from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
@@ -20,11 +23,16 @@ from ansible_collections.baremetal.sonic.plugins.filter.of_site import of_site, 
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
     egress,
+    guards,
     images,
     licensing,
     nodes,
+    openings,
     pins,
     preflight,
+    preflight_report,
+    proxies,
+    registries,
 )
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults import (
     ROLES,
@@ -54,6 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
                 "disk_report": {"type": "str", "default": ""},
+                "file": {"type": "path", "default": ""},
             }
         )
         variables = task_vars or {}
@@ -63,6 +72,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             sites.setdefault(site_of(variables["hostvars"][host]), []).append(host)
         problems: list[str] = []
         warnings: list[str] = []
+        findings: list[preflight_report.Finding] = []
+        places = {host: name for name, members in sites.items() for host in members}
+        left_out = _left_out(sites, options["report"], variables)
         for name, members in sites.items():
             # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
@@ -73,19 +85,41 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 default_versions(),
             )
             found += self._nodes(members, site, options, variables)
+            found += self._guards(members, site, options, variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
             more, doubts = self._site(site, options["roles"], variables)
             problems += [f"{prefix}{line}" for line in found + more]
+            findings += [preflight_report.finding(name, line, places) for line in found + more]
             warnings += [f"{prefix}{line}" for line in doubts]
+        warnings += [
+            f"{host} cannot be reached and is left out: the run goes on with the other hosts, and"
+            " ends with an error that names it"
+            for host in left_out
+        ]
+        if options["file"]:
+            self._write(options["file"], places, findings, warnings, left_out)
+        result: dict[str, Any] = {
+            "changed": False,
+            "problems": problems,
+            "warnings": warnings,
+            "left_out": left_out,
+            "table": preflight_report.table(places, findings, left_out),
+        }
         if problems:
             listed = "\n".join(f"  {n}. {line}" for n, line in enumerate(problems, start=1))
-            return {
+            rows = "\n".join(f"  {line}" for line in result["table"])
+            result |= {
                 "failed": True,
-                "problems": problems,
-                "warnings": warnings,
-                "msg": f"{len(problems)} to fix before anything is changed:\n{listed}",
+                "msg": f"{len(problems)} to fix before anything is changed:\n{listed}\n\n{rows}",
             }
-        return {"changed": False, "problems": [], "warnings": warnings}
+        return result
+
+    def _write(self, file: str, *content: Any) -> None:
+        """Write the report for machines. Raises AnsibleError."""
+        try:
+            preflight_report.write(Path(file), *content)
+        except OSError as error:
+            raise AnsibleError(f"preflight_report: {file} cannot be written: {error}") from error
 
     def _hosts(
         self, members: list[str], options: dict[str, Any], variables: dict[str, Any]
@@ -94,6 +128,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         machine_ids = {}
         for host in members:
             said = variables["hostvars"][host].get(options["report"])
+            if said and said.get("unreachable"):
+                if not _may_be_left_out(host, variables):
+                    found.append(f"{host}: {_unreachable(said)}")
+                continue
             if said is None or "problems" not in said:
                 found.append(f"{host}: cannot be reached or has no Python; see the error above")
                 continue
@@ -122,12 +160,49 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ranges = {name: str(first.get(name) or plain_defaults()[name]) for name in RANGES}
         right = {host: address for host, address in addresses.items() if host not in wrong}
         found += nodes.network_problems(ranges, right, reports)
-        if leaders:
-            leader = leaders[0]
-            asked = [hostvars[host].get(options["leader_report"]) or {} for host in members]
-            report = reports.get(leader) or next((said for said in asked if said), {})
-            found += nodes.cluster_problems(leader, report, reports)
+        if leaders and "cluster" not in _skipped(hostvars[leaders[0]]):
+            report = _leader_report(leaders[0], members, options, hostvars)
+            lines = nodes.cluster_problems(leaders[0], report, reports)
+            found += [f"{line} [cluster]" for line in lines]
         return found
+
+    def _guards(
+        self,
+        members: list[str],
+        site: list[str],
+        options: dict[str, Any],
+        variables: dict[str, Any],
+    ) -> list[str]:
+        """Refuse what would break a living cluster."""
+        hostvars, groups = variables["hostvars"], variables["groups"]
+        reports = {host: hostvars[host].get(options["report"]) or {} for host in members}
+        leaders = [host for host in groups.get("control_plane", []) if host in site]
+        leader_report = _leader_report((leaders or site)[0], members, options, hostvars)
+        # A run for an added host must not join it with another version than the leader's.
+        reports = {(leaders or site)[0]: leader_report} | reports
+        given = hostvars[members[0]].get("site_versions")
+        versions = complete_versions(given if isinstance(given, dict) else {})
+        workers = [host for host in groups.get("gpu_workers", []) if host in members]
+        lines = []
+        if leaders and leaders[0] not in members and leader_report.get("unreachable"):
+            lines = [f"{leaders[0]}: {_unreachable(leader_report)}"]
+        found = guards.cluster_problems(leaders, leader_report, reports)
+        found += guards.version_problems(
+            versions,
+            reports,
+            {host: _driver_packages(hostvars[host], reports[host]) for host in workers},
+        )
+        first = hostvars[(leaders or site)[0]]
+        network = openings.Site(
+            {host: str(_node_ip(hostvars[host], host)) for host in site},
+            leaders,
+            [host for host in groups.get("ingress", []) if host in site],
+            str(first.get("site_pod_cidr") or plain_defaults()["site_pod_cidr"]),
+        )
+        found += guards.firewall_problems(network, reports)
+        skipped = {host: _skipped(hostvars[host]) for host in site}
+        counted = guards.counted(found, skipped, (leaders or site)[0])
+        return lines + [str(problem) for problem in counted]
 
     def _site(
         self, members: list[str], roles: list[str], variables: dict[str, Any]
@@ -150,10 +225,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # The hosts' own checks have reported invalid addresses.
         found += egress.variable_problems(values, {}) + images.problems(values)
         found += preflight.artifact_problems(values) + preflight.secret_problems(values)
-        found += pins.problems(values)
+        found += pins.problems(values) + proxies.problems(values) + registries.problems(values)
         if "license_proxy" in roles:
             found += licensing.problems(values, values, members)
-        doubts: list[str] = []
+        doubts = proxies.warnings(values)
         if "ingress" in roles:
             found += self._ingress(members, values, variables)
             doubts += _ingress_warnings(values)
@@ -253,6 +328,64 @@ def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
 def _node_ip(hostvars: Any, host: str) -> Any:
     """A host's address in the cluster, as the role kubeadm has it."""
     return hostvars.get("kubeadm_node_ip") or hostvars.get("ansible_host", host)
+
+
+def _leader_report(
+    leader: str, members: list[str], options: dict[str, Any], hostvars: Any
+) -> dict[str, Any]:
+    """The first control plane's result of host_check; empty when it was not looked at."""
+    reports = [hostvars[leader].get(options["report"])] if leader in members else []
+    reports += [hostvars[host].get(options["leader_report"]) for host in members]
+    return next((report for report in reports if report), {})
+
+
+def _left_out(sites: dict[str, list[str]], report: str, variables: dict[str, Any]) -> list[str]:
+    """The hosts that cannot be reached, and that the run may go on without."""
+    return [
+        host
+        for members in sites.values()
+        for host in members
+        if (variables["hostvars"][host].get(report) or {}).get("unreachable")
+        and _may_be_left_out(host, variables)
+    ]
+
+
+def _may_be_left_out(host: str, variables: dict[str, Any]) -> bool:
+    """Whether a run may go on without a host; the first control plane has the cluster."""
+    hostvars = variables["hostvars"]
+    name = site_of(hostvars[host])
+    leaders = of_site(variables["groups"].get("control_plane", []), hostvars, name)
+    tolerated = boolean(hostvars[host].get("site_tolerate_unreachable") or False)
+    return bool(tolerated) and host not in leaders[:1]
+
+
+def _unreachable(report: dict[str, Any]) -> str:
+    """The problem of a host that cannot be reached."""
+    reason = " ".join(str(report.get("msg") or "no reason given").split())
+    return (
+        f"it cannot be reached ({reason.replace(': ', ', ')}): see that it is up and that ssh gets"
+        " there; site_tolerate_unreachable lets a run go on without hosts that are no control"
+        " plane [reachable]"
+    )
+
+
+def _driver_packages(hostvars: Any, report: dict[str, Any]) -> list[str]:
+    """The packages of the driver that a host gets, each with its version.
+
+    By default they are those that the host has, at the version of its branch.
+    """
+    branch = str(hostvars.get("nvidia_driver_branch") or plain_defaults()["nvidia_driver_branch"])
+    given = hostvars.get("nvidia_driver_packages")
+    if not isinstance(given, list):
+        given = guards.driver_packages(report.get("packages") or {})
+    pattern = f"{branch}-*" if "." in branch else f"{branch}.*"
+    return [item if "=" in item else f"{item}={pattern}" for item in map(str, given)]
+
+
+def _skipped(hostvars: Any) -> set[str]:
+    """The checks that preflight_skip names for a host; -e may give them as a text."""
+    given = hostvars.get("preflight_skip") or []
+    return set(given.split(",") if isinstance(given, str) else given)
 
 
 RANGES = ("site_pod_cidr", "site_service_cidr")

@@ -15,6 +15,7 @@ description:
   - Applies objects (server-side), in one call and several at a time, and labels them with the set's name (C(baremetal.sonic/set)).
   - Objects that carry the label and are not among them are removed (see O(prune)). Nothing else is touched.
   - Namespaces, CustomResourceDefinitions and Nodes are applied, but neither labelled nor removed, since others put things into them.
+  - A Node that does not exist is not made, since only a kubelet makes one. A warning names it.
   - An object with the annotation C(baremetal.sonic/needed-by) is not removed either. The value names what stays and needs it.
   - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
     as M(baremetal.sonic.workloads_ready) does.
@@ -97,6 +98,15 @@ statuses:
   type: list
   elements: dict
   returned: success, but for a cluster that does not exist yet
+absent_nodes:
+  description: Nodes of O(definitions) that do not exist.
+  type: list
+  elements: str
+  returned: success, but for a cluster that does not exist yet
+passed_over:
+  description: Nodes that were not waited for, with the reason, as M(baremetal.sonic.workloads_ready) returns them.
+  type: dict
+  returned: when something was waited for
 cause:
   description: What kind of failure of O(workloads) it is, as M(baremetal.sonic.workloads_ready) returns it.
   type: str
@@ -195,10 +205,15 @@ def main() -> None:
     except KubeError as error:
         module.fail_json(msg=f"the set {params['name']} cannot be applied: {error}")
         raise
+    for name in sorted(wanted.absent_nodes):
+        module.warn(
+            f"Node {name} does not exist, so it got no labels: run again when its host has joined"
+        )
     result: dict[str, Any] = {
         "changed": bool(changes),
         "objects": [change.called for change in changes],
         "statuses": statuses(wanted.live.values()),
+        "absent_nodes": sorted(wanted.absent_nodes),
     }
     if module._diff:
         result["diff"] = [

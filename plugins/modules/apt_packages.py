@@ -98,40 +98,17 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks im
     Apt,
     LockedError,
 )
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.packages import (
+    QUERY,
+    installed_versions,
+    missing,
+    split,
+)
 
 INSTALL = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]
 INSTALL += ["--option=Dpkg::Options::=--force-confold"]
 # A line of `apt-get --simulate`: Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE]), or Remv NAME [OLD].
 ACTION = re.compile(r"(Inst|Remv) (\S+)(?: \[([^]]+)\])?(?: \((\S+))?")
-
-
-def split(package: str) -> tuple[str, str]:
-    """Name and version pattern of an item; the pattern is * when none is given."""
-    name, _sign, version = package.partition("=")
-    return name, version or "*"
-
-
-def installed_versions(output: str) -> dict[str, str]:
-    """Versions by name of the packages that dpkg-query lists as installed and configured.
-
-    The first letter says what is wanted of a package (dpkg-query(1)): a held one is there, too.
-    """
-    found = {}
-    for line in output.splitlines():
-        status, name, version = line.split("\t")
-        if status[1:] == "i ":
-            found[name] = version
-    return found
-
-
-def missing(packages: list[str], installed: dict[str, str]) -> list[str]:
-    """The items that what is installed does not satisfy."""
-    return [
-        package
-        for package in packages
-        if not fnmatch.fnmatchcase(installed.get(split(package)[0], ""), split(package)[1])
-        or split(package)[0] not in installed
-    ]
 
 
 def to_hold(patterns: list[str], output: str) -> list[str]:
@@ -365,10 +342,7 @@ def main() -> None:
 def queried(module: AnsibleModule, names: list[str]) -> str:
     """dpkg-query's lines for the packages that match these names: status, name and version."""
     # Exits with 1 when it does not know one of the names, and lists the others.
-    _code, out, _error = module.run_command(
-        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-        + ["--", *names]
-    )
+    _code, out, _error = module.run_command([*QUERY, *names])
     return str(out)
 
 

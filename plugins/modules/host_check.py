@@ -12,7 +12,7 @@ short_description: Whether a host can become a Kubernetes node
 description:
   - Looks at user, operating system, memory, disks, listening ports, clock, GPUs and Secure Boot of a host and returns all problems that it
     finds, each with the name of its check in brackets.
-  - Returns the host's addresses, networks and cluster, too, for M(baremetal.sonic.preflight) to compare.
+  - Returns the host's addresses, networks, cluster, packages and GPU pods, too, for M(baremetal.sonic.preflight) to compare.
   - It never fails because of a problem, so that the problems of all hosts can be listed together.
 version_added: "0.1.0"
 author:
@@ -52,10 +52,11 @@ options:
     type: float
     default: -1
   skip:
-    description: Checks whose problems do not count.
+    description:
+      - Checks whose problems do not count, by the names at the end of the problems.
+      - M(baremetal.sonic.preflight) has checks of its own, so names that are not of this module's are left to it.
     type: list
     elements: str
-    choices: [user, system, processor, memory, disk, ports, clock, gpus, kernel-modules, secure-boot]
     default: []
 """
 
@@ -100,6 +101,37 @@ cluster_ca:
   description: SHA-256 of the CA certificate of the cluster that the host belongs to; empty when it belongs to none.
   returned: always
   type: str
+node:
+  description: The host's place in a cluster.
+  returned: always
+  type: dict
+  contains:
+    joined:
+      description: Whether its kubelet has an identity in a cluster.
+      type: bool
+    control_plane:
+      description: Whether kubeadm made it a control plane, or began to.
+      type: bool
+    api_server:
+      description: Version of its API server; empty for none.
+      type: str
+    reset:
+      description: Whether it was a control plane until C(kubeadm reset).
+      type: bool
+    gpu_pods:
+      description: Pods with GPUs that run on it, each as NAMESPACE/NAME.
+      type: list
+      elements: str
+packages:
+  description: Versions of the installed packages of kubelet, containerd and NVIDIA, by name.
+  returned: always
+  type: dict
+  sample: {kubelet: 1.36.3-1.1}
+firewall:
+  description: The firewall of a host that is no node yet, if it drops what no rule lets in; empty for none.
+  returned: always
+  type: str
+  sample: nftables (table inet filter)
 machine_id:
   description: The host's C(/etc/machine-id), which no two hosts may share.
   returned: always
@@ -120,10 +152,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import (
+    firewalls,
+    node_state,
+    packages,
+)
 
 GIB = 1024**3
 LISTEN = "0A"
 CLOCK_S = 120
+# Packages whose replacement under running pods the guards of preflight refuse.
+GUARDED_PACKAGES = ["kubelet", "containerd.io", "*nvidia*"]
 # Interfaces of pod networks, which a cluster makes and may leave behind.
 CLUSTER_INTERFACES = (
     "kube-",
@@ -263,7 +302,9 @@ def _memory(options: dict[str, Any]) -> list[str]:
     memory = total_memory_mib(_text("/proc/meminfo"))
     if memory >= options["memory_mib"]:
         return []
-    return [f"{memory} MiB of memory, {options['memory_mib']} needed"]
+    return [
+        f"{memory} MiB of memory, {options['memory_mib']} needed: add memory, or take another host"
+    ]
 
 
 def is_node() -> bool:
@@ -277,7 +318,7 @@ def _disk(options: dict[str, Any]) -> list[str]:
     for folder, gib in {} if is_node() else options["disk_gib"].items():
         free = shutil.disk_usage(existing(Path(folder))).free / GIB
         if free < float(gib):
-            found.append(f"{free:.1f} GiB free for {folder}, {gib} needed: free some")
+            found.append(f"{free:.1f} GiB free for {folder}, {float(gib):g} needed: free some")
     return found
 
 
@@ -380,10 +421,16 @@ def main() -> None:
             "gpus": {"type": "int", "default": -1},
             "kernel_modules": {"type": "str", "default": ""},
             "time": {"type": "float", "default": -1},
-            "skip": {"type": "list", "elements": "str", "choices": list(CHECKS), "default": []},
+            "skip": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    # Exits with 1 when no package has one of the names.
+    _code, listed, _error = module.run_command([*packages.QUERY, *GUARDED_PACKAGES])
+
+    def installed(name: str) -> bool:
+        return module.get_bin_path(name) is not None
+
     module.exit_json(
         changed=False,
         ansible_facts=distribution_facts(_text("/etc/os-release")),
@@ -392,6 +439,10 @@ def main() -> None:
         addresses=own_addresses(_text("/proc/net/fib_trie")),
         networks=[] if is_node() else connected_networks(_text("/proc/net/route")),
         cluster_ca=certificate_digest(_text("/etc/kubernetes/pki/ca.crt")),
+        node=node_state.read(),
+        # A node has been reached by the others.
+        firewall="" if is_node() else firewalls.dropping(module.run_command, installed, Path("/")),
+        packages=packages.installed_versions(listed),
     )
 
 

@@ -12,6 +12,7 @@ short_description: List everything that is wrong with an inventory and its hosts
 description:
   - Checks every site of a play before anything is changed, and fails once, with all problems numbered.
   - Warns where autoscaling may ask for more GPUs than the inventory has.
+  - Lists hosts that cannot be reached as problems, or with C(site_tolerate_unreachable) as warnings. A control plane is never left out.
   - With C(--limit) only the limited hosts are checked, together with groups and variables of the whole site.
   - Checks names, addresses and networks of the hosts and the clusters that they belong to, groups, the variables of roles
     against the roles' own argument specs, the ingress certificate against its key and host,
@@ -42,6 +43,10 @@ options:
     description: Name of the variable with the result of M(baremetal.sonic.disks_ready) of each host that has data disks.
     type: str
     default: ""
+  file:
+    description: File on the controller to which the result is written as JSON; empty for none.
+    type: path
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -59,4 +64,15 @@ problems:
   type: list
   elements: str
   sample: ["gpu1: port 10250 is taken: stop what listens there"]
+left_out:
+  description: Hosts that cannot be reached and that the run goes on without.
+  returned: always
+  type: list
+  elements: str
+table:
+  description: One line for each host with the checks that failed.
+  returned: always
+  type: list
+  elements: str
+  sample: ["SITE   HOST  RESULT", "rack1  cp1   ok", "rack1  gpu1  clock, disk"]
 """

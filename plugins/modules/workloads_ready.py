@@ -18,6 +18,8 @@ description:
     be pulled, a container crashes again and again (with its last log lines), no node has room
     (with who holds the GPUs), a container cannot be created, the API server refuses its pods, or
     the workload does not exist.
+  - Passes over nodes that do not answer (their Ready condition is Unknown) or are cordoned, and warns. Of these no pod of a DaemonSet is
+    expected and no resource, and of a StatefulSet's pods more than half suffice then. So is a node of O(node_resources) that does not exist.
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.actiongroup_cluster
@@ -78,6 +80,11 @@ msg:
   description: Why it failed; in check mode, what it would wait for.
   type: str
   returned: on failure, and in check mode when something is not ready
+passed_over:
+  description: Nodes that were not waited for, with the reason.
+  type: dict
+  returned: always
+  sample: {gpu2: does not answer}
 workloads:
   description: The state of each workload at the end.
   type: list

@@ -59,6 +59,7 @@ def known(role: str, **variables: Any) -> dict[str, Any]:
     values |= {"site_namespace": "cartesia", "site_name": "rack1"}
     values["site_image_digests"] = {}
     values["workers"] = []
+    values |= {"site_registry_access": {}, "site_proxy_environment": {}}
     values["site_namespace_labels"] = {
         "app.kubernetes.io/managed-by": "baremetal.sonic",
         "pod-security.kubernetes.io/enforce": "restricted",

@@ -78,3 +78,59 @@ def test_a_config_of_another_program_is_kept() -> None:
     [items] = render("containerd", "files.yml.j2", **site)
     [config] = [item for item in items if item["path"] == "/etc/containerd/config.toml"]
     assert config["marker"] in config["content"].splitlines()[0]
+
+
+ACCESS = {
+    "harbor.example.com:8443": {"ca": "PEM", "username": "robot", "password": "s3cret"},
+    "open.example.com": {"ca": "OTHER"},
+}
+
+
+def items(**variables: Any) -> dict[str, dict[str, Any]]:
+    """All files of the role by their paths."""
+    site = {"site_versions": {"pause": "3.10", "containerd": "2.3.7"}, "site_registry_mirror": ""}
+    [found] = render("containerd", "files.yml.j2", **site | variables)
+    return {item["path"]: item for item in found}
+
+
+def test_a_registry_with_its_own_ca_and_a_login() -> None:
+    mirrors = {"ghcr.io": "https://harbor.example.com:8443/v2/ghcr"}
+    mirrors |= {
+        "quay.io": "https://open.example.com/v2/quay",
+        "nvcr.io": "http://plain.example.com",
+    }
+    found = items(site_registry_access=ACCESS, containerd_mirrors=mirrors)
+    ca = "/etc/containerd/registry-ca/harbor.example.com_8443.pem"
+    assert found[ca]["content"] == "PEM"
+    ghcr = found["/etc/containerd/certs.d/ghcr.io/hosts.toml"]
+    assert ghcr["mode"] == "0600"
+    [host] = tomllib.loads(ghcr["content"])["host"].values()
+    assert host["ca"] == ca
+    # As curl --user robot:s3cret sends it.
+    assert host["header"] == {"authorization": "Basic cm9ib3Q6czNjcmV0"}
+    assert host["override_path"] is True
+    quay = found["/etc/containerd/certs.d/quay.io/hosts.toml"]
+    [host] = tomllib.loads(quay["content"])["host"].values()
+    assert (quay["mode"], "header" in host) == ("0644", False)
+    assert host["ca"] == "/etc/containerd/registry-ca/open.example.com.pem"
+    nvcr = found["/etc/containerd/certs.d/nvcr.io/hosts.toml"]
+    [host] = tomllib.loads(nvcr["content"])["host"].values()
+    assert "ca" not in host
+
+
+DROP_IN = "/etc/systemd/system/containerd.service.d/baremetal-sonic-proxy.conf"
+
+
+def test_containerd_pulls_by_the_proxy() -> None:
+    environment = {"HTTPS_PROXY": "http://u:p%40@proxy:3128", "NO_PROXY": "a,b", "HTTP_PROXY": ""}
+    drop_in = items(site_proxy_environment=environment | {"https_proxy": "x"})[DROP_IN]
+    assert drop_in["mode"] == "0600"
+    assert drop_in["content"].splitlines()[1:] == [
+        "[Service]",
+        'Environment="HTTPS_PROXY=http://u:p%%40@proxy:3128"',
+        'Environment="NO_PROXY=a,b"',
+    ]
+
+
+def test_without_a_proxy_the_drop_in_goes() -> None:
+    assert items()[DROP_IN] == {"path": DROP_IN, "state": "absent"}

@@ -12,6 +12,7 @@ import yaml
 
 from tests.playbooks import ROOT, offline
 from tests.unit.plugins.plugin_utils.authority import Authority
+from tests.unit.rendering import templated
 
 ROLE = ROOT / "roles/ingress"
 HOSTS = ["speech.example.com", "voice.example.com", "other.example.com"]
@@ -262,3 +263,11 @@ def test_another_controller(rendered: dict[str, Objects]) -> None:
     assert route["kind"] == "Ingress"
     assert route["spec"]["ingressClassName"] == "nginx"
     assert route["metadata"]["annotations"] == VARIANTS["another"]["ingress_annotations"]
+
+
+def test_hosts_that_are_down_are_asked_for_no_certificate() -> None:
+    text = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["ingress_serving"]
+    hosts = {"ingress_nodes": ["cp1", "gpu1", "gpu2", "gpu3"]}
+    applied = {"passed_over": {"gpu1": "does not answer"}, "absent_nodes": ["gpu3"]}
+    assert templated(text, hosts | {"ingress_applied": applied}) == ["cp1", "gpu2"]
+    assert templated(text, hosts | {"ingress_applied": {}}) == hosts["ingress_nodes"]

@@ -33,9 +33,15 @@ PLAYBOOK = [
                         "machine_id": "{{ inventory_hostname }}",
                         "cluster_ca": "{{ ca | default('') }}",
                         "networks": "{{ networks | default([]) }}",
+                        "node": "{{ node | default({}) }}",
+                        "packages": "{{ packages | default({}) }}",
                     },
                     # As of a control plane that the play does not have.
-                    "leader": {"cluster_ca": "{{ leader_ca | default('') }}"},
+                    "leader": {
+                        "cluster_ca": "{{ leader_ca | default('') }}",
+                        "node": "{{ leader_node | default({}) }}",
+                        "packages": "{{ leader_packages | default({}) }}",
+                    },
                     "disks": {"problems": "{{ disk_problems | default([]) }}"},
                 },
             },

@@ -70,6 +70,8 @@ class AppliedSet:
         self._kinds = Kinds(api)
         # Each object of the last sync() by its path, as the API server has it afterwards.
         self.live: dict[str, Object] = {}
+        # Names of the Nodes that do not exist, and so got no labels.
+        self.absent_nodes: list[str] = []
 
     def sync(
         self,
@@ -145,6 +147,10 @@ class AppliedSet:
         if not path:
             return Change(called(item), None, item)
         before = before or look_up(self._api, path)
+        if before is None and item["kind"] == "Node":
+            # Only a kubelet makes one: applied, it would be a node without a host.
+            self.absent_nodes.append(item["metadata"]["name"])
+            return None
         wanted = self._marked(item)
         if before is not None and is_applied(wanted, before, self._manager):
             self.live[path] = before

@@ -77,6 +77,9 @@ def finish(module: AnsibleModule, outcome: Outcome, **values: Any) -> None:
     """End the module with the outcome of the wait."""
     values = {"changed": False} | values
     values["elapsed_s"] = outcome.elapsed_s
+    values["passed_over"] = outcome.passed_over
+    for node, reason in sorted(outcome.passed_over.items()):
+        module.warn(f"Node {node} {reason}, so it was not waited for: run again when it is back")
     values["workloads"] = [assessment.summary() for assessment in outcome.assessments]
     if outcome.failure:
         module.fail_json(msg=outcome.failure, cause=outcome.cause, **values)

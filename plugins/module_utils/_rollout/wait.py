@@ -30,6 +30,7 @@ from .._kube.pods import (
 )
 from .._kube.store import Store, collection
 from .._kube.types import Object
+from .aside import MISSING, nodes_aside, pass_over
 from .progress import KINDS, Assessment, Target, assess
 
 TICK_S = 1.0
@@ -107,6 +108,8 @@ class Outcome:
     pending: list[str] = field(default_factory=list)
     failure: str = ""
     cause: str = ""
+    # Nodes that were not waited for, with the reason.
+    passed_over: dict[str, str] = field(default_factory=dict)
 
 
 def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]:
@@ -176,7 +179,9 @@ class Wait:
         paths += [
             collection("replicasets", t.namespace) for t in self._targets if t.kind == "Deployment"
         ]
-        if node_resources:
+        self._needs_nodes = bool(node_resources) or any(t.kind != "Deployment" for t in targets)
+        self._passed_over: dict[str, str] = {}
+        if self._needs_nodes:
             paths.append(collection("nodes"))
         if api_services:
             paths.append(collection("apiservices"))
@@ -192,9 +197,11 @@ class Wait:
         following = False
         while True:
             now = self._clock()
-            assessments = [self._assess(target) for target in self._targets]
+            self._passed_over.clear()
+            assessments = [self._pass_over(self._assess(target)) for target in self._targets]
             pending = self._pending(assessments)
             outcome = Outcome(assessments, round(now - started, 1), pending)
+            outcome.passed_over = dict(self._passed_over)
             if not pending or once:
                 break
             outcome.cause, outcome.failure = self._fatal(assessments, now)
@@ -227,6 +234,32 @@ class Wait:
             target in self._first,
         )
 
+    def _nodes(self) -> list[Object]:
+        return self._store.items(collection("nodes")) if self._needs_nodes else []
+
+    def _pass_over(self, assessment: Assessment) -> Assessment:
+        """An assessment without lost pods on nodes that do not answer or are cordoned."""
+        aside, target = nodes_aside(self._nodes()), assessment.target
+        workloads = self._store.items(collection(KINDS[target.kind], target.namespace))
+        workload = next((obj for obj in workloads if name_of(obj) == target.name), None)
+        passed = pass_over(assessment, workload, aside)
+        left = {name_of(pod) for pod in passed.pods}
+        for pod in assessment.pods:
+            if name_of(pod) not in left:
+                node = pod["spec"]["nodeName"]
+                self._passed_over[node] = aside[node]
+        return passed
+
+    def _awaited(self, wanted: NodeResources) -> NodeResources:
+        """The nodes that exist, answer and take pods; of the others nothing is expected."""
+        nodes = self._nodes()
+        aside = dict.fromkeys(wanted.nodes.keys() - {name_of(node) for node in nodes}, MISSING)
+        aside |= nodes_aside(nodes)
+        self._passed_over |= {name: aside[name] for name in wanted.nodes if name in aside}
+        return NodeResources(
+            wanted.resource, {name: n for name, n in wanted.nodes.items() if name not in aside}
+        )
+
     def _service_troubles(self) -> dict[str, str]:
         if not self._api_services:
             return {}
@@ -245,7 +278,7 @@ class Wait:
             if missing:
                 pending.append(f"{assessment.target}: {missing}")
         if self._node_resources:
-            pending += node_shortfalls(self._node_resources, self._store.items(collection("nodes")))
+            pending += node_shortfalls(self._awaited(self._node_resources), self._nodes())
         for name, why in self._service_troubles().items():
             pending.append(f"APIService {name}: {why or 'does not exist'}")
         return pending

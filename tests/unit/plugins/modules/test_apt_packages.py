@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import packages
 from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks import Apt
 from ansible_collections.baremetal.sonic.plugins.modules import apt_packages
 
@@ -41,7 +42,7 @@ docker.io:
 
 
 def test_half_installed_does_not_count() -> None:
-    assert apt_packages.installed_versions(DPKG) == {"conntrack": "1:1.4.7-1+b2"}
+    assert packages.installed_versions(DPKG) == {"conntrack": "1:1.4.7-1+b2"}
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ def test_half_installed_does_not_count() -> None:
     ],
 )
 def test_missing(package: str, satisfied: bool) -> None:
-    installed = apt_packages.installed_versions(DPKG)
-    assert apt_packages.missing([package], installed) == ([] if satisfied else [package])
+    installed = packages.installed_versions(DPKG)
+    assert packages.missing([package], installed) == ([] if satisfied else [package])
 
 
 def test_newest_version_that_fits() -> None:
@@ -106,13 +107,13 @@ def test_a_package_that_a_pin_keeps_away() -> None:
 
 @pytest.mark.parametrize("status", ["ii ", "hi ", "ri ", "pi "])
 def test_what_is_installed_counts_whatever_is_wanted_of_it(status: str) -> None:
-    found = apt_packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n")
-    assert apt_packages.missing(["kubelet=1.36.3-*"], found) == []
+    found = packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n")
+    assert packages.missing(["kubelet=1.36.3-*"], found) == []
 
 
 @pytest.mark.parametrize("status", ["iU ", "iF ", "hF ", "iHR", "rc ", "un ", "hc "])
 def test_what_is_not_whole_does_not_count(status: str) -> None:
-    assert apt_packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n") == {}
+    assert packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n") == {}
 
 
 SIMULATED = """\

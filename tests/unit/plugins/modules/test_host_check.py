@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
+from tests.unit.plugins.modules.running import Modules
 from tests.unit.rendering import role_variables
 
 TCP = """\
@@ -204,3 +205,11 @@ def test_kernel_modules_that_do_not_drive_a_gpu(
     found = host_check.CHECKS["kernel-modules"]({"gpus": 0, "kernel_modules": kind})
     assert [says in line for line in found] == ([True] if says else [])
     assert not host_check.CHECKS["kernel-modules"]({"gpus": -1, "kernel_modules": kind})
+
+
+def test_packages_and_place_in_a_cluster_are_returned(modules: Modules) -> None:
+    modules.program("dpkg-query", "printf 'ii \\tkubelet\\t1.36.3-1.1\\nrc \\tnvidia-smi\\t1\\n'")
+    result = modules.call(host_check.main, memory_mib=0, systems=[], skip=["control-plane"])
+    assert result["packages"] == {"kubelet": "1.36.3-1.1"}
+    assert set(result["node"]) == {"api_server", "control_plane", "gpu_pods", "joined", "reset"}
+    assert modules.ran[-1].endswith("-- kubelet containerd.io *nvidia*")

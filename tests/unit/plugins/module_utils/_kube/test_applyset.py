@@ -155,11 +155,24 @@ def test_a_set_is_in_as_many_namespaces_as_it_likes(api: Api) -> None:
 
 
 def test_what_others_put_things_into_is_neither_labelled_nor_removed(api: Api) -> None:
+    api.objects["/api/v1/nodes/gpu1"] = node("gpu1")
     sync(api, namespace("new"), node("gpu1"))
     assert api.objects["/api/v1/namespaces/new"]["metadata"].get("labels") is None
     assert sync(api) == []
     assert "/api/v1/namespaces/new" in api.objects
     assert "/api/v1/nodes/gpu1" in api.objects
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_node_without_a_host_is_never_made(api: Api, dry_run: bool) -> None:
+    api.objects["/api/v1/nodes/gpu1"] = node("gpu1") | {"status": {"phase": "x"}}
+    labelled = [node(name) for name in ("gpu1", "gpu2")]
+    for item in labelled:
+        item["metadata"]["labels"] = {"baremetal.sonic/gpu": "true"}
+    wanted = AppliedSet(api, "mine", "me", "stack")
+    assert called(wanted.sync(labelled, LEFT_OVER, dry_run)) == ["Node gpu1"]
+    assert wanted.absent_nodes == ["gpu2"]
+    assert "/api/v1/nodes/gpu2" not in api.sent
 
 
 def test_all_that_is_refused_is_told(api: Api) -> None:
