@@ -12,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar, trust_as_template
+from ansible.template import Templar
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
     default_versions,
 )
@@ -27,6 +27,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     pins,
     preflight,
 )
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.templating import trust_as_template
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
