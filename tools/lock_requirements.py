@@ -2,8 +2,8 @@
 """Write the locks: the exact version of everything that each list of requirements leads to.
 
 A lock for a release of ansible-core is made with a Python that runs it, and kept as it is where
-this machine has none. pip resolves it with the indexes that this machine is configured for; nothing is installed.
-Raises SystemExit with pip's own message when there is no solution.
+this machine has none. pip resolves each with the indexes that this machine is configured for;
+nothing is installed. Raises SystemExit with pip's own message when there is no solution.
 """
 
 from __future__ import annotations
