@@ -17,9 +17,10 @@ from ansible.playbook import Playbook
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
-from ansible.template import Templar, trust_as_template
+from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.templating import trust_as_template
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "cp1"

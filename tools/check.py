@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the project's checks: ``python -m tools.check [STAGE or GROUP ...]``, all without one.
 
-Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages), unit,
-sanity, molecule. The stages of lint run side by side and are reported together; the groups after
-it run in order, each only when all before it passed. A line a stage says how it went and how long
-it took; the last line of all is ``N passed, M failed``, where a test of pytest counts as one and
-so does any other stage.
+Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages,
+archive), unit, cores, sanity, molecule. The stages of lint run side by side and are reported
+together; the groups after it run in order, each only when all before it passed. A line a stage says
+how it went and how long it took; the last line of all is ``N passed, M failed``, where a test of
+pytest counts as one and so does any other stage.
 
 Molecule's lab has a name of its own that follows from this checkout's place. It is removed before
 (a killed run may have left it) and after, also when a check fails or a signal ends the run.
@@ -14,8 +14,6 @@ Exit status: 0, or 1 when anything failed, or 128 + the signal's number.
 
 from __future__ import annotations
 
-import ast
-import configparser
 import contextlib
 import fcntl
 import hashlib
@@ -34,7 +32,8 @@ from pathlib import Path
 from types import FrameType
 
 from lab.bundle.build import program
-from lab.config import Lab, cache_dir
+from lab.config import Lab
+from tools.sanity_home import sanity_home
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lab"
@@ -268,6 +267,17 @@ def reference() -> Outcome:
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
+def archive() -> Outcome:
+    """Check the collection's archive as Galaxy imports it, and the documents in it."""
+    return quiet(sys.executable, "-m", "tools.archive")
+
+
+def cores() -> Outcome:
+    """Load and run the collection on the other releases of ansible-core that it supports."""
+    status = loud(sys.executable, "-m", "tools.cores")
+    return Outcome(int(status == 0), int(status != 0))
+
+
 def unit() -> Outcome:
     """Run the unit tests."""
     report = UNIT_REPORT
@@ -279,47 +289,6 @@ def unit() -> Outcome:
     }
     status = loud(*command, more=programs)
     return counted(report, status)
-
-
-# ansible-test puts pip into its environments by a script that it downloads from a host of its own.
-# This one, kept where ansible-core 2.19 looks first, does it with what Python and its index have.
-GET_PIP_NAME = "get_pip_24_2.py"
-GET_PIP = """\
-import runpy, subprocess, sys
-subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL, check=True)
-sys.argv[1:] = ["install", *(word for word in sys.argv[1:] if not word.startswith("--no-"))]
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
-
-
-def sanity_home() -> Path:
-    """Return a home folder for ansible-test, so that it leaves the user's alone.
-
-    ansible-test hides the environment from pip: what pip is told there goes into a file it reads.
-    """
-    home = cache_dir() / "ansible-test"
-    folder = home / ".ansible" / "test" / "cache"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / GET_PIP_NAME).write_text(GET_PIP, encoding="utf-8")
-    for name in (".cache", ".netrc"):
-        if (Path.home() / name).exists() and not (home / name).is_symlink():
-            (home / name).symlink_to(Path.home() / name)
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    settings = configparser.ConfigParser(interpolation=None)
-    settings["global"] = {}
-    for line in told.splitlines():
-        key, value = line.split("=", 1)
-        section, option = key.replace(":env:", "global").rsplit(".", 1)
-        if section not in settings:
-            settings[section] = {}
-        settings[section][option] = ast.literal_eval(value)
-    settings["global"]["quiet"] = "1"
-    pip = home / ".config" / "pip"
-    pip.mkdir(parents=True, exist_ok=True)
-    with (pip / "pip.conf").open("w", encoding="utf-8") as file:
-        settings.write(file)
-    return home
 
 
 def sanity() -> Outcome:
@@ -377,7 +346,9 @@ STAGES = (
     Stage("shellcheck", "lint", shellcheck),
     Stage("changelog", "lint", changelog),
     Stage("reference pages", "lint", reference),
+    Stage("archive", "lint", archive),
     Stage("unit tests", "unit", unit),
+    Stage("other ansible-cores", "cores", cores),
     Stage("ansible-test sanity", "sanity", sanity),
     Stage("molecule", "molecule", molecule),
 )

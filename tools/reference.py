@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/reference/ from what the roles' argument specs and the plugins' documentation say.
+"""Write docs/reference/ and each role's README.md from argument specs and plugins' documentation.
 
 ``python -m tools.reference`` writes the pages and removes those of roles and plugins that are gone;
 ``--check`` only compares, names the pages that differ and exits 1 when any does.
@@ -99,6 +99,19 @@ def role_page(role: Path) -> str:
     return "\n".join(parts)
 
 
+def role_readme(role: Path) -> str:
+    """Return the README.md of the role in this folder, as Galaxy shows it: with full URLs only."""
+    [entry] = load(role / "meta" / "argument_specs.yml")["argument_specs"].values()
+    documents = f"{load(ROOT / 'galaxy.yml')['repository']}/blob/main/docs"
+    parts = [NOTE, f"# Role {NAME}.{role.name}\n", text(entry.get("short_description")) + "\n"]
+    parts.append(
+        f"The playbooks of the collection `{NAME}` run it: "
+        f"[deploying a site]({documents}/deploy-a-site.md).\n"
+        f"Its variables: [reference]({documents}/reference/roles/{role.name}.md).\n"
+    )
+    return "\n".join(parts)
+
+
 def plugin_names() -> dict[str, list[str]]:
     """Return the names of the collection's documented plugins for each kind of them."""
     found = {}
@@ -178,6 +191,7 @@ def pages() -> dict[Path, str]:
     roles = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
     for role in roles:
         made[PAGES / "roles" / f"{role.name}.md"] = role_page(role)
+        made[role / "README.md"] = role_readme(role)
         [entry] = load(role / "meta" / "argument_specs.yml")["argument_specs"].values()
         lines.append(
             f"- [{role.name}](roles/{role.name}.md): {text(entry.get('short_description'))}"
@@ -202,7 +216,7 @@ def pages() -> dict[Path, str]:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages, or with ``--check`` compare them, and return the exit status."""
     made = pages()
-    there = set(PAGES.rglob("*.md"))
+    there = {*PAGES.rglob("*.md"), *ROOT.glob("roles/*/README.md")}
     stale = {
         path
         for path, content in made.items()

@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar, trust_as_template
+from ansible.template import Templar
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import (
     complete_versions,
     default_versions,
@@ -39,6 +39,7 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils.role_defaults impo
     plain_defaults,
     role_defaults,
 )
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.templating import trust_as_template
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.worker_specs import (
     InvalidWorkersError,
     WorkerSpec,

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
+from ansible.template import Templar
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects import with_secrets
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.templating import trust_as_template
 
 ROOT = Path(__file__).resolve().parents[2]
 # What templates read of the role site beside what render gives.

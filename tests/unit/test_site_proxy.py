@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from ansible.template import trust_as_template
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.templating import trust_as_template
 
 from tests.unit.rendering import ROOT, templated
 
