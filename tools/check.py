@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the project's checks: ``python -m tools.check [STAGE or GROUP ...]``, all without one.
 
-Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages), unit,
-sanity, molecule. The stages of lint run side by side and are reported together; the groups after
+Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages, wording),
+unit, sanity, molecule. The stages of lint run side by side and are reported together; the groups after
 it run in order, each only when all before it passed. A line a stage says how it went and how long
 it took; the last line of all is ``N passed, M failed``, where a test of pytest counts as one and
 so does any other stage.
@@ -268,6 +268,11 @@ def reference() -> Outcome:
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
+def wording() -> Outcome:
+    """Refuse the words that tools/wording.yml lists."""
+    return quiet(sys.executable, "-m", "tools.wording")
+
+
 def unit() -> Outcome:
     """Run the unit tests."""
     report = UNIT_REPORT
@@ -377,6 +382,7 @@ STAGES = (
     Stage("shellcheck", "lint", shellcheck),
     Stage("changelog", "lint", changelog),
     Stage("reference pages", "lint", reference),
+    Stage("wording", "lint", wording),
     Stage("unit tests", "unit", unit),
     Stage("ansible-test sanity", "sanity", sanity),
     Stage("molecule", "molecule", molecule),
