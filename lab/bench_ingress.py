@@ -17,7 +17,7 @@ from lab.config import HOSTS, INGRESS_HOST, Lab, LabError
 from lab.echo import Echo, Socket, alive, deployed, open_many, reloads
 from lab.hosts import ssh_command
 from lab.waiting import wait
-from plugins.module_utils.speech_load import percentile
+from plugins.module_utils._speech.load import percentile
 
 REQUESTS = 1500
 WEBSOCKETS = 2500

@@ -30,7 +30,7 @@ from lab import bench_words
 from lab.bundle.build import program
 from lab.figures import figure
 from lab.processes import KEY, SERVICES, Stack
-from plugins.module_utils.speech_load import percentile
+from plugins.module_utils._speech.load import percentile
 
 MODEL = "sonic-reference"
 SHORT = "Yes, of course."

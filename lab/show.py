@@ -14,7 +14,7 @@ from lab.bundle.steps import run
 from lab.config import BUCKET, HOSTS, INGRESS_HOST, INGRESS_HOSTS, REPOSITORY, Lab
 from lab.hosts import ssh_command
 from lab.outside import license_endpoint, storage
-from plugins.module_utils.speech import SpeechRequest, speak
+from plugins.module_utils._speech.client import SpeechRequest, speak
 
 TRANSCRIPT = "Hello from bare metal. This sentence came through your own ingress."
 

@@ -103,21 +103,21 @@ workloads:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.applied_set import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.applyset import (
     AppliedSet,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects import (
     essence,
     with_secrets,
     without_secrets,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.pods import Object
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.pods import Object
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish_applied,
 )

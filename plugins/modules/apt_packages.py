@@ -72,7 +72,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks import (
+    Apt,
+    LockedError,
+)
 
 INSTALL = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]
 INSTALL += ["--option=Dpkg::Options::=--force-confold"]

@@ -115,8 +115,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import apt_sources, openpgp
-from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt, LockedError
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import apt_sources, openpgp
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks import (
+    Apt,
+    LockedError,
+)
 
 SOURCES = Path("/etc/apt/sources.list.d")
 SOURCES_LIST = Path("/etc/apt/sources.list")

@@ -62,20 +62,20 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.artifacts import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.store import (
+    collection,
+    service_proxy,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.artifacts import (
     FOLLOWERS,
     RefusedError,
     following,
     waits_for,
-)
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
-    CLUSTER_OPTIONS,
-    client_of,
-)
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import (
-    collection,
-    service_proxy,
 )
 
 PAUSE_S = 0.5

@@ -87,7 +87,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.baremetal.sonic.plugins.module_utils.headers import strip_secret
+from ansible_collections.baremetal.sonic.plugins.module_utils._http.headers import strip_secret
 
 GOOGLE_IMPORT_ERROR: str | None = None
 try:

@@ -64,7 +64,7 @@ differences:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.served import Wanted, wait
+from ansible_collections.baremetal.sonic.plugins.module_utils._http.certificates import Wanted, wait
 
 
 def main() -> None:

@@ -131,7 +131,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.nvml import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._gpu.nvml import (
     LIBRARY,
     Host,
     Report,

@@ -91,21 +91,21 @@ worker:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import helm
-from ansible_collections.baremetal.sonic.plugins.module_utils.applied_set import (
-    AppliedSet,
-)
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import client_of
-from ansible_collections.baremetal.sonic.plugins.module_utils.helm_canary import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._helm import client as helm
+from ansible_collections.baremetal.sonic.plugins.module_utils._helm.canary import (
     COPIED,
     Canary,
     plan,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.helm_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._helm.module import (
     HELM_OPTIONS,
     helm_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.applyset import (
+    AppliedSet,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import client_of
 
 MANAGER = "baremetal.sonic.canary"
 KINDS = [("apps/v1", "Deployment"), *(("v1", kind) for kind in COPIED)]

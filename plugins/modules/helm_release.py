@@ -82,8 +82,8 @@ workloads:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import helm
-from ansible_collections.baremetal.sonic.plugins.module_utils.helm_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._helm import client as helm
+from ansible_collections.baremetal.sonic.plugins.module_utils._helm.module import (
     HELM_OPTIONS,
     helm_of,
 )

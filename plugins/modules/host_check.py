@@ -109,7 +109,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
+from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
 
 GIB = 1024**3
 LISTEN = "0A"

@@ -121,7 +121,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import kubeadm, kubeadm_settings
 
 
 class Node:

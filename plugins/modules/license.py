@@ -81,14 +81,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import licence_text
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._http.headers import strip_secret
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import (
+    KubeClient,
+    KubeError,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.headers import strip_secret
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import service_proxy
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.store import service_proxy
+from ansible_collections.baremetal.sonic.plugins.module_utils._license import licence_text
 
 
 class LicenseProxy:

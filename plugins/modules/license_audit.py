@@ -56,7 +56,7 @@ installation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.audit_chain import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._license.audit import (
     AuditError,
     AuditLog,
     read_tar,

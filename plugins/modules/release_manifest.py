@@ -108,25 +108,28 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
-    CLUSTER_OPTIONS,
-    client_of,
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import (
+    KubeClient,
+    KubeError,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient, KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.release import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest import (
     Release,
     ReleaseError,
     established,
     fingerprint,
     in_namespace,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest_changes import (
     ChangeError,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest_changes import (
     changed as with_changes,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
+    CLUSTER_OPTIONS,
+    client_of,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish_applied,
 )

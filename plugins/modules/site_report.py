@@ -95,13 +95,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeApi, KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeApi, KubeError
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_store import service_proxy
-from ansible_collections.baremetal.sonic.plugins.module_utils.report import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.store import service_proxy
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.report import (
     Panel,
     Section,
     Series,

@@ -102,12 +102,12 @@ errors:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.speech import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.client import (
     SPEECH_OPTIONS,
     SpeechRequest,
     speak,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.speech_load import measure, table
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.load import measure, table
 
 
 def main() -> None:

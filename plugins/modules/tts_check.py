@@ -94,7 +94,7 @@ status:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.speech import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.client import (
     SPEECH_OPTIONS,
     SpeechError,
     SpeechRequest,

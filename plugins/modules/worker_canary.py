@@ -110,26 +110,29 @@ workloads:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import speech
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.pods import name_of
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout import Target, ready_pods
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.pods import name_of
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.canary import (
+    CanaryError,
+    hear,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.metrics import (
+    CapacityCheck,
+)
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish,
     run_wait,
     wait_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.worker_canary import (
-    CanaryError,
-    hear,
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.progress import (
+    Target,
+    ready_pods,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.worker_metrics import (
-    CapacityCheck,
-)
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech import client as speech
 
 
 def main() -> None:

@@ -114,21 +114,21 @@ workloads:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout import (
-    Target,
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.metrics import (
+    CapacityCheck,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish,
     run_wait,
     wait_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.worker_metrics import (
-    CapacityCheck,
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.progress import (
+    Target,
 )
 
 

@@ -103,12 +103,12 @@ stale:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import worker_rollout
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout import workers
 
 
 def main() -> None:
@@ -129,17 +129,15 @@ def main() -> None:
         module.fail_json(
             msg=f"step is {params['step']}: at least 1 pod has to be replaced at a time"
         )
-    nothing = worker_rollout.Plan(strategies={})
+    nothing = workers.Plan(strategies={})
     client = client_of(module, "plan the rollout of the workers", surging=False, **asdict(nothing))
     try:
-        plan = worker_rollout.make(
-            client, definitions, namespace, params["step"], params["field_manager"]
-        )
+        plan = workers.make(client, definitions, namespace, params["step"], params["field_manager"])
     except KubeError as error:
         module.fail_json(msg=f"the Kubernetes API cannot be asked: {error}")
         raise
     # In check mode whoever installs KEDA may not have done so either.
-    scaled = worker_rollout.kinds(definitions, "ScaledObject")
+    scaled = workers.kinds(definitions, "ScaledObject")
     if scaled and not plan.keda and not module.check_mode:
         module.fail_json(
             msg=f"autoscaling is on for {', '.join(scaled)}, but the cluster has no KEDA (no kind"

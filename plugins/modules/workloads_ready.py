@@ -113,18 +113,18 @@ workloads:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.cluster_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_module import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
     WAIT_OPTIONS,
     finish,
     run_wait,
     targets_of,
     wait_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils.rollout_wait import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.wait import (
     NodeResources,
 )
 

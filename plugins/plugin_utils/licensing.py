@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..module_utils import licence_text
+from ..module_utils._license import licence_text
 from .egress import lets_to
 
 try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..module_utils.headers import header_problem
+from ..module_utils._http.headers import header_problem
 from . import certificates, nats_secrets
 from .egress import lets_to
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugins.module_utils.speech import Speech, SpeechRequest, speak
+from plugins.module_utils._speech.client import Speech, SpeechRequest, speak
 
 
 def speech(info: dict[str, Any], text: str) -> Speech:

@@ -25,8 +25,8 @@ from kubernetes import client
 from sonic_reference.voices import VARIANTS
 
 from lab.waiting import wait, wait_while
-from plugins.module_utils.kube import KubeClient, KubeError
-from plugins.module_utils.kube_store import collection
+from plugins.module_utils._kube.client import KubeClient, KubeError
+from plugins.module_utils._kube.store import collection
 from tests.playbooks import ROOT, ansible, on_lab
 from tests.testinfra.crowd import Crowd
 

@@ -24,7 +24,7 @@ from kubernetes import client
 
 from lab.config import LICENSE_HOST, STORAGE_HOST
 from lab.waiting import wait
-from plugins.module_utils.speech import SpeechError
+from plugins.module_utils._speech.client import SpeechError
 from plugins.plugin_utils.egress import cells
 from plugins.plugin_utils.egress_policies import ports_of
 from tests.playbooks import on_lab

@@ -24,7 +24,7 @@ from lab import outside
 from lab.config import Lab
 from lab.licences import Vendor
 from lab.waiting import wait, wait_while
-from plugins.module_utils.kube import KubeClient
+from plugins.module_utils._kube.client import KubeClient
 from tests.monitoring import Prometheus
 from tests.playbooks import ansible, on_lab
 

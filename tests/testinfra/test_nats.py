@@ -15,7 +15,7 @@ import pytest
 from kubernetes import client, stream
 
 from lab.waiting import wait_while
-from plugins.module_utils.speech import SpeechError
+from plugins.module_utils._speech.client import SpeechError
 from tests.playbooks import on_lab, refused_on_lab
 from tests.testinfra.speaking import speech
 from tests.unit.plugins.plugin_utils.authority import Authority

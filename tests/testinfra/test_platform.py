@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from kubernetes import client
 
 from lab.waiting import wait, wait_while
-from plugins.module_utils.kube import KubeClient
+from plugins.module_utils._kube.client import KubeClient
 from tests.monitoring import Prometheus
 from tests.playbooks import on_lab
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import changed
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest_changes import changed
 
 from tests.unit.rendering import render
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.baremetal.sonic.plugins.module_utils.release_changes import changed
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest_changes import changed
 
 from tests.unit.rendering import render
 

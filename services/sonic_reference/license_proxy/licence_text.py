@@ -3,9 +3,9 @@
 """Reads an offline licence: one verdict for the same bytes, wherever they are read.
 
 The license proxy reads licences with it, from files and from POST /license. The collection's
-preflight and its module ``license`` do, too: plugins/module_utils/licence_text.py is a link to
-this file. So it needs nothing but the standard library of Python 3.10. The caller verifies the
-signature. docs/license.md describes the format.
+preflight and its module ``license`` do, too: plugins/module_utils/_license/licence_text.py is a
+link to this file. So it needs nothing but the standard library of Python 3.10. The caller verifies
+the signature. docs/license.md describes the format.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.audit_chain import read_tar, verify
+from ansible_collections.baremetal.sonic.plugins.module_utils._license.audit import read_tar, verify
 from pydantic import ValidationError
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.books import Books, Report

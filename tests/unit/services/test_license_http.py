@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.audit_chain import read_tar, verify
+from ansible_collections.baremetal.sonic.plugins.module_utils._license.audit import read_tar, verify
 from sonic_reference.license_proxy import offline
 from sonic_reference.license_proxy.app import create_app
 from sonic_reference.license_proxy.endpoint import Connected

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.audit_chain import read_tar, verify
+from ansible_collections.baremetal.sonic.plugins.module_utils._license.audit import read_tar, verify
 from sonic_reference.license_proxy import offline
 from sonic_reference.license_proxy.audit import AuditLog
 from sonic_reference.license_proxy.offline import AirGapped, LicenceError

@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils import licence_text as plugins_reader
+from ansible_collections.baremetal.sonic.plugins.module_utils._license import (
+    licence_text as plugins_reader,
+)
 from ansible_collections.baremetal.sonic.plugins.modules import license as license_module
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import licensing
 from sonic_reference.license_proxy import licence_text as services_reader

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeClient
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeClient
 
 Serve = Callable[[type[BaseHTTPRequestHandler]], KubeClient]
 

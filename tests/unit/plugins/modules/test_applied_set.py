@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
 from ansible_collections.baremetal.sonic.plugins.modules import applied_set
 
 from tests.unit.plugins.modules.running import Modules

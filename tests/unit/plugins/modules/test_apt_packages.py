@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.apt_locks import Apt
+from ansible_collections.baremetal.sonic.plugins.module_utils._host.apt_locks import Apt
 from ansible_collections.baremetal.sonic.plugins.modules import apt_packages
 
-from tests.unit.plugins.module_utils.test_apt_locks import Clock, Hold, hold, release
+from tests.unit.plugins.module_utils._host.test_apt_locks import Clock, Hold, hold, release
 from tests.unit.plugins.modules.running import Modules
 
 __all__ = ["hold"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
 from ansible_collections.baremetal.sonic.plugins.modules import helm_canary
 
 from tests.unit.plugins.modules import helming

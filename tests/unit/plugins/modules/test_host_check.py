@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils import nvml
+from ansible_collections.baremetal.sonic.plugins.module_utils._gpu import nvml
 from ansible_collections.baremetal.sonic.plugins.modules import host_check
 
 TCP = """\

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils import kubeadm, kubeadm_settings
+from ansible_collections.baremetal.sonic.plugins.module_utils._host import kubeadm, kubeadm_settings
 from ansible_collections.baremetal.sonic.plugins.modules import kubeadm_node
 
 from tests.unit.plugins.modules.running import Modules

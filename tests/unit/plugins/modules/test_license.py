@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
 from ansible_collections.baremetal.sonic.plugins.modules import license as license_module
 from ansible_collections.baremetal.sonic.plugins.modules import license_audit
 
 from lab.licences import Vendor
-from tests.unit.plugins.module_utils.test_audit_chain import chain
+from tests.unit.plugins.module_utils._license.test_audit import chain
 from tests.unit.plugins.modules.running import Modules
 
 VENDOR = Vendor()

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.module_utils.speech import (
+from ansible_collections.baremetal.sonic.plugins.module_utils._speech.client import (
     Speech,
     SpeechError,
     SpeechRequest,

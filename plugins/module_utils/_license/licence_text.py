@@ -1,0 +1,1 @@
+../../../services/sonic_reference/license_proxy/licence_text.py

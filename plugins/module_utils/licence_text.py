@@ -1,1 +1,0 @@
-../../services/sonic_reference/license_proxy/licence_text.py
