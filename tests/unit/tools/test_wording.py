@@ -28,6 +28,8 @@ REFUSED = (
     "The rollout gives up old pods first.",
     "It is, as it were, a proxy.",
     "It waits, lest it fail.",
+    "It begins anew.",
+    "It is open to everybody.",
     "It takes a preset in its stead.",
     "short_description: Applies a set of objects",
 )
