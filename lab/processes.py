@@ -174,7 +174,7 @@ class Stack:
         return self.ended(name)
 
     def log(self, name: str) -> str:
-        """Return what a process has said."""
+        """Return a process's output."""
         return (self._folder / f"{name}.log").read_text(encoding="utf-8")
 
     def stop(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for what a cluster does in its own time."""
+"""Wait for a condition of the cluster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def wait_while(wrong: Callable[[], object], seconds: float = 90, pause: float = 
         TimeoutError: it still did after ``seconds``; with what it told last.
     """
     began = time.monotonic()
-    while told := wrong():
+    while problem := wrong():
         if time.monotonic() - began > seconds:
-            raise TimeoutError(f"after {seconds:.0f} s: {told}")
+            raise TimeoutError(f"after {seconds:.0f} s: {problem}")
         time.sleep(pause)
     return time.monotonic() - began
 

@@ -281,5 +281,5 @@ def complaints(log: str, key: str) -> list[str]:
 
 def resident_peak(status: str) -> int:
     """Return the most memory (bytes) that a process has had resident, of its /proc/PID/status."""
-    found = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return max(int(size) for size in found) * 1024
+    matches = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return max(int(size) for size in matches) * 1024

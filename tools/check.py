@@ -2,10 +2,10 @@
 """Run the project's checks: ``python -m tools.check [STAGE or GROUP ...]``, all without one.
 
 Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages, wording),
-unit, sanity, molecule. The stages of lint run side by side and are reported together; the groups after
-it run in order, each only when all before it passed. A line a stage says how it went and how long
-it took; the last line of all is ``N passed, M failed``, where a test of pytest counts as one and
-so does any other stage.
+unit, sanity, molecule. The stages of lint run in parallel and are reported together. The groups
+after it run in order, each only when all before it passed. Each stage prints one line with its
+result and its seconds. The last line is ``N passed, M failed``, where a test of pytest counts as
+one and so does any other stage.
 
 Molecule's lab has a name of its own that follows from this checkout's place. It is removed before
 (a killed run may have left it) and after, also when a check fails or a signal ends the run.
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lab"
 COLLECTION = Path("ansible_collections/baremetal/sonic")
 LINKED = STATE / "collections" / COLLECTION
-# The process group that is under way, for a later run that finds this one killed.
+# The running process group, so that a later run can end it if this one is killed.
 GROUP = STATE / "check.group"
 UNIT_REPORT = STATE / "report" / "unit.xml"
 LAB_REPORT = STATE / "report" / "testinfra.xml"
@@ -53,7 +53,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage went: how much passed and failed, and what it said where that was kept back."""
+    """The result of a stage: numbers of passed and failed, and its output if it was not shown."""
 
     passed: int
     failed: int
@@ -167,10 +167,10 @@ def end_group(pid: int, ended: Callable[[], object]) -> None:
 
 
 def end_leftover() -> None:
-    """End what a run that was killed had started and could not end."""
+    """End the processes of a run that was killed."""
     if not GROUP.exists():
         return
-    # Half a note, of a run that was killed while it wrote it, names nobody.
+    # An incomplete file, of a run that was killed while it wrote it, names no process.
     number, _space, when = GROUP.read_text(encoding="utf-8").partition(" ")
     if number.isdigit() and started(int(number)) == when:
         print("==> ending what a killed run left running", flush=True)
@@ -199,7 +199,7 @@ def slowest(reports: Sequence[Path], most: int = 20) -> list[str]:
 
     A report that is missing or not whole has no lines: its stage has failed already.
     """
-    found: list[tuple[float, str]] = []
+    tests: list[tuple[float, str]] = []
     for report in reports:
         try:
             cases = list(ET.parse(report).getroot().iter("testcase"))
@@ -207,9 +207,9 @@ def slowest(reports: Sequence[Path], most: int = 20) -> list[str]:
             continue
         for case in cases:
             name = f"{case.get('classname', '')}::{case.get('name', '')}"
-            found.append((float(case.get("time", "0")), name))
-    found.sort(reverse=True)
-    return [f"{seconds:7.1f} s  {name}" for seconds, name in found[:most]]
+            tests.append((float(case.get("time", "0")), name))
+    tests.sort(reverse=True)
+    return [f"{seconds:7.1f} s  {name}" for seconds, name in tests[:most]]
 
 
 def yamllint() -> Outcome:
@@ -264,7 +264,7 @@ def changelog() -> Outcome:
 
 
 def reference() -> Outcome:
-    """Check that docs/reference/ is what the specs say."""
+    """Check that docs/reference/ is up to date."""
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
@@ -286,8 +286,8 @@ def unit() -> Outcome:
     return counted(report, status)
 
 
-# ansible-test puts pip into its environments by a script that it downloads from a host of its own.
-# This one, kept where ansible-core 2.19 looks first, does it with what Python and its index have.
+# ansible-test installs pip by a script that it downloads from its own host. ansible-core 2.19 looks
+# for this file first; it installs pip from Python's own packages and index.
 GET_PIP_NAME = "get_pip_24_2.py"
 GET_PIP = """\
 import runpy, subprocess, sys
@@ -300,7 +300,7 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 def sanity_home() -> Path:
     """Return a home folder for ansible-test, so that it leaves the user's alone.
 
-    ansible-test hides the environment from pip: what pip is told there goes into a file it reads.
+    ansible-test hides the environment from pip, so pip's settings there are copied to a file.
     """
     home = cache_dir() / "ansible-test"
     folder = home / ".ansible" / "test" / "cache"
@@ -310,10 +310,10 @@ def sanity_home() -> Path:
         if (Path.home() / name).exists() and not (home / name).is_symlink():
             (home / name).symlink_to(Path.home() / name)
     command = [sys.executable, "-m", "pip", "config", "list"]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     settings = configparser.ConfigParser(interpolation=None)
     settings["global"] = {}
-    for line in told.splitlines():
+    for line in listed.splitlines():
         key, value = line.split("=", 1)
         section, option = key.replace(":env:", "global").rsplit(".", 1)
         if section not in settings:
@@ -351,7 +351,7 @@ def lab_down() -> int:
 
 
 def molecule() -> Outcome:
-    """Run molecule's default scenario on a lab of its own, and remove that whatever happens."""
+    """Run molecule's default scenario on a separate lab, and always remove it."""
     report = LAB_REPORT
     more = {
         "LAB": test_lab().name,
@@ -360,7 +360,7 @@ def molecule() -> Outcome:
         "MOLECULE_EPHEMERAL_DIRECTORY": str(STATE / "molecule" / "default"),
     }
     try:
-        # Molecule's own create then finds the lab complete; here one sees how far it is.
+        # Created here because molecule hides the progress; its own create then has nothing to do.
         status = (
             lab_down()
             or loud(sys.executable, "-m", "lab", "create", more=more)
@@ -399,7 +399,7 @@ class Run:
         self.failed = 0
 
     def note(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
-        """Print how a stage went, with what it kept back when it failed, and count it."""
+        """Print a stage's result, with its output when it failed, and count it."""
         self.passed += outcome.passed
         self.failed += outcome.failed
         if outcome.failed and outcome.output:
@@ -413,13 +413,13 @@ class Run:
         )
 
     def timed(self, stage: Stage) -> tuple[Stage, Outcome, float]:
-        """Run one stage and return it with how it went and the seconds it took."""
+        """Run one stage and return it with its outcome and its seconds."""
         begun = time.monotonic()
         outcome = stage.run()
         return stage, outcome, time.monotonic() - begun
 
     def together(self, stages: Sequence[Stage]) -> None:
-        """Run stages side by side; one that failed does not keep another from its say."""
+        """Run stages in parallel; all run to their end, also when one fails."""
         if stages:
             print(f"==> {', '.join(stage.name for stage in stages)}", flush=True)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

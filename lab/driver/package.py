@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds nvidia-driver-mock, the one package of the lab that is not what its users know.
+"""Build nvidia-driver-mock, the only package of the lab that is not the original.
 
 A mock libnvidia-ml.so.1 and libcuda.so.1, device nodes and a small nvidia-smi: enough for NVIDIA's
 own device plugin, container toolkit and CDI to run unchanged above it.

@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Builds the shortest path that clients accept from each certificate to a root that they trust, and leaves the root out, since a client
-    has it already.
+  - Builds the shortest path that clients accept from each certificate to a root that they trust. Leaves the root out, because clients
+    have it already.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment: baremetal.sonic.authorities
 positional: roots, intermediates
@@ -50,5 +50,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"certificate_chains": certificates.certificate_chains}

@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - For each certificate, in the list's order, the hosts that are served with it. A host gets the first certificate that is for it, by
-    its subject alternative names; a wildcard stands for one label.
+  - Returns for each certificate, in the list's order, the hosts that are served with it. A host gets the first certificate whose subject
+    alternative names cover it. A wildcard stands for one label.
 positional: hosts
 options:
   _input:
@@ -52,5 +52,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"certificate_hosts": certificates.certificate_hosts}

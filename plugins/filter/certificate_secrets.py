@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write certificates and keys anew for the cluster."""
+"""Encode certificates and keys for the cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded anew, so that
-    no byte order mark, other text or other key of the given texts reaches the cluster.
+  - Returns for each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded again,
+    so that no byte order mark, other text or other key of the given texts reaches the cluster.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment: baremetal.sonic.authorities
 positional: roots, intermediates
@@ -50,5 +50,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"certificate_secrets": certificates.certificate_secrets}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: host_names
-short_description: Host names in the form that Kubernetes takes
+short_description: Host names in the form that Kubernetes accepts
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Host names in lower case, without a final dot, in ASCII, each once. A wildcard C(*.example.com) stays.
-  - Fails for what is no host name.
+  - Returns host names in lower case, without a final dot, in ASCII, each once. Keeps a wildcard C(*.example.com).
+  - Fails for a text that is no host name.
 options:
   _input:
     description: Host names, in the form of the variable C(ingress_hosts).
@@ -46,5 +46,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"host_names": certificates.canonical_hosts}

@@ -152,8 +152,8 @@ class Prober:
             return answers
 
         with ThreadPoolExecutor(len(nodes)) as pool:
-            found = dict(zip(nodes, map(iter, pool.map(at, nodes)), strict=True))
-        return [next(found[place.node]) for place, _asked in jobs]
+            outcomes = dict(zip(nodes, map(iter, pool.map(at, nodes)), strict=True))
+        return [next(outcomes[place.node]) for place, _asked in jobs]
 
     def probe(self, wanted: Mapping[Place, Sequence[Target]]) -> dict[tuple[Place, Target], str]:
         """Open a new connection from each place to each of its targets; returns how they ended."""

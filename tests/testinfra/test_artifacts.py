@@ -50,7 +50,7 @@ TEXT = "The quick brown fox jumps over the lazy dog."
 def pitch(samples: np.ndarray[Any, Any], rate: int) -> float:
     """The usual pitch of speech in Hz: the median over its voiced parts, by autocorrelation."""
     size, low, high = rate // 20, rate // 400, rate // 60
-    found = []
+    pitches = []
     for start in range(0, len(samples) - size, size):
         part = samples[start : start + size] - samples[start : start + size].mean()
         if np.abs(part).max() < 3000:
@@ -58,9 +58,9 @@ def pitch(samples: np.ndarray[Any, Any], rate: int) -> float:
         alike = np.correlate(part, part, "full")[size - 1 :]
         best = low + int(alike[low:high].argmax())
         if alike[best] > 0.5 * alike[0]:
-            found.append(rate / best)
-    assert found, "nothing in it has a pitch"
-    return float(np.median(found))
+            pitches.append(rate / best)
+    assert pitches, "nothing in it has a pitch"
+    return float(np.median(pitches))
 
 
 class RefusedError(Exception):
@@ -100,8 +100,8 @@ class Site:
         more = ["--max-time", "10", "--request", method]
         if body is not None:
             more += ["--json", json.dumps(body)]
-        said = self._curl(path, more)
-        return json.loads(said) if said else None
+        answer = self._curl(path, more)
+        return json.loads(answer) if answer else None
 
     def _curl(self, path: str, more: list[str]) -> bytes:
         host = self.info["ingress_url"].removeprefix("https://")
@@ -155,12 +155,12 @@ class Site:
 
     def pods(self, component: str) -> list[Any]:
         """Running pods of a component, of those that stay."""
-        found = self.core.list_namespaced_pod(
+        present = self.core.list_namespaced_pod(
             STACK, label_selector=f"app.kubernetes.io/component={component}"
         ).items
         return [
             pod
-            for pod in found
+            for pod in present
             if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
         ]
 
@@ -170,10 +170,10 @@ class Site:
 
     def figure(self, series: str) -> float:
         """One of the sync's figures, 0 where it has none."""
-        found = re.search(
+        match = re.search(
             rf"^{re.escape(series)} (\S+)$", self._kube.text(f"{SYNC}/metrics"), re.MULTILINE
         )
-        return float(found[1]) if found else 0.0
+        return float(match[1]) if match else 0.0
 
     def failures(self, reason: str) -> float:
         """How many looks into the bucket failed for that reason."""
@@ -188,8 +188,8 @@ class Site:
                 text = self._kube.text(f"{name}/proxy/metrics")
             except KubeError:
                 continue  # it only starts
-            found = re.search(r"^inferno_worker_load (\S+)$", text, re.MULTILINE)
-            total += float(found[1]) if found else 0.0
+            match = re.search(r"^inferno_worker_load (\S+)$", text, re.MULTILINE)
+            total += float(match[1]) if match else 0.0
         return total
 
     def just_looked(self) -> None:
@@ -259,10 +259,10 @@ def test_a_voice_arrives_and_speaks_while_others_are_heard(site: Site) -> None:
 
     def missing() -> set[str]:
         """Pods that do not have the newest generation; some of them have just come."""
-        told = site.followers()
+        followers = site.followers()
         pods = {f"api/{pod.metadata.name}" for pod in site.pods("api")}
         pods |= {f"worker/{pod.metadata.name}" for pod in site.pods("worker")}
-        return {pod for pod in pods if told["followers"].get(pod) != told["generation"]}
+        return {pod for pod in pods if followers["followers"].get(pod) != followers["generation"]}
 
     wait_while(missing, 90)
     after = site.say(VOICE_ID)[1]

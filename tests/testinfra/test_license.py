@@ -73,14 +73,14 @@ class Site:
 
     def pods(self) -> list[Any]:
         """The license proxy's pods."""
-        found: list[Any] = self._core.list_namespaced_pod(STACK, label_selector=PROXY).items
-        return found
+        present: list[Any] = self._core.list_namespaced_pod(STACK, label_selector=PROXY).items
+        return present
 
     def log(self) -> str:
         """What the license proxy's pod has said."""
         [pod] = self.pods()
-        said: str = self._core.read_namespaced_pod_log(pod.metadata.name, STACK)
-        return said
+        output: str = self._core.read_namespaced_pod_log(pod.metadata.name, STACK)
+        return output
 
     def replace_pod(self) -> None:
         """Lose the license proxy's pod, and return when another one serves."""
@@ -153,12 +153,12 @@ class TestConnected:
         self, site: Site, core: client.CoreV1Api
     ) -> None:
         becomes(site, "connected")
-        found = core.list_namespaced_pod(
+        pods = core.list_namespaced_pod(
             STACK, label_selector="app.kubernetes.io/name=egress-gateway"
         )
         logs = [
             core.read_namespaced_pod_log(pod.metadata.name, STACK, tail_lines=500)
-            for pod in found.items
+            for pod in pods.items
         ]
         address = site.pods()[0].status.pod_ip
         wanted = f"{address} license.lab.test -> license.lab.test:443"
@@ -192,8 +192,8 @@ class TestConnected:
         fires(prometheus, "LicenseInGrace")
         assert site.ask()[0] == 200
         becomes(site, "expired", GRACE_S)
-        said = answers(site, 402)
-        assert (said["error_code"], said["title"]) == ("license_expired", "Payment required")
+        answer = answers(site, 402)
+        assert (answer["error_code"], answer["title"]) == ("license_expired", "Payment required")
         fires(prometheus, "LicenseExpired")
         assert "grace -> expired" in site.log()
         site.reach_endpoint(True)

@@ -46,9 +46,9 @@ class Worker:
 
     def fewer_than(self, pods: int) -> str:
         """Say how many pods are ready while there are fewer than that."""
-        found = self.read()
-        ready = found.status.ready_replicas or 0
-        return "" if ready >= pods else f"{ready} pods ready, {found.spec.replicas} wanted"
+        state = self.read()
+        ready = state.status.ready_replicas or 0
+        return "" if ready >= pods else f"{ready} pods ready, {state.spec.replicas} wanted"
 
     def other_than(self, pods: int) -> str:
         """Say how many pods are wanted while that is another number."""
@@ -156,8 +156,8 @@ def test_rollout_beside_a_free_gpu_refuses_nobody(rehearsal: Heard, worker: Work
 def no_prometheus(core: client.CoreV1Api, custom: client.CustomObjectsApi) -> Iterator[None]:
     """Take Prometheus away, and bring it back."""
     where = ("monitoring.coreos.com", "v1", "monitoring", "prometheuses")
-    [found] = custom.list_namespaced_custom_object(*where)["items"]
-    name, replicas = found["metadata"]["name"], found["spec"].get("replicas", 1)
+    [items] = custom.list_namespaced_custom_object(*where)["items"]
+    name, replicas = items["metadata"]["name"], items["spec"].get("replicas", 1)
     selector = f"prometheus={name}"
     custom.patch_namespaced_custom_object(*where, name, {"spec": {"replicas": 0}})
     core.delete_collection_namespaced_pod(
@@ -215,8 +215,8 @@ def taken(core: client.CoreV1Api, count: int) -> Iterator[None]:
     [image] = {
         image
         for node in core.list_node().items
-        for found in node.status.images or []
-        for image in found.names or []
+        for images in node.status.images or []
+        for image in images.names or []
         if image.startswith("registry.k8s.io/pause:")
     }
     core.create_namespace({"metadata": {"name": name}})
@@ -239,15 +239,15 @@ def taken(core: client.CoreV1Api, count: int) -> Iterator[None]:
 
 def not_running(core: client.CoreV1Api, namespace: str) -> str:
     """Name the pods that do not run yet."""
-    found = core.list_namespaced_pod(namespace).items
-    return ", ".join(f"{p.metadata.name} is {p.status.phase}" for p in found
+    pods = core.list_namespaced_pod(namespace).items
+    return ", ".join(f"{p.metadata.name} is {p.status.phase}" for p in pods
                      if p.status.phase != "Running")  # fmt: skip
 
 
 def still_there(core: client.CoreV1Api, namespace: str) -> str:
     """Say so while a namespace is there."""
-    found = core.list_namespace(field_selector=f"metadata.name={namespace}").items
-    return f"namespace {namespace} is there" if found else ""
+    namespaces = core.list_namespace(field_selector=f"metadata.name={namespace}").items
+    return f"namespace {namespace} is there" if namespaces else ""
 
 
 def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(

@@ -82,8 +82,8 @@ def volumes(
 
 def claimed(core: client.CoreV1Api) -> list[Any]:
     """The stack's claims of this class; the lab's own folder has one, too."""
-    found: list[Any] = core.list_namespaced_persistent_volume_claim(STACK).items
-    return [claim for claim in found if claim.spec.storage_class_name == CLASS]
+    claims: list[Any] = core.list_namespaced_persistent_volume_claim(STACK).items
+    return [claim for claim in claims if claim.spec.storage_class_name == CLASS]
 
 
 @pytest.mark.usefixtures("volumes")

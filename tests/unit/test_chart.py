@@ -92,8 +92,8 @@ def inventory() -> dict[str, Any]:
 def values(**variables: Any) -> dict[str, Any]:
     """The values that the role renders."""
     [rendered] = render("chart", "values.yml.j2", **inventory() | variables)
-    found: dict[str, Any] = rendered
-    return found
+    result: dict[str, Any] = rendered
+    return result
 
 
 def test_values_are_the_vendors_example() -> None:
@@ -123,12 +123,12 @@ def test_stand_in_takes_them_and_no_other() -> None:
 
 def maps(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The places of all maps in a value."""
-    found = [path] if isinstance(value, dict) else []
+    paths = [path] if isinstance(value, dict) else []
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in items:
         if isinstance(inner, dict | list):
-            found += maps(inner, (*path, key))
-    return found
+            paths += maps(inner, (*path, key))
+    return paths
 
 
 def leaves(value: Any, path: str = "") -> list[str]:
@@ -173,30 +173,30 @@ def test_stand_in_has_the_sites_nats() -> None:
 def test_chart_completes_images_itself(image: str, wanted: str) -> None:
     worker = inventory()["chart_workers"][0]
     worker["workerArgs"]["image"] = image
-    found = values(chart_workers=[worker])
-    assert found["workers"][0]["workerArgs"]["image"] == wanted
-    jsonschema.validate(found, SCHEMA)
+    chart = values(chart_workers=[worker])
+    assert chart["workers"][0]["workerArgs"]["image"] == wanted
+    jsonschema.validate(chart, SCHEMA)
 
 
 def test_least_that_a_worker_needs() -> None:
     args = {"model": "m", "image": "w", "capacity": 2}
-    found = values(chart_workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
-    [worker] = found["workers"]
+    chart = values(chart_workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
+    [worker] = chart["workers"]
     # The chart knows no number of pods but the autoscaling's.
     scaling = {"enabled": False, "threshold": "0.6", "minReplicas": 3, "maxReplicas": 3}
     assert worker["autoscaling"] == scaling
-    jsonschema.validate(found, SCHEMA)
+    jsonschema.validate(chart, SCHEMA)
 
 
 def test_secrets_have_the_vendors_names_and_keys() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
     keys = {"chart_api_key": "sk_ours", "chart_openai_api_key": "o", "chart_anthropic_api_key": "a"}
     made = render("chart", "secrets.yml.j2", chart_service_account=account, **keys)
-    found = {
+    actual = {
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made
     }
-    assert found == {
+    assert actual == {
         "api-key-secret": {
             "CONTAINER_KEY": "sk_ours",
             "CARTESIA_API_KEY": "sk_ours",

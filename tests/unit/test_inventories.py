@@ -103,10 +103,10 @@ def judge(
         environment={"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
     )
     assert "{" in done.stdout, done.stdout + done.stderr
-    said: dict[str, Any] = json.loads(
+    output: dict[str, Any] = json.loads(
         done.stdout[done.stdout.index("{") : done.stdout.rindex("\n}") + 2]
     )
-    results = said["plays"][0]["tasks"][-1]["hosts"].values()
+    results = output["plays"][0]["tasks"][-1]["hosts"].values()
     return done.returncode, [line for result in results for line in result.get(what, [])]
 
 
@@ -159,7 +159,7 @@ def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         (
             {"egress_profile": "lax", "egress_mode": "sometimes"},
@@ -183,14 +183,14 @@ def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
     ],
 )
 def test_bad_egress_variables(
-    tmp_path: Path, variables: dict[str, Any], said: tuple[str, ...]
+    tmp_path: Path, variables: dict[str, Any], message: tuple[str, ...]
 ) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/egress.yml").write_text(yaml.safe_dump(variables))
     status, problems = judge(tmp_path, hosts)
     assert status != 0
-    assert [text for text in said if text not in "\n".join(problems)] == []
-    assert len(problems) == len(said)
+    assert [text for text in message if text not in "\n".join(problems)] == []
+    assert len(problems) == len(message)
 
 
 def test_a_bare_off_is_the_profile_off(tmp_path: Path) -> None:

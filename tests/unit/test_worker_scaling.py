@@ -32,8 +32,8 @@ def render(*workers: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """The only object of a kind."""
-    [found] = [item for item in objects if item["kind"] == kind]
-    return found
+    [actual] = [item for item in objects if item["kind"] == kind]
+    return actual
 
 
 def test_worker_without_autoscaling_has_its_number_of_pods() -> None:
@@ -156,10 +156,10 @@ CASES: dict[str, tuple[dict[str, str], int, tuple[float | None, ...], int | None
 @pytest.fixture(scope="module")
 def promtool() -> str:
     """Prometheus' own evaluator of queries."""
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if not found:
+    items = os.environ.get("PROMTOOL") or shutil.which("promtool")
+    if not items:
         pytest.skip("no promtool: set PROMTOOL to its path, or put it on the search path")
-    return found
+    return items
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,8 +16,8 @@ from tests.unit.lab.conftest import Programs
 
 def listed(*names: str, state: str = "exited", pid: int = 0) -> str:
     """Shell code that prints what podman says of containers, as JSON."""
-    found = [{"Names": [name], "Id": "f17f", "Pid": pid, "State": state} for name in names]
-    return f"echo '{json.dumps(found)}'"
+    containers = [{"Names": [name], "Id": "f17f", "Pid": pid, "State": state} for name in names]
+    return f"echo '{json.dumps(containers)}'"
 
 
 # A podman with one lab of two containers, whose image a container of another lab uses or not.
@@ -118,8 +118,8 @@ def test_container_in_every_state_that_an_interruption_leaves(
     asked: list[str],
 ) -> None:
     names = [] if state == "missing" else ["sonic-lab-cp1"]
-    found = listed(*names, state=state, pid=4242)
-    programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {found};; esac')
+    actual = listed(*names, state=state, pid=4242)
+    programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {actual};; esac')
     monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", 4242))
     lab = Lab("lab", subnet="172.30.0.0/24")
     assert hosts.start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new

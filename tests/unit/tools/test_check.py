@@ -96,11 +96,11 @@ def test_failure_of_lint_stops_what_follows_but_not_its_neighbours(
     run.all()
     assert sorted(ran) == ["a", "b"]
     assert (run.passed, run.failed) == (1, 1)
-    told = capsys.readouterr().out
-    assert "what is wrong" in told
-    assert "what is noise" not in told
-    assert "==> [1/3] a: FAILED" in told
-    assert "==> c: not run" in told
+    output = capsys.readouterr().out
+    assert "what is wrong" in output
+    assert "what is noise" not in output
+    assert "==> [1/3] a: FAILED" in output
+    assert "==> c: not run" in output
 
 
 @pytest.fixture

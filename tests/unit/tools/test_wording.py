@@ -31,6 +31,8 @@ REFUSED = (
     "It begins anew.",
     "It is open to everybody.",
     "It takes a preset in its stead.",
+    "short_description: Describes the GPUs",
+    "short_description: Waits until all is ready",
     "short_description: Applies a set of objects",
 )
 

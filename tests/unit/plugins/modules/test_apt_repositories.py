@@ -150,7 +150,7 @@ def test_a_key_with_another_fingerprint_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("repository", "said"),
+    ("repository", "message"),
     [
         (
             SITE | {"key": "<html>", "fingerprints": [PINNED]},
@@ -160,9 +160,9 @@ def test_a_key_with_another_fingerprint_is_refused(
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    apt: Modules, repository: dict[str, Any], said: str
+    apt: Modules, repository: dict[str, Any], message: str
 ) -> None:
-    assert said in call(apt, repository)["msg"]
+    assert message in call(apt, repository)["msg"]
     assert apt.ran == []
 
 

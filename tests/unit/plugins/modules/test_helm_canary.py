@@ -85,10 +85,14 @@ def cluster(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_started_once_and_removed(cluster: Cluster) -> None:
     cluster.has(release(1, "1"), release(2, "2"))
-    told = cluster.call(check=True)
-    assert (told["changed"], told["deployment"], cluster.there) == (True, "tts-canary", {})
+    predicted = cluster.call(check=True)
+    assert (predicted["changed"], predicted["deployment"], cluster.there) == (
+        True,
+        "tts-canary",
+        {},
+    )
     made = cluster.call()
-    assert made == told
+    assert made == predicted
     assert (made["worker"], made["models"]) == ("tts", ["sonic"])
     assert made["diff"] == {"before": "[]\n", "after": "- Deployment tts-canary\n"}
     [container] = cluster.there[CANARY]["spec"]["template"]["spec"]["containers"]

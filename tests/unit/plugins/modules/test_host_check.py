@@ -123,9 +123,9 @@ def test_gpus_of_the_inventory_and_of_the_bus(
     monkeypatch: pytest.MonkeyPatch, wanted: int, there: int, right: bool
 ) -> None:
     monkeypatch.setattr(nvml.Host, "read", lambda: nvml.Host(pci_gpus=there))
-    found = host_check.CHECKS["gpus"]({"gpus": wanted})
-    assert (found == []) == right
-    assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in found[0]
+    actual = host_check.CHECKS["gpus"]({"gpus": wanted})
+    assert (actual == []) == right
+    assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in actual[0]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_gpus_of_the_inventory_and_of_the_bus(
 )
 def test_clocks(monkeypatch: pytest.MonkeyPatch, controller: float, says: str) -> None:
     monkeypatch.setattr("time.time", lambda: 1000.0)
-    found = host_check.CHECKS["clock"]({"time": controller})
-    assert [says in line for line in found] == ([True] if says else [])
+    actual = host_check.CHECKS["clock"]({"time": controller})
+    assert [says in line for line in actual] == ([True] if says else [])
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,6 @@ def test_secure_boot(
 ) -> None:
     host = nvml.Host(secure_boot=on, module_version=loaded)
     monkeypatch.setattr(nvml.Host, "read", lambda: host)
-    found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
-    assert bool(found) == problem
-    assert not problem or "mokutil --import" in found[0]
+    actual = host_check.CHECKS["secure-boot"]({"gpus": gpus})
+    assert bool(actual) == problem
+    assert not problem or "mokutil --import" in actual[0]

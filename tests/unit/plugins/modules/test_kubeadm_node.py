@@ -267,18 +267,18 @@ def test_token(host: Host, modules: Modules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("echo 'error: dial tcp: connection refused' >&2; exit 1", "connection refused"),
         ("echo 'kubeadm join --token a.b --odd'", "no --discovery-token-ca-cert-hash"),
     ],
 )
-def test_token_that_cannot_be_made(host: Host, script: str, said: str) -> None:
+def test_token_that_cannot_be_made(host: Host, script: str, message: str) -> None:
     host.kubeadm(script)
     result = host.call(state="token")
     assert result["failed"]
     assert result["msg"].startswith("no join token could be made: ")
-    assert said in result["msg"]
+    assert message in result["msg"]
 
 
 @pytest.mark.parametrize(

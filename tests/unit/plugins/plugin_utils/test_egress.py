@@ -334,7 +334,7 @@ def test_the_internet_is_without_the_clusters_own_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ({"name": "https://api.cartesia.ai"}, "full host name"),
         ({"name": "*.cartesia.ai"}, "full host name"),
@@ -346,9 +346,9 @@ def test_the_internet_is_without_the_clusters_own_networks() -> None:
         ({"name": "api.cartesia.ai", "address": "api"}, "IPv4"),
     ],
 )
-def test_bad_entries_of_the_allowlist(entry: dict[str, Any], said: str) -> None:
+def test_bad_entries_of_the_allowlist(entry: dict[str, Any], message: str) -> None:
     [problem] = egress.allowlist_problems([{"used_by": ["api"], "port": 443} | entry])
-    assert said in problem
+    assert message in problem
     assert problem.startswith("egress_allowlist: ")
 
 
@@ -364,7 +364,7 @@ def test_defaults_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"egress_profile": "vendor", "site_pod_cidr": "100.64.0.0/16"}, "site_pod_cidr"),
         ({"site_service_cidr": "services"}, "site_service_cidr is services"),
@@ -379,9 +379,9 @@ def test_defaults_are_right() -> None:
         ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
     ],
 )
-def test_bad_variables(values: dict[str, Any], said: str) -> None:
+def test_bad_variables(values: dict[str, Any], message: str) -> None:
     [problem] = egress.variable_problems(values, {"cp1": "192.0.2.11"})
-    assert said in problem
+    assert message in problem
 
 
 def test_a_host_that_is_let_in_needs_an_address() -> None:

@@ -58,7 +58,7 @@ def test_good_images(image: str, source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "values", "said"),
+    ("image", "values", "message"),
     [
         ("Worker:", {}, "image Worker: is no name of an image"),
         ("worker@sha256:12", {}, "is no name of an image"),
@@ -68,10 +68,10 @@ def test_good_images(image: str, source: str) -> None:
         (f"{REGISTRY}/worker:old", {"stack_source": "chart"}, "cannot come from the chart"),
     ],
 )
-def test_bad_images(image: str, values: dict[str, Any], said: str) -> None:
+def test_bad_images(image: str, values: dict[str, Any], message: str) -> None:
     [problem] = judged(image, **values)
     assert problem.startswith("worker tts: ")
-    assert said in problem
+    assert message in problem
 
 
 def test_chart_needs_a_tag() -> None:
@@ -109,7 +109,7 @@ def test_another_tag_gets_no_digest(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digests", "said"),
+    ("digests", "message"),
     [
         ({NATS: DIGEST}, None),
         ({NATS: "0a" * 32}, "is no digest"),
@@ -118,10 +118,10 @@ def test_another_tag_gets_no_digest(image: str) -> None:
         ({f"{NATS}@{DIGEST}": DIGEST}, "is no image in full"),
     ],
 )
-def test_digests(digests: dict[str, str], said: str | None) -> None:
-    found = images.problems({"site_image_digests": digests})
-    assert len(found) == (1 if said else 0)
-    assert said is None or said in found[0]
+def test_digests(digests: dict[str, str], message: str | None) -> None:
+    problems = images.problems({"site_image_digests": digests})
+    assert len(problems) == (1 if message else 0)
+    assert message is None or message in problems[0]
 
 
 def test_every_template_that_names_an_image_looks_for_its_digest() -> None:

@@ -46,7 +46,7 @@ def test_what_is_in_order(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"endpoint": "http://api.cartesia.ai/"}, "license_proxy_endpoint is no URL"),
         ({"endpoint": "api.cartesia.ai"}, "license_proxy_endpoint is no URL"),
@@ -66,14 +66,14 @@ def test_what_is_in_order(values: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_connected(change: dict[str, Any], said: str) -> None:
-    [found] = judge(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
-    assert said in found
-    assert "pass" not in found
+def test_connected(change: dict[str, Any], message: str) -> None:
+    [problems] = judge(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
+    assert message in problems
+    assert "pass" not in problems
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"persistence": {"enabled": False}}, "air-gapped mode keeps its audit log"),
         ({"public_key": ""}, "license_proxy_public_key is empty"),
@@ -88,16 +88,18 @@ def test_connected(change: dict[str, Any], said: str) -> None:
         ),
     ],
 )
-def test_air_gapped(change: dict[str, Any], said: str) -> None:
-    [found] = judge(AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()})
-    assert said in found
+def test_air_gapped(change: dict[str, Any], message: str) -> None:
+    [problems] = judge(AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()})
+    assert message in problems
 
 
 def test_modes_that_contradict_each_other() -> None:
-    [found] = judge(CONNECTED, egress_mode="airgapped")
-    assert "license_proxy_mode is connected and egress_mode airgapped" in found
-    [found] = judge(CONNECTED, egress_allowlist=[{"name": "api.cartesia.ai", "used_by": ["api"]}])
-    assert "does not let the license-proxy reach" in found
+    [problems] = judge(CONNECTED, egress_mode="airgapped")
+    assert "license_proxy_mode is connected and egress_mode airgapped" in problems
+    [problems] = judge(
+        CONNECTED, egress_allowlist=[{"name": "api.cartesia.ai", "used_by": ["api"]}]
+    )
+    assert "does not let the license-proxy reach" in problems
 
 
 def test_all_is_told_at_once() -> None:

@@ -24,7 +24,7 @@ def repository(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"key": "-----BEGIN"}, None),
         ({"key": "-----BEGIN", "key_url": URL}, None),
@@ -34,10 +34,10 @@ def repository(**fields: Any) -> dict[str, Any]:
         ({}, "own has no signing key"),
     ],
 )
-def test_signing_keys(fields: dict[str, Any], said: str | None) -> None:
-    found = pins.problems({"site_package_repositories": [repository(**fields)]})
-    assert [said in line for line in found if said] == ([True] if said else [])
-    assert bool(found) == bool(said)
+def test_signing_keys(fields: dict[str, Any], message: str | None) -> None:
+    problems = pins.problems({"site_package_repositories": [repository(**fields)]})
+    assert [message in line for line in problems if message] == ([True] if message else [])
+    assert bool(problems) == bool(message)
 
 
 @pytest.mark.parametrize(("address", "digest", "switch"), pins.MANIFESTS)

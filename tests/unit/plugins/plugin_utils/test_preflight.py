@@ -81,9 +81,9 @@ def test_autoscaling_that_can_work_or_is_off() -> None:
     ],
 )
 def test_virtual_ip(address: str, problem: str) -> None:
-    found = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
-    assert len(found) == bool(problem)
-    assert all(problem in line for line in found)
+    problems = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
+    assert len(problems) == bool(problem)
+    assert all(problem in line for line in problems)
 
 
 GOOGLE = json.dumps({"client_email": "a", "private_key": "b", "token_uri": "c"})
@@ -131,10 +131,10 @@ ALLOWED = {"name": "storage.googleapis.com", "used_by": ["artifact-sync"]}
     ],
 )
 def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
-    found = preflight.artifact_problems(values)
-    assert len(found) == len(problems)
-    assert all(text in line for text, line in zip(problems, found, strict=True))
-    assert "secret" not in "".join(found)
+    reported = preflight.artifact_problems(values)
+    assert len(reported) == len(problems)
+    assert all(text in line for text, line in zip(problems, reported, strict=True))
+    assert "secret" not in "".join(reported)
 
 
 def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
@@ -144,7 +144,7 @@ def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("users", "said"),
+    ("users", "message"),
     [
         ({}, []),
         ({"api": "a" * 16, "tts": "b_-4567890123456", "stt": "c" * 16}, []),
@@ -154,9 +154,9 @@ def test_the_default_way_to_the_bucket_is_the_allowlists() -> None:
         ({"stt": "with space 123456"}, ["nats_users.stt has"]),
     ],
 )
-def test_nats_users(users: dict[str, str], said: list[str]) -> None:
+def test_nats_users(users: dict[str, str], message: list[str]) -> None:
     problems = preflight.nats_problems({"nats_users": users}, 1)
-    assert [line[: len(start)] for line, start in zip(problems, said, strict=True)] == said
+    assert [line[: len(start)] for line, start in zip(problems, message, strict=True)] == message
     assert "short" not in "".join(problems)
 
 
@@ -183,6 +183,8 @@ def test_open_nats_has_no_use_for_passwords_and_certificates() -> None:
 def test_keys_that_no_header_holds_are_named_and_not_shown() -> None:
     good = {"license_proxy_api_key": "sk-1\n", "chart_openai_api_key": ""}
     assert preflight.secret_problems(good) == []
-    [found] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
-    assert found.startswith("license_proxy_api_key holds a character that no HTTP header may hold")
-    assert "sk-" not in found
+    [problems] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
+    assert problems.startswith(
+        "license_proxy_api_key holds a character that no HTTP header may hold"
+    )
+    assert "sk-" not in problems

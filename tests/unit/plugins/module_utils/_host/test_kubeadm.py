@@ -28,8 +28,8 @@ def test_only_errors_are_told() -> None:
         "\t[ERROR Mem]: the system RAM (900 MB) is less than the minimum 1700 MB\n"
         "To see the stack trace of this error execute with --v=5 or higher\n"
     )
-    told = kubeadm.failure(output).splitlines()
-    assert [line.split(":")[0].strip() for line in told] == [
+    printed = kubeadm.failure(output).splitlines()
+    assert [line.split(":")[0].strip() for line in printed] == [
         "error",
         "[ERROR Port-6443]",
         "[ERROR Mem]",

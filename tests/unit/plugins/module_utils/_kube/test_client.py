@@ -55,8 +55,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        said = [self.headers["Content-Type"].encode(), self.headers["Authorization"].encode(), body]
-        answer = b" ".join(said)
+        parts = [
+            self.headers["Content-Type"].encode(),
+            self.headers["Authorization"].encode(),
+            body,
+        ]
+        answer = b" ".join(parts)
         self.send_response(200 if self.path == "/echo" else 409)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -181,8 +185,8 @@ def test_unknown_context(tmp_path: Path) -> None:
 
 
 def test_bytes_are_sent_as_they_are_and_come_as_they_are(client: KubeClient) -> None:
-    said = client.content("/echo", send=b"\xff{}")
-    assert said == b"application/json Bearer secret-token \xff{}"
+    actual = client.content("/echo", send=b"\xff{}")
+    assert actual == b"application/json Bearer secret-token \xff{}"
     with pytest.raises(KubeError) as refused:
         client.content("/other", send=b"{}")
     assert refused.value.status == 409

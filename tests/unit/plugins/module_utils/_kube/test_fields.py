@@ -77,8 +77,8 @@ def entry(**changed: Any) -> Object:
 @pytest.fixture
 def there() -> Object:
     """What was applied, as it is there: with defaults, a status, and what others wrote."""
-    found = copy.deepcopy(WANTED)
-    found["metadata"] |= {
+    item = copy.deepcopy(WANTED)
+    item["metadata"] |= {
         "uid": "1",
         "annotations": {"deployment.kubernetes.io/revision": "1"},
         "managedFields": [
@@ -86,12 +86,12 @@ def there() -> Object:
             entry(),
         ],
     }
-    container = found["spec"]["template"]["spec"]["containers"][0]
+    container = item["spec"]["template"]["spec"]["containers"][0]
     container["ports"][0]["protocol"] = "TCP"
     container["imagePullPolicy"] = "IfNotPresent"
-    found["spec"]["progressDeadlineSeconds"] = 600
-    found["status"] = {"replicas": 2}
-    return found
+    item["spec"]["progressDeadlineSeconds"] = 600
+    item["status"] = {"replicas": 2}
+    return item
 
 
 def test_what_was_applied_is_applied(there: Object) -> None:
@@ -109,8 +109,8 @@ def test_of_somebody_else_nothing_is_known(there: Object) -> None:
 
 
 def container(of: Object) -> Object:
-    found: Object = of["spec"]["template"]["spec"]["containers"][0]
-    return found
+    first: Object = of["spec"]["template"]["spec"]["containers"][0]
+    return first
 
 
 DRIFT: dict[str, Callable[[Object], Any]] = {

@@ -39,8 +39,8 @@ class Who(BaseHTTPRequestHandler):
         connection: Any = self.connection
         subject = (connection.getpeercert() or {}).get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]
-        said = {"names": names, "authorization": self.headers["Authorization"]}
-        body = json.dumps(said).encode()
+        answer = {"names": names, "authorization": self.headers["Authorization"]}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -99,7 +99,7 @@ def write(tmp_path: Path) -> Write:
     """Writes a kubeconfig and returns its path."""
 
     def to_file(cluster: Entries, user: Entries, **changed: Any) -> str:
-        said = {
+        content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
@@ -114,7 +114,7 @@ def write(tmp_path: Path) -> Write:
             "current-context": "here",
         }
         path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(said | changed), encoding="utf-8")
+        path.write_text(yaml.safe_dump(content | changed), encoding="utf-8")
         return str(path)
 
     return to_file

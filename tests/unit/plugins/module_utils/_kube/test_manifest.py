@@ -154,15 +154,15 @@ def test_manifest_is_read_as_kubernetes_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a: [", "not YAML"),
         (b"--- 5\n", "not a Kubernetes object"),
         (b"---\n", "no objects"),
     ],
 )
-def test_what_is_no_manifest_is_told(content: bytes, said: str) -> None:
-    with pytest.raises(ReleaseError, match=said):
+def test_what_is_no_manifest_is_told(content: bytes, message: str) -> None:
+    with pytest.raises(ReleaseError, match=message):
         objects(content, "", "tools")
 
 
@@ -236,8 +236,8 @@ def test_part_of_the_api_that_something_else_serves_is_not_taken_over() -> None:
 
 def test_check_mode_changes_nothing_and_tells_all() -> None:
     api = Api()
-    told = applied(api, dry_run=True)
-    assert len(told) == 5, told
+    predicted = applied(api, dry_run=True)
+    assert len(predicted) == 5, predicted
     assert api.objects == {}
     applied(api)
     api.touch(DEPLOYMENT)

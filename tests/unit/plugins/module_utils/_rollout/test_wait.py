@@ -69,13 +69,13 @@ class FakeApi:
 
 
 def pod(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = copy.deepcopy(PODS[name])
-    found["metadata"] |= {
+    item: dict[str, Any] = copy.deepcopy(PODS[name])
+    item["metadata"] |= {
         "uid": name,
         "ownerReferences": [{"uid": "rs-2", "controller": True}],
         "labels": {"app.kubernetes.io/name": "tts-worker"},
     }
-    return found
+    return item
 
 
 @pytest.fixture

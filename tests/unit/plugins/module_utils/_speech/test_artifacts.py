@@ -54,8 +54,8 @@ def test_the_sync_is_behind(wanted: dict[str, str], missing: str) -> None:
 
 
 def test_a_refusal_of_these_files_ends_the_wait() -> None:
-    said = "voices/c.json: name: Field required"
-    refused = TOLD | {"refused": said, "failure": said, "examined": {"voices/c.json": "1"}}
+    reason = "voices/c.json: name: Field required"
+    refused = TOLD | {"refused": reason, "failure": reason, "examined": {"voices/c.json": "1"}}
     with pytest.raises(RefusedError, match="Field required"):
         waits_for(refused, PODS, {"voices/c.json": "1"})
     # Somebody else's bad file holds this one back, but may be mended meanwhile.
@@ -76,7 +76,7 @@ def test_a_refusal_of_these_files_ends_the_wait() -> None:
     ],
 )
 def test_pods_that_are_behind(late: dict[str, Any], count: int) -> None:
-    said = waits_for(TOLD, [*PODS, late], {"voices/a.json": "7"})
-    assert said.startswith("1 of 3 pods do not have it yet" if count else "")
-    assert bool(said) is bool(count)
+    message = waits_for(TOLD, [*PODS, late], {"voices/a.json": "7"})
+    assert message.startswith("1 of 3 pods do not have it yet" if count else "")
+    assert bool(message) is bool(count)
     assert len(following([*PODS, late])) == 2 + count

@@ -23,11 +23,11 @@ START, END = 1_800_000_000.0, 1_800_003_600.0
 
 def lines(svg: str) -> list[list[tuple[float, float]]]:
     """The points of each drawn line."""
-    found = []
+    texts = []
     for node in ET.fromstring(svg).iter("polyline"):
         pairs = (pair.split(",") for pair in node.attrib["points"].split())
-        found.append([(float(x), float(y)) for x, y in pairs])
-    return found
+        texts.append([(float(x), float(y)) for x, y in pairs])
+    return texts
 
 
 @pytest.mark.parametrize(
