@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Test the ingress with an echo server in the cluster and its clients.
+"""Something to test the ingress with: an echo server in the cluster, and clients of it.
 
 The server runs in a namespace of its own. The controller serves the stack's namespace only, so its
 routes are there: Services without a selector that point at the server's pod.

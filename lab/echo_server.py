@@ -44,16 +44,16 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _version = head[0].split(" ")
         headers = [line.split(": ", 1) for line in head[1:] if line]
-        names = {name.lower(): value for name, value in headers}
-        if names.get("upgrade", "").lower() == "websocket":
-            digest = hashlib.sha1(names["sec-websocket-key"].encode() + KEY).digest()
+        found = {name.lower(): value for name, value in headers}
+        if found.get("upgrade", "").lower() == "websocket":
+            digest = hashlib.sha1(found["sec-websocket-key"].encode() + KEY).digest()
             writer.write(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
             )
             await echo(reader, writer)
             return
-        await reader.readexactly(int(names.get("content-length", "0")))
+        await reader.readexactly(int(found.get("content-length", "0")))
         hold = parse_qs(urlsplit(target).query).get("hold", ["0"])[0]
         await asyncio.sleep(float(hold))
         body = json.dumps({"method": method, "path": target, "headers": headers}).encode()

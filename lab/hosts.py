@@ -247,7 +247,7 @@ def _report_exit(container: _Container) -> None:
     if not EXITS.is_dir():
         raise LabError(
             f"the processes of {container.name} are gone, but podman takes it for running, and has"
-            f" no folder {EXITS} to be told by: restart this machine"
+            f" no folder {EXITS} for its exit status: restart this machine"
         )
     (EXITS / container.identity).write_text("137", encoding="utf-8")
 
@@ -264,7 +264,7 @@ def registry(
         name: its container's name.
         address: its own, of the lab's network.
         passwords: who may pull and by which password, as htpasswd writes it (bcrypt); by default
-            everybody may.
+            all clients may.
 
     Raises:
         LabError: podman could not.

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 def wait_while(wrong: Callable[[], object], seconds: float = 90, pause: float = 0.5) -> float:
-    """Return the seconds until ``wrong`` tells of nothing more.
+    """Return the seconds until ``wrong`` returns nothing.
 
     Raises:
-        TimeoutError: it still did after ``seconds``; with what it told last.
+        TimeoutError: it still returned something after ``seconds``; the message has it.
     """
     began = time.monotonic()
     while problem := wrong():
@@ -25,6 +25,6 @@ def wait(what: str, ready: Callable[[], bool], seconds: float = 90, pause: float
     """Return the seconds until ``ready`` was true.
 
     Raises:
-        TimeoutError: it was not within ``seconds``; with what was waited for.
+        TimeoutError: it was not true within ``seconds``; the message has ``what``.
     """
     return wait_while(lambda: "" if ready() else f"{what}: not yet", seconds, pause)

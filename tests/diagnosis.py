@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster lacks at this moment, in a few lines: for whoever reads that a test failed."""
+"""Describe the state of a cluster in a few lines, for the report of a failed test."""
 
 from __future__ import annotations
 

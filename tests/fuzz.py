@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that nobody meant: made from the API's own description, and bytes on WebSockets.
+"""Malformed input: made from the API's own description, and bytes on WebSockets.
 
 The site is the reference services as processes (tests/unit/services) or the lab behind its ingress
 (tests/testinfra): the fixture ``site``. SONIC_FUZZ_CASES says how many cases are tried in all.
@@ -274,7 +274,7 @@ def run(body: Coroutine[Any, Any, None]) -> None:
 
 
 def complaints(log: str, key: str) -> list[str]:
-    """Return the lines of an API's log that no input may cause, or that nobody may read."""
+    """Return the lines of an API's log that no input may cause, or that show secrets."""
     never = ("Traceback", "internal_error", key)
     return [line for line in log.splitlines() if any(word in line for word in never)]
 

@@ -231,7 +231,7 @@ class SdkTests:
         iris = client.voices.get(IRIS)
         assert (iris.name, iris.language, iris.locales[0].locale) == ("Iris (en-US)", "en", "en-US")
         with pytest.raises(cartesia.NotFoundError):
-            client.voices.get("nobody")
+            client.voices.get("no-such-voice")
         with pytest.raises(cartesia.PermissionDeniedError, match="artifacts"):
             client.voices.update(IRIS, name="Mine")
         with pytest.raises(cartesia.PermissionDeniedError):
@@ -243,7 +243,7 @@ class SdkTests:
         )
         assert client.pronunciation_dicts.retrieve(made.id).items[0].text == "dog"
 
-        def said() -> float:
+        def spoken_s() -> float:
             return seconds(
                 client.tts.generate(
                     model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
@@ -251,10 +251,10 @@ class SdkTests:
                 ).read()
             )  # fmt: skip
 
-        longer = said()
+        longer = spoken_s()
         changed = client.pronunciation_dicts.update(made.id, name="Theirs", items=[])
         assert (changed.name, changed.items) == ("Theirs", [])
-        assert said() < longer - 0.5
+        assert spoken_s() < longer - 0.5
         assert made.id in [one.id for one in client.pronunciation_dicts.list()]
         client.pronunciation_dicts.delete(made.id)
         with pytest.raises(cartesia.NotFoundError):

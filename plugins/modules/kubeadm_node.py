@@ -139,7 +139,7 @@ class Node:
             if complete_once:
                 self.module.fail_json(
                     msg=f"this control plane is initialized, but {kubeadm.ADMIN} is gone: make it"
-                    " anew with 'kubeadm init phase kubeconfig admin' on the host"
+                    " again with 'kubeadm init phase kubeconfig admin' on the host"
                 )
             return False
         deadline = time.monotonic() + self.options["api_timeout"]

@@ -248,7 +248,7 @@ class Service:
         """
         files = record.files | read
         if began:
-            # A started process has read all files anew, also those of other calls.
+            # A started process has read all files, also those of other calls.
             others = {p: [p] for p in record.files if p != UNIT and p not in read}
             files = read | snapshot(others, record)
         new = Record(self.show().get("InvocationID", "") if began else record.invocation, files)

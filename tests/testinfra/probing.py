@@ -181,7 +181,7 @@ class Prober:
         """What a TLS server says to a client that asks for `name`; in plain text without one.
 
         Returns:
-            "said" and what was said (nothing when the server hung up), or "error" and why.
+            "said" and the received text (empty when the server hung up), or "error" and why.
         """
         asked = {"address": address, "port": port, "name": name, "authority": authority}
         [[kind, text]] = self._run(TALK, [(place, asked)])

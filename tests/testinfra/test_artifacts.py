@@ -36,7 +36,7 @@ STREAMS = 8
 POLL_S: int = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/stack.yml").read_text())[
     "artifact_sync_interval"
 ]
-# The reference answers for a voice id that nobody has made, too, in a way that follows from the id:
+# The reference also answers for an unknown voice id, in a way that follows from the id:
 # here as a man. The file below makes it a woman's.
 VOICE_ID = next(
     name
@@ -131,7 +131,7 @@ class Site:
         heard: list[bytes] = []
 
         def busy() -> str:
-            # Not by curl itself, whose output would have what each attempt was told.
+            # Not by curl's own retries: its output would have the answers of all attempts.
             try:
                 asked = ["--max-time", "60", "--json", json.dumps(fields | more)]
                 heard.append(self._curl("/tts/bytes", asked))
@@ -198,7 +198,7 @@ class Site:
         before = self.figure(name)
         limit = time.monotonic() + 60
         while self.figure(name) == before:
-            assert time.monotonic() < limit, "the sync does not look any more"
+            assert time.monotonic() < limit, "the sync no longer looks"
             time.sleep(0.1)
 
 
@@ -382,7 +382,7 @@ def test_a_dictionary_is_every_pods_and_outlasts_them_all(site: Site) -> None:
             replace(site, component)
             # Where all NATS servers were away, it takes them a moment to be asked again.
             wait("the site speaks", lambda: site.speaks("anybody"), 120)
-            wait(f"known again, {component} anew", everywhere(path), 60)
+            wait(f"known again, {component} restarted", everywhere(path), 60)
             longer = site.say("anybody", pronunciation_dict_id=made["id"])[0]
             assert longer > usual + 1
         changed = site.ask(path, "PATCH", {"name": "test, later"})
@@ -405,7 +405,7 @@ def test_operators_add_and_remove_by_a_playbook(site: Site, tmp_path: Path) -> N
         return int(count)
 
     assert changed(artifacts_pronunciation_dicts=[str(file)]) == 1
-    # The playbook has waited: whoever is asked knows it now.
+    # The playbook has waited, so every pod has it now.
     assert all(site.has("/pronunciation-dicts/test-house") for _unused in range(5))
     assert changed(artifacts_pronunciation_dicts=[str(file)]) == 0
 

@@ -169,7 +169,7 @@ def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = (revisions(core), versions(apps))
-    # An image that can be pulled, and of which nobody makes a worker.
+    # An image that can be pulled, but is no worker's.
     broken = workers(
         image="us-docker.pkg.dev/baremetal-sonic/license-proxy:{{ lab.reference_tag }}"
     )

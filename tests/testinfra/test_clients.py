@@ -66,14 +66,14 @@ class Programs:
     def python(self, module: str, scenario: str) -> dict[str, Any]:
         """Return what a client in Python found."""
         command = [str(self.clients.programs / "python"), "-m", f"tests.clients.{module}", scenario]
-        return self._found(command, {"SITE_KEY": self.info["api_key"]})
+        return self._result(command, {"SITE_KEY": self.info["api_key"]})
 
     def node(self, scenario: str, *, headers: bool, **secret: str) -> dict[str, Any]:
         """Return what the client in JavaScript found, with a key or a token."""
         command = [str(self.clients.programs / "node"), str(HERE / "javascript.cjs"), scenario]
-        return self._found(command, {"NODE_PATH": str(self.clients.modules(headers)), **secret})
+        return self._result(command, {"NODE_PATH": str(self.clients.modules(headers)), **secret})
 
-    def _found(self, command: Sequence[str], more: dict[str, str]) -> dict[str, Any]:
+    def _result(self, command: Sequence[str], more: dict[str, str]) -> dict[str, Any]:
         environment = {
             "HOME": os.environ["HOME"],
             "PATH": os.environ["PATH"],
@@ -114,7 +114,7 @@ def seconds_of(pcm: bytes, low: float, high: float) -> float:
 
 
 def check(reply: dict[str, Any], text: str, low: float = 2, high: float = 5) -> None:
-    """Assert that a reply is the whole of a text: its sound, its words, and when they are said."""
+    """Assert that a reply has all of a text: its sound, its words and their times."""
     length = seconds_of(base64.b64decode(reply["audio"]), low, high)
     assert reply["rate"] == RATE
     assert reply["words"] == text.split()
@@ -238,7 +238,7 @@ class TestLiveKit:
         assert result["kinds"][0] == "start_of_speech"
         assert "interim_transcript" in result["kinds"]
         assert result["kinds"][-2:] == ["final_transcript", "end_of_speech"]
-        # Only the older model is said to give the words' times.
+        # By the documentation only the older model gives the words' times.
         assert result["words"] == (result["text"].split() if scenario == "finalizes" else [])
 
 

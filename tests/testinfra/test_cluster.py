@@ -307,10 +307,10 @@ def test_network_policy_is_enforced(
 
 
 def test_a_service_without_endpoints_leads_nowhere(core: client.CoreV1Api, playground: str) -> None:
-    """Not out of the cluster either, where somebody may answer under whatever address."""
-    wanted = {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}
-    core.create_namespaced_service(playground, {"metadata": {"name": "nobody"}, "spec": wanted})
-    address = core.read_namespaced_service("nobody", playground).spec.cluster_ip
+    """Not out of the cluster either, where a server may have any address."""
+    wanted = {"selector": {"app": "no-pod"}, "ports": [{"port": 80}]}
+    core.create_namespaced_service(playground, {"metadata": {"name": "no-pod"}, "spec": wanted})
+    address = core.read_namespaced_service("no-pod", playground).spec.cluster_ip
     call = (
         "python3 -c 'import socket; socket.create_connection((\"" + address + "\", 80), 3)' 2>&1"
         " && echo connected"

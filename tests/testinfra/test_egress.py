@@ -157,7 +157,7 @@ class Scene:
             self.wanted[source, name] = targets
 
     def beside(self, elsewhere: Any, here: dict[str, str]) -> dict[str, list[Target]]:
-        """The targets that are the same for everybody."""
+        """The targets that are the same for all sources."""
         hosts = self.info["hosts"]
         leader = hosts[here["control-plane"]]["address"]
         services = {
@@ -320,7 +320,7 @@ def test_policies_of_others_stay(scene: Scene, api: client.ApiClient) -> None:
     def named() -> set[str]:
         return {item.metadata.name for item in network.list_namespaced_network_policy(STACK).items}
 
-    theirs = {"podSelector": {"matchLabels": {"nobody": "has-this"}}, "policyTypes": ["Egress"]}
+    theirs = {"podSelector": {"matchLabels": {"no-pod": "has-this"}}, "policyTypes": ["Egress"]}
     mark = {"app.kubernetes.io/managed-by": "baremetal.sonic"}
     network.create_namespaced_network_policy(
         STACK, {"metadata": {"name": "theirs", "labels": mark}, "spec": theirs}

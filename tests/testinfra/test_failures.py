@@ -91,7 +91,11 @@ def test_part_is_killed_under_load(
             now = actual.get(victim.metadata.name)
             if not now or now.status.container_statuses[0].restart_count == restarts:
                 return f"{victim.metadata.name} is not back"
-            return "" if crowd.heard.whole >= whole + 2 * LISTENERS else "nobody hears to the end"
+            return (
+                ""
+                if crowd.heard.whole >= whole + 2 * LISTENERS
+                else "no listener gets a whole answer"
+            )
 
         wait_while(back, 120)
         record_property(f"{component}_back_s", round(time.monotonic() - killed, 1))
@@ -109,7 +113,7 @@ def test_part_is_killed_under_load(
 def test_host_is_killed_under_load(
     core: client.CoreV1Api, info: dict[str, Any], record_property: Callable[[str, object], None]
 ) -> None:
-    """A host without power: nobody says goodbye, neither to listeners nor to NATS."""
+    """A host without power: no process closes its connections, to listeners or to NATS."""
     parts = ("worker", "api")
     wait("all pods", lambda: all(len(pods(core, name)) >= 2 for name in parts))
     # Its listeners would lose their own connection with a host of the ingress.
@@ -156,7 +160,7 @@ def test_host_is_killed_under_load(
 
 
 def test_streams_of_the_dead_are_free_again(core: client.CoreV1Api) -> None:
-    """No worker still counts a stream that nobody hears."""
+    """No worker still counts a stream without a listener."""
 
     def busy() -> list[str]:
         texts = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that nobody meant, to the lab, through its ingress: nothing ends, hangs or leaks."""
+"""Malformed input to the lab through its ingress: nothing ends, hangs or leaks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def peak(core: client.CoreV1Api) -> Callable[[], int]:
     asked = 0.0
     most = 0
 
-    def found() -> int:
+    def highest() -> int:
         nonlocal asked, most
         # A look takes longer than a case.
         if time.monotonic() - asked > LOOK_S:
@@ -62,7 +62,7 @@ def peak(core: client.CoreV1Api) -> Callable[[], int]:
             most = max(resident_peak(one) for one in output)
         return most
 
-    return found
+    return highest
 
 
 @pytest.mark.usefixtures("before")

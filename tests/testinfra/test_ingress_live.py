@@ -54,7 +54,7 @@ def echo(api: client.ApiClient, info: dict[str, Any]) -> Iterator[Echo]:
 
 @dataclass
 class Quiet:
-    """A WebSocket on which nothing is said while the tests run."""
+    """A WebSocket without messages while the tests run."""
 
     loop: asyncio.AbstractEventLoop
     socket: Socket
@@ -340,7 +340,7 @@ def test_response_may_be_late(echo: Echo) -> None:
     assert ask(echo, path="/?hold=40", timeout=60).status == 200
 
 
-def test_renewed_certificate_cuts_nobody_off(echo: Echo) -> None:
+def test_renewed_certificate_cuts_no_connection(echo: Echo) -> None:
     async def renew() -> tuple[float, int]:
         sockets = await open_many(50, echo.address, HOST, echo.context())
         try:
@@ -359,7 +359,7 @@ def test_renewed_certificate_cuts_nobody_off(echo: Echo) -> None:
     assert left == 50
 
 
-def test_reload_cuts_nobody_off(echo: Echo, api: client.ApiClient) -> None:
+def test_reload_cuts_no_connection(echo: Echo, api: client.ApiClient) -> None:
     async def reload() -> tuple[int, int]:
         sockets = await open_many(100, echo.address, HOST, echo.context())
         try:
@@ -438,7 +438,7 @@ def test_replaced_controller_lets_connections_end(
         begun.close()
         while await held.echo("more"):
             await asyncio.sleep(0.2)
-            assert time.monotonic() - started < grace + 15, "nobody ends it"
+            assert time.monotonic() - started < grace + 15, "the server does not end it"
         return finished, time.monotonic() - started
 
     finished, cut_after = asyncio.run(end())

@@ -227,7 +227,7 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
         wait("the alert of a failed GPU, and no other", lambda: alerts() == {"GpuUnhealthy"}, 200)
     finally:
         host.run(f"rm -f {fault} {fault}.new")
-        # As the runbook says: the plugin looks at its GPUs anew.
+        # As in the runbook: a new pod of the plugin checks its GPUs.
         [plugin] = core.list_namespaced_pod(
             "kube-system",
             label_selector="app.kubernetes.io/name=nvidia-device-plugin",

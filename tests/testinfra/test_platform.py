@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform on a cluster that has a Prometheus and an ingress controller of somebody else's."""
+"""The platform on a cluster with another team's Prometheus and ingress controller."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host that is switched off and on comes back without anyone's help: GPUs, kubelet, pods."""
+"""A host that is switched off and on comes back by itself: GPUs, kubelet, pods."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_every_metric_has_a_value(custom: client.CustomObjectsApi) -> None:
     wait_while(busy, 60)
 
 
-def test_rollout_beside_a_free_gpu_refuses_nobody(rehearsal: Heard, worker: Worker) -> None:
+def test_rollout_beside_a_free_gpu_refuses_no_request(rehearsal: Heard, worker: Worker) -> None:
     assert worker.environment()["REHEARSAL"] == "1"
     assert rehearsal.broken == []
     assert rehearsal.refused == 0
@@ -184,7 +184,7 @@ def test_workers_follow_the_load_and_only_the_load(
         record_property("all_gpus_s", wait_while(lambda: worker.fewer_than(gpus), 60))
         with no_prometheus(core, custom):
             heard = crowd.leave()
-            # Nobody speaks any more, and for two windows nobody can know.
+            # No client speaks, and for two windows there are no metrics.
             seen = time.monotonic() + 2 * DOWN_S
             worker.keeps(gpus, lambda: time.monotonic() > seen, 60)
     assert heard.broken == []
@@ -250,7 +250,7 @@ def still_there(core: client.CoreV1Api, namespace: str) -> str:
     return f"namespace {namespace} is there" if namespaces else ""
 
 
-def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
+def test_rollout_without_a_spare_gpu_ends_and_cuts_no_stream(
     rehearsal: Heard, info: dict[str, Any], gpus: int, core: client.CoreV1Api, worker: Worker
 ) -> None:
     wait_while(lambda: worker.other_than(1), 120)
@@ -274,7 +274,7 @@ def test_autoscaling_takes_over_the_pods_that_there_are(rehearsal: Heard, worker
     deploy(**SHORT, **worker_with(autoscaling={"enabled": False}, replicas=3))
     wait_while(lambda: worker.fewer_than(3), 30)
     with ThreadPoolExecutor(1) as pool:
-        # A window in which nothing is scaled down: whoever takes a pod away is the playbook.
+        # A window in which nothing is scaled down: only the playbook removes pods.
         job = pool.submit(deploy, workers_scale_up_window=UP_S)
         worker.keeps(3, job.done, 180)
         job.result()
@@ -295,4 +295,4 @@ def test_worker_is_given_up_and_comes_back_for_the_first_who_asks(
         wait_while(lambda: "" if crowd.heard.whole else "nothing heard yet", 60)
         heard = crowd.leave()
     assert heard.broken == []
-    assert heard.refused > 0, "somebody spoke without a worker"
+    assert heard.refused > 0, "a request succeeded without a worker"

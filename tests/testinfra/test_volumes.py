@@ -43,7 +43,7 @@ def volume(name: str, size: str, mode: str, source: dict[str, Any]) -> dict[str,
 def volumes(
     api: client.ApiClient, core: client.CoreV1Api, machines: Callable[[str], Any]
 ) -> Iterator[None]:
-    """A class without a provisioner and two volumes; the stack on them, and not any more."""
+    """A class without a provisioner and two volumes, with the stack on them, then without."""
     machines(HOST).check_output(f"mkdir -p {FOLDER}/license")
     here = {"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": [HOST]}

@@ -104,7 +104,7 @@ def test_stand_in_takes_them_and_no_other() -> None:
     checker = jsonschema.Draft7Validator(SCHEMA)
     good = values()
     checker.validate(good)
-    # At every level, a key that nobody knows fails, and so does one that is missing.
+    # At every level, an unknown key and a missing key fail.
     wrong = 0
     for path in maps(good):
         for change in ("more", "less"):

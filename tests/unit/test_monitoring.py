@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, dashboards and monitors: Prometheus' own tool judges them; alerts have runbooks."""
+"""Rules, dashboards and monitors: Prometheus' own tool checks them; alerts have runbooks."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_secret_port_stays_closed_by_default(rendered: dict[str, Any], tmp_path:
 
 def test_clients_of_prometheus_can_only_read(rendered: dict[str, Any]) -> None:
     [spec] = [item["spec"] for item in rendered["objects"] if item["kind"] == "Prometheus"]
-    # By HTTP the operator starts it with --web.enable-lifecycle, which also lets anybody end it.
+    # By HTTP the operator starts it with --web.enable-lifecycle, which also lets any client end it.
     assert spec["reloadStrategy"] == "ProcessSignal"
     assert spec["enableAdminAPI"] is False
     assert not spec.get("enableRemoteWriteReceiver")

@@ -149,7 +149,7 @@ CASES: dict[str, tuple[dict[str, str], int, tuple[float | None, ...], int | None
     "none there, none needed": (api(), 0, (0, 0, 0), 0),
     "none there, nothing is known": ({}, 0, (None, None, None), None),
     # Seen once, 25 s ago: KEDA asks each 15 s.
-    "none there, somebody asked": (api(stranded="0x23 1 0x20"), 0, (0, 0, 0.25), 1),
+    "none there, a request waits": (api(stranded="0x23 1 0x20"), 0, (0, 0, 0.25), 1),
 }
 
 

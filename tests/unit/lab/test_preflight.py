@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a machine that cannot hold the lab, and of subnets."""
+"""The messages about a machine that cannot hold the lab, and about subnets."""
 
 from __future__ import annotations
 

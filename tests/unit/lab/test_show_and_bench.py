@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a running lab is asked and what is told of it."""
+"""What the lab's commands show and measure of a running lab."""
 
 from __future__ import annotations
 

@@ -125,7 +125,9 @@ def test_what_a_killed_run_left_is_ended(state: Path, sleeper: subprocess.Popen[
 
 
 @pytest.mark.parametrize("text", ["{pid} 1", "", "{pid}", "{pid} ", "{pid} 2 3"])
-def test_nobody_else_is_ended(state: Path, sleeper: subprocess.Popen[bytes], text: str) -> None:
+def test_no_other_process_is_ended(
+    state: Path, sleeper: subprocess.Popen[bytes], text: str
+) -> None:
     """The number may be another process's by now; and the note may be half written."""
     check.GROUP.write_text(text.format(pid=sleeper.pid))
     check.end_leftover()

@@ -65,7 +65,7 @@ class Api:
 
 
 class Cluster(helming.Helm):
-    """A cluster with a release that nobody is to change, and the module."""
+    """A cluster with a release that must not change, and the module."""
 
     def __init__(self, modules: Modules, folder: Path, api: Api) -> None:
         super().__init__(modules, folder, upgrades=False)

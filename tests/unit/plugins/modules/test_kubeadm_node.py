@@ -251,7 +251,7 @@ def test_failed_join_says_why_and_keeps_the_token_to_itself(host: Host) -> None:
 
 @pytest.mark.parametrize("secret", [{}, {"token": "abcdef.0123456789abcdef"}])
 def test_join_without_a_whole_secret(host: Host, modules: Modules, secret: dict[str, str]) -> None:
-    """What check mode's token returns, or a variable that somebody filled by hand."""
+    """What check mode's token returns, or a variable filled by hand."""
     result = host.call(**JOIN | {"secret": secret})
     assert "secret lacks" in result["msg"]
     assert "state=token" in result["msg"]

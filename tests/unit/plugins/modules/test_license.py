@@ -183,8 +183,10 @@ def test_an_archive_that_was_changed_fails_and_says_where(modules: Modules, tmp_
     cut = archive(tmp_path / "cut.tar", 5, lines=4)
     result = modules.call(license_audit.main, path=cut)
     assert result["problems"] == ["the manifest says 5 records, the log has 4"]
-    anew = archive(tmp_path / "anew.tar", 5, "less")
-    result = modules.call(license_audit.main, path=anew, earlier=archive(tmp_path / "old.tar", 3))
+    rewritten = archive(tmp_path / "rewritten.tar", 5, "less")
+    result = modules.call(
+        license_audit.main, path=rewritten, earlier=archive(tmp_path / "old.tar", 3)
+    )
     assert "does not begin with the 3 records of the earlier one" in result["msg"]
     (tmp_path / "text").write_text("no archive")
     for wrong in ("text", "absent"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of certificates before they are served."""
+"""The problems and warnings of certificates before they are served."""
 
 from __future__ import annotations
 

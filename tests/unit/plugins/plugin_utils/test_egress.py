@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The egress matrix and what follows from it, judged by an evaluator of network policies."""
+"""The egress matrix and what follows from it, checked by an evaluator of network policies."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_policies_do_what_the_matrix_says(profile: str, source: str) -> None:
             continue
         for target, port, own in probes(source, name, made):
             seen += 1
-            # A name that is another component's is denied where names are told apart.
+            # Another component's name is denied in profiles that distinguish names.
             wanted = cell and (own or profile != "strict")
             policies = [*made["policies"], METRICS_OF_THE_INGRESS]
             if allowed(policies, SOURCES[source], target, port) != wanted:
@@ -302,9 +302,9 @@ def test_changing_the_profile_moves_no_name() -> None:
     assert plan("off")["aliases"] == plan("vendor")["aliases"] == plan("strict")["aliases"]
 
 
-def test_nobody_is_let_in_by_an_empty_list() -> None:
-    nobody: dict[str, Any] = {name: [] for name in peers()}
-    policies = plan("strict", **nobody)["policies"]
+def test_an_empty_list_allows_no_peer() -> None:
+    no_peers: dict[str, Any] = {name: [] for name in peers()}
+    policies = plan("strict", **no_peers)["policies"]
     assert not allowed(policies, SOURCES["outsider"], component("api"), ("TCP", 5000))
     for policy in policies:
         for side, key in (("ingress", "from"), ("egress", "to")):

@@ -34,15 +34,15 @@ EGRESS: dict[str, Any] = {
 }
 
 
-def judge(values: dict[str, Any], **egress: Any) -> list[str]:
+def problems_of(values: dict[str, Any], **egress: Any) -> list[str]:
     return problems(values, EGRESS | egress, ["cp1", "gpu1"], NOW)
 
 
 @pytest.mark.parametrize("values", [CONNECTED, AIR_GAPPED])
 def test_what_is_in_order(values: dict[str, Any]) -> None:
-    assert judge(values) == []
-    assert judge(AIR_GAPPED, egress_mode="airgapped") == []
-    assert judge(CONNECTED, egress_profile="off", egress_mode="airgapped") == []
+    assert problems_of(values) == []
+    assert problems_of(AIR_GAPPED, egress_mode="airgapped") == []
+    assert problems_of(CONNECTED, egress_profile="off", egress_mode="airgapped") == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_is_in_order(values: dict[str, Any]) -> None:
     ],
 )
 def test_connected(change: dict[str, Any], message: str) -> None:
-    [problems] = judge(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
+    [problems] = problems_of(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
     assert message in problems
     assert "pass" not in problems
 
@@ -89,14 +89,16 @@ def test_connected(change: dict[str, Any], message: str) -> None:
     ],
 )
 def test_air_gapped(change: dict[str, Any], message: str) -> None:
-    [problems] = judge(AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()})
+    [problems] = problems_of(
+        AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()}
+    )
     assert message in problems
 
 
 def test_modes_that_contradict_each_other() -> None:
-    [problems] = judge(CONNECTED, egress_mode="airgapped")
+    [problems] = problems_of(CONNECTED, egress_mode="airgapped")
     assert "license_proxy_mode is connected and egress_mode airgapped" in problems
-    [problems] = judge(
+    [problems] = problems_of(
         CONNECTED, egress_allowlist=[{"name": "api.cartesia.ai", "used_by": ["api"]}]
     )
     assert "does not let the license-proxy reach" in problems
@@ -108,4 +110,4 @@ def test_all_is_told_at_once() -> None:
         "license_proxy_endpoint": "x",
         "license_proxy_persistence": {"enabled": True},
     }
-    assert len(judge(values)) == 3
+    assert len(problems_of(values)) == 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a host's GPUs: by the compiled mock library, and by a library that fails."""
+"""The description of a host's GPUs, with the compiled mock library and with failing ones."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Written(BaseHTTPRequestHandler):
-    """An API server that notes what it is told; /gone is no more, /kept may not be touched."""
+    """An API server that records its requests; /gone is missing, /kept must not change."""
 
     seen: list[tuple[str, str, Any]]
     accepted: list[str]
@@ -83,7 +83,7 @@ class Written(BaseHTTPRequestHandler):
         self.accepted.append(self.headers["Accept"])
         path = self.path.partition("?")[0]
         status = {"/gone": 404, "/kept": 403}.get(path, 200)
-        text = json.dumps({"kind": "Status", "message": f"told {path}"}).encode()
+        text = json.dumps({"kind": "Status", "message": f"got {path}"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -195,7 +195,7 @@ def test_bytes_are_sent_as_they_are_and_come_as_they_are(client: KubeClient) -> 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_objects_are_applied_on_the_servers_side(writer: KubeClient, dry_run: bool) -> None:
     answer = writer.apply("/object", {"kind": "Pod"}, "me", dry_run=dry_run)
-    assert answer["message"] == "told /object"
+    assert answer["message"] == "got /object"
     [(method, path, body)] = Written.seen
     assert (method, body) == ("PATCH", {"kind": "Pod"})
     assert "fieldManager=me" in path
@@ -218,7 +218,7 @@ def test_what_is_gone_need_not_be_deleted(writer: KubeClient) -> None:
 
 
 def test_what_may_not_be_deleted_is_told(writer: KubeClient) -> None:
-    with pytest.raises(KubeError, match="told /kept"):
+    with pytest.raises(KubeError, match="got /kept"):
         writer.delete("/kept")
 
 

@@ -99,7 +99,7 @@ def test_what_was_applied_is_applied(there: Object) -> None:
 
 
 def test_of_somebody_else_nothing_is_known(there: Object) -> None:
-    assert not is_applied(WANTED, there, "somebody")
+    assert not is_applied(WANTED, there, "another-manager")
     there["metadata"]["managedFields"] = [entry(operation="Update")]
     assert not is_applied(WANTED, there, "me")
     there["metadata"]["managedFields"] = [entry(apiVersion="apps/v1beta1")]
@@ -139,10 +139,10 @@ NEW: dict[str, Callable[[Object], Any]] = {
     "another value": lambda wanted: wanted["spec"].update(replicas=1),
     "another field": lambda wanted: wanted["spec"].update(paused=False),
     "default made explicit": lambda wanted: wanted["spec"].update(progressDeadlineSeconds=600),
-    "field not any more": lambda wanted: wanted["spec"].pop("replicas"),
-    "label not any more": lambda wanted: wanted["metadata"].pop("labels"),
+    "field removed": lambda wanted: wanted["spec"].pop("replicas"),
+    "label removed": lambda wanted: wanted["metadata"].pop("labels"),
     "another label": lambda wanted: wanted["metadata"]["labels"].update(more="1"),
-    "item not any more": lambda wanted: container(wanted)["env"].pop(),
+    "item removed": lambda wanted: container(wanted)["env"].pop(),
     "another item": lambda wanted: container(wanted)["env"].append({"name": "C", "value": "3"}),
     "renamed item": lambda wanted: container(wanted)["env"][0].update(name="C"),
     "another argument": lambda wanted: container(wanted)["args"].append("--debug"),

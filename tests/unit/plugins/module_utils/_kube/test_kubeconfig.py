@@ -188,7 +188,7 @@ def test_another_context(write: Write, cluster: Entries, admin: Entries) -> None
 def test_server_of_another_authority_is_not_spoken_to(
     write: Write, cluster: Entries, admin: Entries
 ) -> None:
-    cluster["certificate-authority-data"] = encoded(Authority("Somebody").certificate)
+    cluster["certificate-authority-data"] = encoded(Authority("Other").certificate)
     with pytest.raises(KubeError, match="certificate verify failed"):
         KubeClient(write(cluster, admin)).get("/")
 

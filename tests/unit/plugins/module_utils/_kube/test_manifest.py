@@ -98,7 +98,7 @@ class Api:
         return {"metadata": metadata}
 
     def touch(self, path: str) -> None:
-        """Somebody changes an object."""
+        """Change an object, as another program does."""
         self.objects[path] |= {"spec": {"replicas": 7}, "given": {}}
         self.objects[path]["metadata"]["generation"] += 1
 

@@ -75,7 +75,7 @@ class QuietServer(ThreadingHTTPServer):
 
 
 class Site:
-    """An ingress on the loopback that answers as told and keeps what it was asked."""
+    """An ingress on the loopback that gives set answers and keeps its requests."""
 
     def __init__(self, pem: Path, key: Path) -> None:
         self.answer: Callable[[BaseHTTPRequestHandler], None] = reply(200, wav())
