@@ -115,7 +115,7 @@ def test_examples_are_in_order(tmp_path: Path, name: str) -> None:
     assert validate(tmp_path, inventory(tmp_path, name)) == (0, [])
 
 
-def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_their_site(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "two-sites")
     copied = hosts.parent
     (copied / "group_vars/oslo.yml").write_text("site_name: oslo\ntts_replicas: 5\n")
@@ -209,7 +209,7 @@ def test_hosts_and_clients_of_the_ingress(tmp_path: Path) -> None:
     assert validate(tmp_path, hosts, "-e", given) == (0, [])
 
 
-def test_virtual_ip_is_judged(tmp_path: Path) -> None:
+def test_virtual_ip_is_validated(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     status, problems = validate(tmp_path, hosts, "-e", "ingress_virtual_ip=192.0.2.21")
     assert status != 0
@@ -227,7 +227,7 @@ def test_another_controller_needs_no_ingress_hosts(tmp_path: Path) -> None:
     assert validate(tmp_path, hosts, "-e", '{"ingress_install": false}') == (0, [])
 
 
-def test_license_is_judged(tmp_path: Path) -> None:
+def test_license_is_validated(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     status, problems = validate(tmp_path, hosts, "-e", "license_proxy_mode=airgapped")
     assert status != 0

@@ -83,7 +83,7 @@ def test_failed_removal_keeps_the_keys_for_the_next_try(programs: Programs) -> N
     assert lab.directory.exists()
 
 
-def test_network_of_somebody_else_is_refused(programs: Programs) -> None:
+def test_network_of_another_program_is_refused(programs: Programs) -> None:
     inspect = """echo '[{"labels": {}, "subnets": [{"subnet": "172.30.7.0/24"}]}]'"""
     programs.put("podman", f'case "$*" in "network inspect"*) {inspect};; esac')
     with pytest.raises(LabError, match="choose another LAB=name"):
@@ -159,7 +159,7 @@ def test_lab_that_was_killed_is_removed_at_the_first_try(
     assert "podman rm --force --time 5 --volumes sonic-lab-cp1" in programs.ran
 
 
-def test_killed_container_that_podman_cannot_be_told_of_is_one_clear_error(
+def test_killed_container_that_cannot_be_reported_to_podman_is_one_clear_error(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     programs.put("podman", KILLED)

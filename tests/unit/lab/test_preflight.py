@@ -79,7 +79,7 @@ def test_subnet_that_is_free_or_the_labs_own(machine: Programs) -> None:
     assert preflight.subnet_problems("172.30.2.0/24", own) == []
 
 
-def test_all_that_is_wrong_is_told_at_once(
+def test_all_problems_are_reported_at_once(
     machine: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -96,7 +96,7 @@ class Judge:
     """Plain."""
 
     def mend_it(self, told: int) -> None:
-        self.found = not_found = told
+        self.found = not_found = was_told
 '''
     assert lines("code.py", text) == [
         (1, "Told"),
@@ -109,6 +109,7 @@ class Judge:
         (13, "mend_it"),
         (13, "told"),
         (14, "found"),
+        (14, "was_told"),
     ]
 
 

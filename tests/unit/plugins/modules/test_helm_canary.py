@@ -124,14 +124,14 @@ def test_one_that_is_left_over_is_removed(
     assert not cluster.call(workers=workers)["changed"]
 
 
-def test_secret_values_reach_the_pod_and_are_not_told(cluster: Cluster) -> None:
+def test_secret_values_reach_the_pod_and_are_not_shown(cluster: Cluster) -> None:
     cluster.has(release(1, "1"), release(2, "2", key="sk_hidden"))
     result = cluster.call(secret_values={"key": "sk_hidden"})
     assert "sk_hidden" in json.dumps(cluster.there)
     assert "sk_hidden" not in json.dumps(result)
 
 
-def test_interrupted_release_is_told(cluster: Cluster) -> None:
+def test_interrupted_release_is_reported(cluster: Cluster) -> None:
     cluster.has(release(1, "1", status="pending-upgrade"), release(2, "2"))
     result = cluster.call()
     assert result["failed"]

@@ -133,7 +133,7 @@ def test_helms_words_are_the_error(cluster: Cluster) -> None:
     assert result["msg"] == "release speech: values dont meet the schema"
 
 
-def test_interrupted_release_is_told(cluster: Cluster) -> None:
+def test_interrupted_release_is_reported(cluster: Cluster) -> None:
     cluster.has(release(4, status="pending-upgrade"), release(5))
     result = cluster.call()
     assert result["failed"]

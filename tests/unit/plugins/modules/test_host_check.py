@@ -39,7 +39,7 @@ def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert host_check.existing(tmp_path / "a/b/c") == tmp_path
 
 
-def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_problem_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     options: dict[str, Any] = {

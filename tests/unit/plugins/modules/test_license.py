@@ -70,7 +70,7 @@ def call(modules: Modules, **options: Any) -> dict[str, Any]:
     return modules.call(license_module.main, **given, **options)
 
 
-def test_without_a_licence_the_state_is_told_and_nothing_sent(
+def test_without_a_licence_the_state_is_returned_and_nothing_sent(
     modules: Modules, proxy: Proxy
 ) -> None:
     result = call(modules, license="")
@@ -114,7 +114,7 @@ def test_check_mode_names_what_is_no_licence(modules: Modules, proxy: Proxy, tex
     assert "this is no licence" in result["msg"]
 
 
-def test_check_mode_foretells_a_refusal(modules: Modules, proxy: Proxy) -> None:
+def test_check_mode_predicts_a_refusal(modules: Modules, proxy: Proxy) -> None:
     now = datetime.now(UTC)
     call(modules, license=VENDOR.licence("L-2", issued=now - timedelta(hours=1)))
     for text, expected in (
@@ -140,7 +140,7 @@ def test_what_the_proxy_warns_of_is_a_warning(
     assert warnings == ["the license proxy says: audit log: the log was cut"]
 
 
-def test_a_refusal_is_told_in_the_proxys_words(modules: Modules, proxy: Proxy) -> None:
+def test_a_refusal_is_reported_with_the_proxys_message(modules: Modules, proxy: Proxy) -> None:
     proxy.refuses = "the licence L-1 is not newer than L-2"
     result = call(modules, license=VENDOR.licence())
     assert result["failed"]

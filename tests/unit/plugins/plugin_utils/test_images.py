@@ -45,7 +45,7 @@ def test_short(image: str, short: str) -> None:
     assert images.short_image(image, REGISTRY, TAG) == short
 
 
-def judged(image: str, **values: Any) -> list[str]:
+def problems_of(image: str, **values: Any) -> list[str]:
     worker = {"name": "tts", "workerArgs": {"image": image}}
     site = {"stack_image_registry": REGISTRY, "stack_release_tag": TAG, "workers_list": [worker]}
     return images.problems(site | values)
@@ -54,7 +54,7 @@ def judged(image: str, **values: Any) -> list[str]:
 @pytest.mark.parametrize("source", ["manifests", "chart"])
 @pytest.mark.parametrize("image", ["worker", f"worker@{DIGEST}", f"{REGISTRY}/worker:{TAG}"])
 def test_good_images(image: str, source: str) -> None:
-    assert judged(image, stack_source=source) == []
+    assert problems_of(image, stack_source=source) == []
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_good_images(image: str, source: str) -> None:
     ],
 )
 def test_bad_images(image: str, values: dict[str, Any], message: str) -> None:
-    [problem] = judged(image, **values)
+    [problem] = problems_of(image, **values)
     assert problem.startswith("worker tts: ")
     assert message in problem
 
 
 def test_chart_needs_a_tag() -> None:
-    assert len(judged("worker", stack_source="chart", stack_release_tag="")) == 1
+    assert len(problems_of("worker", stack_source="chart", stack_release_tag="")) == 1
 
 
 @pytest.mark.parametrize("text", ["/etc/account.json", "[]", '{"client_email": "a@b"}'])
-def test_bad_account_is_told_and_not_shown(text: str) -> None:
+def test_bad_account_is_reported_and_not_shown(text: str) -> None:
     [problem] = images.account_problems(text)
     assert "stack_service_account" in problem
     assert text not in problem

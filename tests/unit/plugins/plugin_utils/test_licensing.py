@@ -104,7 +104,7 @@ def test_modes_that_contradict_each_other() -> None:
     assert "does not let the license-proxy reach" in problems
 
 
-def test_all_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     values = CONNECTED | {
         "license_proxy_grace": -1,
         "license_proxy_endpoint": "x",

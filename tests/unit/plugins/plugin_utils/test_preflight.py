@@ -31,7 +31,7 @@ def test_more_gpus_asked_than_there_are() -> None:
     assert preflight.gpu_problems(workers, {"gpu1": 4, "gpu2": 1}) == []
 
 
-def test_unknown_gpus_are_not_judged() -> None:
+def test_unknown_gpus_are_not_checked() -> None:
     assert preflight.gpu_problems([{"name": "a", "replicas": 9}], {"gpu1": None}) == []
     assert preflight.gpu_warnings([{"name": "a", "replicas": 9}], {"gpu1": None}) == []
 

@@ -162,7 +162,7 @@ def test_what_others_put_things_into_is_neither_labelled_nor_removed(api: Api) -
     assert "/api/v1/nodes/gpu1" in api.objects
 
 
-def test_all_that_is_refused_is_told(api: Api) -> None:
+def test_all_refusals_are_reported(api: Api) -> None:
     with pytest.raises(KubeError, match="Service a: a port cannot be 0; Service b: a port"):
         sync(api, service("a", 0), service("b", 0))
 
@@ -225,7 +225,7 @@ def test_nothing_else_goes(api: Api) -> None:
     assert f"{POLICIES}/yours" in api.objects
 
 
-def test_a_change_is_told_with_before_and_after(api: Api) -> None:
+def test_a_change_is_returned_with_before_and_after(api: Api) -> None:
     sync(api, service("a"))
     [change] = sync(api, service("a", 81))
     assert change.before is not None
@@ -243,7 +243,7 @@ def test_what_was_there_without_the_label_is_taken_over(api: Api) -> None:
     assert api.objects[f"{SERVICES}/a"]["metadata"]["labels"]["baremetal.sonic/set"] == "mine"
 
 
-def test_check_mode_tells_the_same_and_does_nothing(api: Api) -> None:
+def test_check_mode_predicts_the_same_and_changes_nothing(api: Api) -> None:
     sync(api, service("a"))
     before = copy.deepcopy(api.objects)
     actual = called(sync(api, service("b"), dry_run=True))

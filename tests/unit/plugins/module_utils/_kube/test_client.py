@@ -217,7 +217,7 @@ def test_what_is_gone_need_not_be_deleted(writer: KubeClient) -> None:
     writer.delete("/gone")
 
 
-def test_what_may_not_be_deleted_is_told(writer: KubeClient) -> None:
+def test_protected_objects_are_reported(writer: KubeClient) -> None:
     with pytest.raises(KubeError, match="got /kept"):
         writer.delete("/kept")
 

@@ -98,7 +98,7 @@ def test_what_was_applied_is_applied(there: Object) -> None:
     assert is_applied(WANTED, there, "me")
 
 
-def test_of_somebody_else_nothing_is_known(there: Object) -> None:
+def test_another_managers_fields_are_unknown(there: Object) -> None:
     assert not is_applied(WANTED, there, "another-manager")
     there["metadata"]["managedFields"] = [entry(operation="Update")]
     assert not is_applied(WANTED, there, "me")
@@ -130,7 +130,7 @@ DRIFT: dict[str, Callable[[Object], Any]] = {
 
 
 @pytest.mark.parametrize("change", DRIFT.values(), ids=DRIFT.keys())
-def test_what_somebody_changed_is_applied_again(there: Object, change: Any) -> None:
+def test_changed_objects_are_applied_again(there: Object, change: Any) -> None:
     change(there)
     assert not is_applied(WANTED, there, "me")
 

@@ -209,7 +209,7 @@ def test_server_of_another_name_is_not_spoken_to(
         ({"clusters": [{"name": "other", "cluster": {"server": "x"}}]}, "mine"),
     ],
 )
-def test_what_it_lacks_is_said(
+def test_missing_parts_are_reported(
     write: Write, cluster: Entries, admin: Entries, changed: Entries, says: str
 ) -> None:
     path = write(cluster, admin, **changed)
@@ -218,7 +218,7 @@ def test_what_it_lacks_is_said(
     assert path in str(caught.value)
 
 
-def test_spoilt_key_is_said(write: Write, cluster: Entries, admin: Entries) -> None:
+def test_broken_key_is_reported(write: Write, cluster: Entries, admin: Entries) -> None:
     admin["client-key-data"] = encoded("no key")
     with pytest.raises(UnusableError, match="client-key-data"):
         access(write(cluster, admin))

@@ -93,7 +93,7 @@ def test_gpu_accounting() -> None:
     assert "gpu2: 3 of 4 free, held by tts-worker-7d9f-kkkkk (terminating)" in lines
 
 
-def test_no_gpu_anywhere_is_said() -> None:
+def test_no_gpu_anywhere_is_reported() -> None:
     assert pods.describe_use(GPU, []) == f"{GPU}: no node offers any"
     assert not pods.being_freed([])
 

@@ -267,7 +267,7 @@ def test_api_service_that_becomes_available(api: FakeApi) -> None:
     assert Wait(api, [], SHORT, 5, api_services=SERVICES).run().failure == ""
 
 
-def test_api_service_that_does_not_exist_is_told_early(api: FakeApi) -> None:
+def test_missing_api_service_is_reported_early(api: FakeApi) -> None:
     outcome = Wait(api, [], SHORT, 30, api_services=SERVICES).run()
     assert outcome.failure.startswith("APIService v1beta1.external.metrics.k8s.io cannot become")
     assert outcome.cause == "missing"

@@ -253,7 +253,7 @@ def test_bad_input(request_: speech.SpeechRequest, changes: dict[str, str], says
     assert says in str(error)
 
 
-def test_plain_http_port_is_told(request_: speech.SpeechRequest) -> None:
+def test_plain_http_port_is_reported(request_: speech.SpeechRequest) -> None:
     class Plain(BaseHTTPRequestHandler):
         def log_message(self, *args: Any) -> None:
             pass

@@ -81,7 +81,7 @@ def test_figure_lists_the_greatest_and_says_what_it_leaves_out() -> None:
     assert "8 more are not drawn" in text
 
 
-def test_nothing_measured_is_said() -> None:
+def test_missing_measurements_are_reported() -> None:
     assert "No measurements" in figure(Panel("t", "s"), START, END)
     nothing = Panel("t", "s", series=[Series("x", [(START, math.nan)])])
     assert "No measurements" in figure(nothing, START, END)
