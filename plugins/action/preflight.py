@@ -141,8 +141,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         lines += preflight.artifact_problems(values) + preflight.secret_problems(values)
         lines += pins.problems(values)
         if "license_proxy" in roles:
-            judged = _defaults("license_proxy", LICENSE_DEFAULTS) | values
-            lines += licensing.problems(judged, _defaults("egress", EGRESS) | values, members)
+            given = _defaults("license_proxy", LICENSE_DEFAULTS) | values
+            lines += licensing.problems(given, _defaults("egress", EGRESS) | values, members)
         doubts: list[str] = []
         if "ingress" in roles:
             lines += self._ingress(members, values, variables)

@@ -182,7 +182,7 @@ SLOW = "import time; time.sleep(90)"
 SERVICES = ("cartesia-api", "license-proxy", "artifact-sync", WORKER)
 
 
-def test_pod_that_has_hardly_begun_ends_when_told(
+def test_pod_that_has_hardly_begun_ends_on_sigterm(
     core: client.CoreV1Api, apps: client.AppsV1Api
 ) -> None:
     """The kernel drops a signal for a first process that has no handler yet.

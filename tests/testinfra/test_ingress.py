@@ -255,7 +255,7 @@ def test_no_speech_without_the_key(https: urllib3.HTTPSConnectionPool, key: dict
     )
 
 
-def test_bad_request_is_told_so(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
+def test_bad_request_gets_an_error(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
     answer = speak(https, {"X-API-Key": info["api_key"]}, output_format={"container": "tape"})
     assert answer.status == 400
     assert answer.json().keys() >= {"error_code", "title", "message", "request_id"}
@@ -320,7 +320,7 @@ def test_headers_have_a_limit(https: urllib3.HTTPSConnectionPool, kib: int, stat
     assert answer.status == status
 
 
-def test_unknown_host_is_told_so(https: urllib3.HTTPSConnectionPool) -> None:
+def test_unknown_host_gets_an_error(https: urllib3.HTTPSConnectionPool) -> None:
     answer = https.request("GET", "/status", headers={"Host": "other.lab.test"})
     assert answer.status == 404
     assert answer.json()["error_code"] == "not_found"

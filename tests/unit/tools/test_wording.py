@@ -96,7 +96,7 @@ class Judge:
     """Plain."""
 
     def mend_it(self, told: int) -> None:
-        self.found = not_found = was_told
+        self.found = not_found = was_told = told
 '''
     assert lines("code.py", text) == [
         (1, "Told"),

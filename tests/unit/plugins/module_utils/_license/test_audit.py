@@ -168,7 +168,7 @@ def test_what_is_no_archive(file: io.BytesIO) -> None:
         read_tar(file)
 
 
-def test_a_gap_that_the_proxy_found_is_said() -> None:
+def test_a_gap_that_the_proxy_recorded_is_reported() -> None:
     log = chain(2)
     record = {
         "sequence": 3, "previous": log.manifest["head"], "event": "gap",
