@@ -255,7 +255,9 @@ def test_no_speech_without_the_key(https: urllib3.HTTPSConnectionPool, key: dict
     )
 
 
-def test_bad_request_gets_an_error(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
+def test_bad_request_gets_an_error(
+    https: urllib3.HTTPSConnectionPool, info: dict[str, Any]
+) -> None:
     answer = speak(https, {"X-API-Key": info["api_key"]}, output_format={"container": "tape"})
     assert answer.status == 400
     assert answer.json().keys() >= {"error_code", "title", "message", "request_id"}
