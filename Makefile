@@ -32,7 +32,7 @@ bench: bootstrap ## Measure the lab (seconds, task results, memory), and the ser
 test: bootstrap ## Every check, then the whole way to speech on a lab of its own
 	@$(activate) && exec python -m tools.check
 
-lint: bootstrap ## Only yamllint, ansible-lint, ruff, mypy, the changelog and the reference pages
+lint: bootstrap ## Only yamllint, ansible-lint, ruff, mypy, the changelog, the reference pages and the wording
 	@$(activate) && exec python -m tools.check lint
 
 unit: bootstrap ## Only the unit tests

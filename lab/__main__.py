@@ -50,7 +50,7 @@ def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:
     """Run a playbook for this lab.
 
     Raises:
-        LabError: it failed; Ansible's own output has said why.
+        LabError: it failed; Ansible's own output has the reason.
     """
     done = subprocess.run(
         ["ansible-playbook", *options, path],
@@ -68,7 +68,7 @@ def playbook(lab: Lab, path: str, *options: str, quiet: bool = False) -> None:
 
 
 def up(lab: Lab) -> None:
-    """From nothing, or from anything in between, to speech."""
+    """Bring the lab up to speech, from any state."""
     create(lab)
     say("running playbooks/site.yml")
     playbook(lab, "playbooks/site.yml", "-i", "inventories/lab")
@@ -98,7 +98,7 @@ def info(lab: Lab) -> None:
 
 
 def main() -> int:
-    """Parse the command line and run; errors that a person can mend are one message."""
+    """Parse the command line and run; errors that the user can fix are one message."""
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
     commands = {"up": up, "create": create, "bundle": bundle, "info": info, "down": down}
     commands["bench"] = bench.run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what the project promises, in one run."""
+"""Measure the lab and the services in one run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RECAP = re.compile(
 
 def recap(output: str) -> dict[str, tuple[int, int, int]]:
     """Per host: results that were ok, changed and skipped, from Ansible's play recap."""
-    found = {}
+    results = {}
     for line in output.splitlines():
         match = RECAP.match(line)
         if match:
-            found[match["host"]] = (
+            results[match["host"]] = (
                 int(match["ok"]), int(match["changed"]), int(match["skipped"]),
             )  # fmt: skip
-    return found
+    return results
 
 
 def run(lab: Lab) -> None:

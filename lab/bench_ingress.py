@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the ingress: the latency it adds, and the WebSockets that it holds over a reload."""
+"""Measure the ingress: the latency it adds, and the WebSockets that survive a reload."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def latency(lab: Lab, api: client.ApiClient) -> None:
 
 
 def websockets(lab: Lab, api: client.ApiClient) -> None:
-    """Print how many of many WebSockets live through a reload of HAProxy."""
+    """Print how many WebSockets survive a reload of HAProxy."""
     host = "bench.lab.test"
     with deployed(api, lab.ingress_address) as echo:
         echo.certify([host], 1)

@@ -168,8 +168,8 @@ def overhead(stack: Stack) -> None:
                     await asyncio.sleep(max(0.0, PERIOD_S - heard.all_s))
                 return firsts
 
-        found = await asyncio.gather(*(listen(number) for number in range(LISTENERS)))
-        return [first for firsts in found for first in firsts]
+        turns = await asyncio.gather(*(listen(number) for number in range(LISTENERS)))
+        return [first for firsts in turns for first in firsts]
 
     given = {"listeners": LISTENERS, "turns": TURNS, "text": SHORT, "period_s": PERIOD_S}
     done = subprocess.run(
@@ -197,8 +197,8 @@ async def load(port: int, concurrency: int) -> Cell:
             return [await caller.ask() for _turn in range(REQUESTS)]
 
     began = time.perf_counter()
-    found = await asyncio.gather(*(call() for _each in range(concurrency)))
-    heard = [one for each in found for one in each]
+    requests = await asyncio.gather(*(call() for _each in range(concurrency)))
+    heard = [one for each in requests for one in each]
     return Cell(time.perf_counter() - began, len(LONG) * len(heard), heard)
 
 
@@ -308,7 +308,7 @@ FIGURES: dict[str, Callable[[Cell], float]] = {
 
 
 def page(cells: dict[str, dict[int, Cell]]) -> str:
-    """A page with one figure for each of FIGURES: a line for each batch size, over concurrency."""
+    """Return a page with the FIGURES: a line for each batch size, over concurrency."""
     parts = ["<!DOCTYPE html><meta charset='utf-8'><title>Batch size and concurrency</title>"]
     for title, value in FIGURES.items():
         lines = {name: [(c, value(cell)) for c, cell in row.items()] for name, row in cells.items()}

@@ -37,19 +37,19 @@ TEXTS = {
 }
 
 
-def changes(said: Sequence[str], heard: Sequence[str]) -> int:
+def changes(spoken: Sequence[str], heard: Sequence[str]) -> int:
     """Return how many words must be put in, taken out or changed to make one text the other."""
     row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
+    for i, word in enumerate(spoken, 1):
         before, row[0] = row[0], i
         for j, other in enumerate(heard, 1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
     return row[-1]
 
 
-def error_rate(said: str, heard: str) -> float:
-    """Return the word error rate: changes for each word said."""
-    return changes(said.split(), heard.split()) / len(said.split())
+def error_rate(reference: str, heard: str) -> float:
+    """Return the word error rate: changes for each spoken word."""
+    return changes(reference.split(), heard.split()) / len(reference.split())
 
 
 def measure(stack: Stack) -> None:
@@ -68,8 +68,8 @@ def measure(stack: Stack) -> None:
 
 def again(client: cartesia.Cartesia, text: str) -> str:
     """Return what is heard of a text that is spoken."""
-    said = ("said.wav", spoken(client, text))
-    return client.stt.transcribe(file=said, model="ink-2").text.lower()
+    recording = ("said.wav", spoken(client, text))
+    return client.stt.transcribe(file=recording, model="ink-2").text.lower()
 
 
 def spoken(client: cartesia.Cartesia, text: str) -> bytes:

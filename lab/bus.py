@@ -91,11 +91,11 @@ class Bus:
 
     def settings(self, user: str, model: str = "") -> Mapping[str, str]:
         """Return what a service needs to connect as a user, and to have the jobs of a model."""
-        found = {"NATS_URL": self.url(user), "SSL_CERT_FILE": str(self.ca_file)}
+        variables = {"NATS_URL": self.url(user), "SSL_CERT_FILE": str(self.ca_file)}
         master = self.secrets["offerings"]
         if user == "api":
-            return found | {"SONIC_OFFERINGS_KEY": master}
-        return found | {"SONIC_OFFERING_KEY": nats_secrets.offering_key(master, user, model)}
+            return variables | {"SONIC_OFFERINGS_KEY": master}
+        return variables | {"SONIC_OFFERING_KEY": nats_secrets.offering_key(master, user, model)}
 
     @property
     def tls(self) -> ssl.SSLContext:

@@ -21,12 +21,12 @@ BUCKET = "lab-artifacts"
 
 
 def for_anybody(image: str) -> str:
-    """A stand-in's image from the site's registry, which does not ask who pulls as the vendor's."""
+    """Return a stand-in's image from the site's registry, which needs no credentials."""
     return image.replace("us-docker.pkg.dev/", "ghcr.io/", 1)
 
 
 class LabError(Exception):
-    """Something the person at the terminal can mend; the message says how."""
+    """An error that the user can fix; the message says how."""
 
 
 def cache_dir() -> Path:
@@ -94,7 +94,7 @@ class Lab:
         return f"baremetal.sonic.lab={self.name}"
 
     def address(self, octet: int) -> str:
-        """An address in the lab's /24, for example 172.30.3.11."""
+        """Return an address in the lab's /24, for example 172.30.3.11."""
         return f"{self.subnet.rsplit('.', 1)[0]}.{octet}"
 
     @property
@@ -114,7 +114,7 @@ class Lab:
 
     @property
     def license_directory(self) -> Path:
-        """What that endpoint knows, and was told."""
+        """The folder with the endpoint's settings and the requests that it got."""
         return self.directory / "license-endpoint"
 
     @property
@@ -186,7 +186,7 @@ class Lab:
 
     @classmethod
     def load(cls, name: str) -> Lab:
-        """The lab as it was saved, or a new one that has only its name.
+        """Return the lab as it was saved, or a new one that has only its name.
 
         Raises:
             LabError: the name, or what was saved, cannot be a lab's.
@@ -210,7 +210,7 @@ class Lab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For ansible-playbook: which lab inventories/lab describes."""
+        """Return the environment that makes inventories/lab describe this lab."""
         return dict(os.environ) | {
             "LAB_STATE": str(self.directory),
             "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),

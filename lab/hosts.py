@@ -51,26 +51,26 @@ def podman(*words: str | Path) -> str:
 
 
 def network_subnets() -> set[ipaddress.IPv4Network]:
-    """IPv4 networks that this machine has routes, addresses or podman networks for."""
+    """Return IPv4 networks that this machine has routes, addresses or podman networks for."""
     words = run(["ip", "-4", "-j", "route", "show", "table", "all"])
-    found = set()
+    subnets = set()
     for route in json.loads(words or "[]"):
         if route.get("dst") in (None, "default"):
             continue
-        found.add(ipaddress.IPv4Network(route["dst"], strict=False))
+        subnets.add(ipaddress.IPv4Network(route["dst"], strict=False))
     names = podman("network", "ls", "--quiet").split()
     if names:
         for network in json.loads(podman("network", "inspect", *names)):
             for subnet in network.get("subnets") or []:
                 candidate = ipaddress.ip_network(subnet["subnet"])
                 if isinstance(candidate, ipaddress.IPv4Network):
-                    found.add(candidate)
+                    subnets.add(candidate)
     # A VPN that takes all traffic splits the default route into two halves.
-    return {net for net in found if net.prefixlen > 1}
+    return {net for net in subnets if net.prefixlen > 1}
 
 
 def free_subnet() -> str:
-    """The first /24 in 172.30.0.0/16 that overlaps nothing here.
+    """Return the first /24 in 172.30.0.0/16 that overlaps nothing here.
 
     Raises:
         LabError: all are taken.
@@ -150,7 +150,7 @@ def destroy(lab: Lab) -> list[str]:
         shutil.rmtree(lab.directory)
         removed.append("its keys and state")
     for image in set(podman("images", "--quiet", "--filter", f"reference={HOST_IMAGE}").split()):
-        # Podman refuses while another lab's hosts, or anybody's container, are made of it.
+        # Podman refuses while another container is made of it, for example another lab's hosts.
         command = ["podman", "rmi", image]
         if subprocess.run(command, check=False, capture_output=True).returncode == 0:
             removed.append("the hosts' image")
@@ -158,9 +158,9 @@ def destroy(lab: Lab) -> list[str]:
 
 
 def running(lab: Lab) -> list[str]:
-    """Names of the lab's running containers."""
-    found = _containers(f"label={lab.label}")
-    return sorted(container.name for container in found if container.state == "running")
+    """Return names of the lab's running containers."""
+    containers = _containers(f"label={lab.label}")
+    return sorted(container.name for container in containers if container.state == "running")
 
 
 def _network(lab: Lab) -> None:
@@ -195,13 +195,13 @@ class _Container:
 
 
 def _containers(selector: str) -> list[_Container]:
-    found = []
+    containers = []
     for item in json.loads(podman("ps", "--all", "--filter", selector, "--format", "json")):
         state = item["State"]
         if state in {"running", "stopping", "paused"} and not _alive(item["Id"], item["Pid"]):
             state = "killed"
-        found.append(_Container(item["Names"][0], item["Id"], state))
-    return found
+        containers.append(_Container(item["Names"][0], item["Id"], state))
+    return containers
 
 
 def _container(name: str) -> _Container:
@@ -243,11 +243,11 @@ def start(lab: Lab, name: str, address: str, options: list[str], command: list[s
 
 
 def _report_exit(container: _Container) -> None:
-    """Tell podman, in its dead monitor's place, that the container was killed."""
+    """Report to podman that the container was killed, in place of its dead monitor."""
     if not EXITS.is_dir():
         raise LabError(
             f"the processes of {container.name} are gone, but podman takes it for running, and has"
-            f" no folder {EXITS} to be told by: restart this machine"
+            f" no folder {EXITS} for its exit status: restart this machine"
         )
     (EXITS / container.identity).write_text("137", encoding="utf-8")
 
@@ -264,7 +264,7 @@ def registry(
         name: its container's name.
         address: its own, of the lab's network.
         passwords: who may pull and by which password, as htpasswd writes it (bcrypt); by default
-            everybody may.
+            all clients may.
 
     Raises:
         LabError: podman could not.
@@ -349,7 +349,7 @@ def _wait_for_ssh(lab: Lab, host: Host) -> None:
 
 
 def ssh_command(lab: Lab, address: str) -> list[str]:
-    """The words before a remote command."""
+    """Return the words before a remote command."""
     return [
         "ssh", "-i", str(lab.ssh_key), "-o", "StrictHostKeyChecking=accept-new",
         "-o", f"UserKnownHostsFile={lab.directory / 'known_hosts'}", "-o", "LogLevel=ERROR",

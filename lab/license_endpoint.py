@@ -50,8 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.lock, (self.folder / "received.jsonl").open("ab") as received:
             received.write(json.dumps(json.loads(body)).encode() + b"\n")
         end = (datetime.now(UTC) + LICENSED).isoformat(timespec="seconds")
-        said = {"valid": account.get("valid", True), "license": {"expires_at": end}}
-        return self._answer(int(account.get("status", 200)), said | _given(account, "reason"))
+        answer = {"valid": account.get("valid", True), "license": {"expires_at": end}}
+        return self._answer(int(account.get("status", 200)), answer | _given(account, "reason"))
 
     def _answer(self, status: int, fields: dict[str, Any]) -> None:
         body = json.dumps(fields).encode()
@@ -73,7 +73,7 @@ def main(folder: Path, port: int) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     server = ThreadingHTTPServer(("", port), Handler)
-    # The handshake is each connection's own thread's: one that hangs holds up nobody else.
+    # Each connection's thread does its handshake, so a hanging one delays no other.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )

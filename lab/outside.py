@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands outside the lab's cluster, for what a site reaches on the internet."""
+"""Servers outside the lab's cluster, as a site reaches them on the internet."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SERVER = Path(__file__).resolve().parent / "license_endpoint.py"
 
 
 def license_endpoint(lab: Lab) -> str:
-    """The name of the container that stands in for the vendor's license endpoint."""
+    """Return the name of the container that stands in for the vendor's license endpoint."""
     return f"{lab.network}-license"
 
 
 def storage(lab: Lab) -> str:
-    """The name of the container that holds the bucket of artifacts."""
+    """Return the name of the container that holds the bucket of artifacts."""
     return f"{lab.network}-storage"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine must have before a lab is made: all that is missing is told at once."""
+"""Check the machine before a lab is made, and report all that is missing at once."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Stack:
         self._start("nats", [self._nats_server, *self.bus.arguments], self.bus.environment)
 
     def start_proxy(self, **more: str) -> None:
-        """Start the license proxy, air-gapped with a licence unless more is said."""
+        """Start the license proxy, by default air-gapped with a licence."""
         licence = self._folder / "licence.json"
         if not licence.exists():
             licence.write_text(self.vendor.licence(), encoding="utf-8")
@@ -137,7 +137,7 @@ class Stack:
         )
 
     def status(self, url: str) -> int:
-        """Return the status of a GET, 0 while nobody listens."""
+        """Return the status of a GET, 0 while no server listens."""
         try:
             return httpx.get(url, timeout=5, trust_env=False).status_code
         except httpx.TransportError:
@@ -174,7 +174,7 @@ class Stack:
         return self.ended(name)
 
     def log(self, name: str) -> str:
-        """Return what a process has said."""
+        """Return a process's output."""
         return (self._folder / f"{name}.log").read_text(encoding="utf-8")
 
     def stop(self) -> None:

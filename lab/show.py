@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person wants to see of a running lab."""
+"""Show a running lab to its user."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def info(lab: Lab) -> dict[str, Any]:
 
 
 def prometheus_url(lab: Lab) -> str | None:
-    """Where Prometheus answers, as the lab's inventory has it; None where it does not."""
+    """Return where Prometheus answers, as the lab's inventory has it; None where it does not."""
     text = (REPOSITORY / "inventories/lab/group_vars/all/site.yml").read_text(encoding="utf-8")
     port = yaml.safe_load(text).get("prometheus_node_port")
     return f"http://{lab.address(HOSTS[0].octet)}:{port}" if port else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for what a cluster does in its own time."""
+"""Wait for a condition of the cluster."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 
 def wait_while(wrong: Callable[[], object], seconds: float = 90, pause: float = 0.5) -> float:
-    """Return the seconds until ``wrong`` tells of nothing more.
+    """Return the seconds until ``wrong`` returns nothing.
 
     Raises:
-        TimeoutError: it still did after ``seconds``; with what it told last.
+        TimeoutError: it still returned something after ``seconds``; the message has it.
     """
     began = time.monotonic()
-    while told := wrong():
+    while problem := wrong():
         if time.monotonic() - began > seconds:
-            raise TimeoutError(f"after {seconds:.0f} s: {told}")
+            raise TimeoutError(f"after {seconds:.0f} s: {problem}")
         time.sleep(pause)
     return time.monotonic() - began
 
@@ -25,6 +25,6 @@ def wait(what: str, ready: Callable[[], bool], seconds: float = 90, pause: float
     """Return the seconds until ``ready`` was true.
 
     Raises:
-        TimeoutError: it was not within ``seconds``; with what was waited for.
+        TimeoutError: it was not true within ``seconds``; the message has ``what``.
     """
     return wait_while(lambda: "" if ready() else f"{what}: not yet", seconds, pause)

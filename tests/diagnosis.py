@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster lacks at this moment, in a few lines: for whoever reads that a test failed."""
+"""Describe the state of a cluster in a few lines, for the report of a failed test."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def describe(api: client.ApiClient) -> str:
 def _nodes(core: client.CoreV1Api) -> Iterator[str]:
     for node in core.list_node().items:
         ready = [c for c in node.status.conditions if c.type == "Ready"]
-        told = "Ready" if [c.status for c in ready] == ["True"] else f"not Ready: {ready}"
+        state = "Ready" if [c.status for c in ready] == ["True"] else f"not Ready: {ready}"
         taints = ", ".join(f"{t.key}:{t.effect}" for t in node.spec.taints or [])
         gpus = node.status.allocatable.get(GPU, "0")
         cordoned = ", cordoned" if node.spec.unschedulable else ""
-        yield f"node {node.metadata.name}: {told}{cordoned}, {gpus} GPUs, taints [{taints}]"
+        yield f"node {node.metadata.name}: {state}{cordoned}, {gpus} GPUs, taints [{taints}]"
 
 
 def _pods(core: client.CoreV1Api) -> Iterator[str]:
@@ -40,10 +40,10 @@ def _pods(core: client.CoreV1Api) -> Iterator[str]:
         name = f"{pod.metadata.namespace}/{pod.metadata.name}"
         deletion = pod.metadata.deletion_timestamp
         deleted = f", deleted {deletion:%T}" if deletion else ""
-        told = " ".join(filter(None, (pod.status.reason, pod.status.message)))
+        reason = " ".join(filter(None, (pod.status.reason, pod.status.message)))
         yield (
             f"pod {name} on {pod.spec.node_name}, made {pod.metadata.creation_timestamp:%T}"
-            f"{deleted}: {pod.status.phase} {told}".rstrip()
+            f"{deleted}: {pod.status.phase} {reason}".rstrip()
         )
         for state in states:
             if not state.ready:
@@ -58,25 +58,25 @@ def _log(core: client.CoreV1Api, pod: Any, container: str) -> Iterator[str]:
     """The last lines that a container wrote; nothing when it never ran."""
     name, namespace = pod.metadata.name, pod.metadata.namespace
     try:
-        told = core.read_namespaced_pod_log(name, namespace, container=container, tail_lines=LINES)
+        log = core.read_namespaced_pod_log(name, namespace, container=container, tail_lines=LINES)
     except (urllib3.exceptions.HTTPError, ApiException):
         return
-    yield from (f"    | {line[:300]}" for line in told.splitlines())
+    yield from (f"    | {line[:300]}" for line in log.splitlines())
 
 
 def _state(status: Any) -> str:
     """A container's state, and how it ended before."""
     now = status.state.waiting or status.state.terminated
-    told = " ".join(filter(None, (now.reason, now.message))) if now else "runs, is not ready"
+    reason = " ".join(filter(None, (now.reason, now.message))) if now else "runs, is not ready"
     last = status.last_state.terminated if status.last_state else None
     before = f"; before: {last.reason}, exit {last.exit_code}" if last else ""
-    return f"{told}{before}; {status.restart_count} restarts"
+    return f"{reason}{before}; {status.restart_count} restarts"
 
 
 def _warnings(core: client.CoreV1Api) -> Iterator[str]:
-    found = core.list_event_for_all_namespaces(field_selector="type=Warning").items
+    events = core.list_event_for_all_namespaces(field_selector="type=Warning").items
     dated = [(event.last_timestamp or event.event_time or event.metadata.creation_timestamp, event)
-             for event in found]  # fmt: skip
+             for event in events]  # fmt: skip
     for when, event in sorted(dated, key=lambda pair: pair[0])[-EVENTS:]:
         about = f"{event.involved_object.namespace}/{event.involved_object.name}"
         yield f"{when:%T} {about} {event.reason} x{event.count or 1}: {event.message}"[:300]

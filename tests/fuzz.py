@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that nobody meant: made from the API's own description, and bytes on WebSockets.
+"""Malformed input: made from the API's own description, and bytes on WebSockets.
 
 The site is the reference services as processes (tests/unit/services) or the lab behind its ingress
 (tests/testinfra): the fixture ``site``. SONIC_FUZZ_CASES says how many cases are tried in all.
@@ -274,12 +274,12 @@ def run(body: Coroutine[Any, Any, None]) -> None:
 
 
 def complaints(log: str, key: str) -> list[str]:
-    """Return the lines of an API's log that no input may cause, or that nobody may read."""
+    """Return the lines of an API's log that no input may cause, or that show secrets."""
     never = ("Traceback", "internal_error", key)
     return [line for line in log.splitlines() if any(word in line for word in never)]
 
 
 def resident_peak(status: str) -> int:
     """Return the most memory (bytes) that a process has had resident, of its /proc/PID/status."""
-    found = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return max(int(size) for size in found) * 1024
+    matches = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return max(int(size) for size in matches) * 1024

@@ -38,7 +38,7 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
     """
     result = folder / "rendered.json"
     objects = "lookup('ansible.builtin.template', template) | from_yaml_all | select | list"
-    told = {
+    templates = {
         "alerts": "{{ prometheus_alerts }}",
         "records": "{{ prometheus_records }}",
         "dashboards": "{{ prometheus_dashboards }}",
@@ -60,7 +60,7 @@ def render(folder: Path, **variables: Any) -> dict[str, Any]:
         ],
         "tasks": [
             {
-                "ansible.builtin.copy": {"content": told, "dest": str(result), "mode": "0600"},
+                "ansible.builtin.copy": {"content": templates, "dest": str(result), "mode": "0600"},
                 "vars": {"ansible_python_interpreter": sys.executable},
             }
         ],
@@ -89,14 +89,14 @@ def write_rules(rendered: dict[str, Any], path: Path) -> None:
 
 def queries(rendered: dict[str, Any]) -> dict[str, str]:
     """Every query of every rule and dashboard, by where it is; of an alert, what it compares."""
-    found = {f"record {item['record']}": item["expr"] for item in rendered["records"]}
-    found |= {f"alert {item['alert']}": item["value"] for item in rendered["alerts"]}
+    expressions = {f"record {item['record']}": item["expr"] for item in rendered["records"]}
+    expressions |= {f"alert {item['alert']}": item["value"] for item in rendered["alerts"]}
     for dashboard in rendered["dashboards"]:
         for panel in dashboard["panels"]:
             for query in panel["queries"]:
                 name = f"{dashboard['title']}: {panel['title']} ({query['legend']})"
-                found[name] = query["expr"]
-    return found
+                expressions[name] = query["expr"]
+    return expressions
 
 
 class Prometheus:
@@ -109,14 +109,14 @@ class Prometheus:
         """Return the data of an answer."""
         address = f"{self._url}/api/v1/{path}?{urlencode(query)}"
         with urllib.request.urlopen(address, timeout=30) as answer:
-            said = json.load(answer)
-        assert said["status"] == "success", said
-        return said["data"]
+            content = json.load(answer)
+        assert content["status"] == "success", content
+        return content["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return an instant query's series."""
-        found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
-        return found
+        items: list[dict[str, Any]] = self.get("query", query=expression)["result"]
+        return items
 
     def values(self, expression: str, label: str) -> dict[str, float]:
         """Return an instant query's values by a label."""

@@ -76,15 +76,15 @@ class SdkTests:
     @pytest.mark.parametrize("voice", [IRIS, {"id": IRIS}, {"mode": "id", "id": IRIS}])
     def test_generate(self, client: cartesia.Cartesia, voice: Any) -> None:
         wanted: Any = {"container": "wav", "encoding": "pcm_s16le", "sample_rate": 24000}
-        said = client.tts.generate(
+        output = client.tts.generate(
             model_id="sonic-latest",
             transcript=TEXT,
             voice=voice,
             output_format=wanted,
             language="en",
         ).read()
-        assert said[:4] == b"RIFF"
-        assert 2 < seconds(said) < 5
+        assert output[:4] == b"RIFF"
+        assert 2 < seconds(output) < 5
 
     def test_generate_streams(self, client: cartesia.Cartesia) -> None:
         with client.tts.with_streaming_response.generate(
@@ -198,13 +198,13 @@ class SdkTests:
 
     def test_websocket_of_version_2(self, client: cartesia.Cartesia) -> None:
         socket = client.tts.websocket()
-        said: Any = socket.send(
+        events: Any = socket.send(
             model_id="sonic-latest", transcript=TEXT, voice={"id": IRIS, "mode": "id"},
             output_format=RAW, stream=False, add_timestamps=True,
         )  # fmt: skip
         socket.close()
-        assert 2 < seconds(said.audio) < 5
-        assert said.word_timestamps["words"] == TEXT.split()
+        assert 2 < seconds(events.audio) < 5
+        assert events.word_timestamps["words"] == TEXT.split()
 
     def test_websocket_errors(self, client: cartesia.Cartesia) -> None:
         with client.tts.websocket_connect() as connection:
@@ -231,7 +231,7 @@ class SdkTests:
         iris = client.voices.get(IRIS)
         assert (iris.name, iris.language, iris.locales[0].locale) == ("Iris (en-US)", "en", "en-US")
         with pytest.raises(cartesia.NotFoundError):
-            client.voices.get("nobody")
+            client.voices.get("no-such-voice")
         with pytest.raises(cartesia.PermissionDeniedError, match="artifacts"):
             client.voices.update(IRIS, name="Mine")
         with pytest.raises(cartesia.PermissionDeniedError):
@@ -243,7 +243,7 @@ class SdkTests:
         )
         assert client.pronunciation_dicts.retrieve(made.id).items[0].text == "dog"
 
-        def said() -> float:
+        def spoken_s() -> float:
             return seconds(
                 client.tts.generate(
                     model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW,
@@ -251,10 +251,10 @@ class SdkTests:
                 ).read()
             )  # fmt: skip
 
-        longer = said()
+        longer = spoken_s()
         changed = client.pronunciation_dicts.update(made.id, name="Theirs", items=[])
         assert (changed.name, changed.items) == ("Theirs", [])
-        assert said() < longer - 0.5
+        assert spoken_s() < longer - 0.5
         assert made.id in [one.id for one in client.pronunciation_dicts.list()]
         client.pronunciation_dicts.delete(made.id)
         with pytest.raises(cartesia.NotFoundError):
@@ -263,10 +263,10 @@ class SdkTests:
     def test_access_tokens(self, client: cartesia.Cartesia, site: Site) -> None:
         token = client.access_token.create(grants={"tts": True}, expires_in=60).token
         with cartesia.Cartesia(token=token, base_url=site.url, max_retries=0) as holder:
-            said = holder.tts.generate(
+            output = holder.tts.generate(
                 model_id="sonic-latest", transcript="Yes.", voice=IRIS, output_format=RAW
             ).read()
-            assert said
+            assert output
             with pytest.raises(cartesia.PermissionDeniedError, match="does not grant"):
                 holder.access_token.create(grants={"tts": True})
         deaf = client.access_token.create(grants={"stt": True}).token
@@ -319,10 +319,10 @@ class SdkTests:
 
     def test_async_speech(self, site: Site) -> None:
         async def body(client: cartesia.AsyncCartesia) -> None:
-            said = await client.tts.generate(
+            output = await client.tts.generate(
                 model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
             )
-            assert 2 < seconds(await said.read()) < 5
+            assert 2 < seconds(await output.read()) < 5
             stream = await client.tts.generate_sse(
                 model_id="sonic-latest", transcript=TEXT, voice=IRIS, output_format=RAW
             )

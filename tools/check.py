@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".lab"
 COLLECTION = Path("ansible_collections/baremetal/sonic")
 LINKED = STATE / "collections" / COLLECTION
-# The process group that is under way, for a later run that finds this one killed.
+# The running process group, so that a later run can end it if this one is killed.
 GROUP = STATE / "check.group"
 UNIT_REPORT = STATE / "report" / "unit.xml"
 LAB_REPORT = STATE / "report" / "testinfra.xml"
@@ -52,7 +52,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage went: how much passed and failed, and what it said where that was kept back."""
+    """The result of a stage: numbers of passed and failed, and its output if it was not shown."""
 
     passed: int
     failed: int
@@ -166,10 +166,10 @@ def end_group(pid: int, ended: Callable[[], object]) -> None:
 
 
 def end_leftover() -> None:
-    """End what a run that was killed had started and could not end."""
+    """End the processes of a run that was killed."""
     if not GROUP.exists():
         return
-    # Half a note, of a run that was killed while it wrote it, names nobody.
+    # An incomplete file, of a run that was killed while it wrote it, names no process.
     number, _space, when = GROUP.read_text(encoding="utf-8").partition(" ")
     if number.isdigit() and started(int(number)) == when:
         print("==> ending what a killed run left running", flush=True)
@@ -198,7 +198,7 @@ def slowest(reports: Sequence[Path], most: int = 20) -> list[str]:
 
     A report that is missing or not whole has no lines: its stage has failed already.
     """
-    found: list[tuple[float, str]] = []
+    tests: list[tuple[float, str]] = []
     for report in reports:
         try:
             cases = list(ET.parse(report).getroot().iter("testcase"))
@@ -206,9 +206,9 @@ def slowest(reports: Sequence[Path], most: int = 20) -> list[str]:
             continue
         for case in cases:
             name = f"{case.get('classname', '')}::{case.get('name', '')}"
-            found.append((float(case.get("time", "0")), name))
-    found.sort(reverse=True)
-    return [f"{seconds:7.1f} s  {name}" for seconds, name in found[:most]]
+            tests.append((float(case.get("time", "0")), name))
+    tests.sort(reverse=True)
+    return [f"{seconds:7.1f} s  {name}" for seconds, name in tests[:most]]
 
 
 def yamllint() -> Outcome:
@@ -263,7 +263,7 @@ def changelog() -> Outcome:
 
 
 def reference() -> Outcome:
-    """Check that docs/reference/ is what the specs say."""
+    """Check that docs/reference/ is up to date."""
     return quiet(sys.executable, "-m", "tools.reference", "--check")
 
 
@@ -315,7 +315,7 @@ def lab_down() -> int:
 
 
 def molecule() -> Outcome:
-    """Run molecule's default scenario on a lab of its own, and remove that whatever happens."""
+    """Run molecule's default scenario on a separate lab, and always remove it."""
     report = LAB_REPORT
     more = {
         "LAB": test_lab().name,
@@ -324,7 +324,7 @@ def molecule() -> Outcome:
         "MOLECULE_EPHEMERAL_DIRECTORY": str(STATE / "molecule" / "default"),
     }
     try:
-        # Molecule's own create then finds the lab complete; here one sees how far it is.
+        # Created here because molecule hides the progress; its own create then has nothing to do.
         status = (
             lab_down()
             or loud(sys.executable, "-m", "lab", "create", more=more)
@@ -364,7 +364,7 @@ class Run:
         self.failed = 0
 
     def note(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
-        """Print how a stage went, with what it kept back when it failed, and count it."""
+        """Print a stage's result, with its output when it failed, and count it."""
         self.passed += outcome.passed
         self.failed += outcome.failed
         if outcome.failed and outcome.output:
@@ -378,13 +378,13 @@ class Run:
         )
 
     def timed(self, stage: Stage) -> tuple[Stage, Outcome, float]:
-        """Run one stage and return it with how it went and the seconds it took."""
+        """Run one stage and return it with its outcome and its seconds."""
         begun = time.monotonic()
         outcome = stage.run()
         return stage, outcome, time.monotonic() - begun
 
     def together(self, stages: Sequence[Stage]) -> None:
-        """Run stages side by side; one that failed does not keep another from its say."""
+        """Run stages in parallel; all run to their end, also when one fails."""
         if stages:
             print(f"==> {', '.join(stage.name for stage in stages)}", flush=True)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

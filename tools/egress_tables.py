@@ -26,13 +26,14 @@ one of these connections in the lab, under each profile, from inside the pods.
 FIREWALL = """
 ## The site's own firewall
 
-What has to be let out in connected mode, with the default `egress_allowlist`. Air-gapped: nothing.
+Allow these connections in connected mode with the default `egress_allowlist`. An air-gapped
+site needs none.
 
 """
 ABOUT_FIREWALL = """
-Pods leave through the egress gateway, under the address of the host that it happens to run on.
-Nothing has to be let in for this table. Clients need port 443 of the ingress hosts, and 80, which
-only redirects there.
+Pods connect through the egress gateway, with the address of its host.
+These rules need no incoming connections. Clients need port 443 of the ingress hosts, and
+port 80, which only redirects there.
 """
 PROFILES = {
     "strict": ("stack", "monitoring", "keda", ""),
@@ -57,18 +58,18 @@ def matrix_table(matrix: Mapping[str, Any], profile: str, sources: Sequence[str]
     text = line(["To", *sources]) + line(["---"] * (len(sources) + 1))
     marks = {True: "yes", False: "-", None: ""}
     for name, destination in matrix["destinations"].items():
-        found = [marks[allowed.get((source, name))] for source in sources]
-        text += line([destination["what"], *found])
+        items = [marks[allowed.get((source, name))] for source in sources]
+        text += line([destination["what"], *items])
     return text
 
 
 def groups(matrix: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the sources by where they are: a table with all of them would be too wide."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for name, source in matrix["sources"].items():
         place = source.get("namespace", "stack" if {"component", "inside"} & {*source} else "")
-        found.setdefault("" if source.get("guarded") else place, []).append(name)
-    return found
+        result.setdefault("" if source.get("guarded") else place, []).append(name)
+    return result
 
 
 def firewall_table(allowlist: Sequence[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from lab.bundle.steps import run
 
 
 def main() -> None:
-    """Write both files anew from what go.mod asks for."""
+    """Write both files from the requirements of go.mod."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         golang.lay_sources(folder)

@@ -26,7 +26,7 @@ def resolve(source: Path, python: Path) -> dict[str, str]:
     command += ["--disable-pip-version-check", "--report", "-", "--requirement", str(source)]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
-        raise SystemExit("lock: pip found no set of versions that fits (see above)")
+        raise SystemExit("lock: no set of versions fits (pip's message is above)")
     items = json.loads(result.stdout)["install"]
     return {
         re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]

@@ -114,7 +114,7 @@ def role_readme(role: Path) -> str:
 
 def plugin_names() -> dict[str, list[str]]:
     """Return the names of the collection's documented plugins for each kind of them."""
-    found = {}
+    result = {}
     for folder, name in KINDS.items():
         files = sorted((ROOT / "plugins" / folder).glob("[!_]*.*"))
         stems = {
@@ -123,12 +123,12 @@ def plugin_names() -> dict[str, list[str]]:
             if file.suffix in {".yml", ".yaml"} or "\nDOCUMENTATION" in file.read_text("utf-8")
         }
         if stems:
-            found[name] = sorted(stems)
-    return found
+            result[name] = sorted(stems)
+    return result
 
 
 def documented(sort: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return what ansible-doc knows of plugins, by full name. SystemExit: one is unknown to it."""
+    """Return ansible-doc's output for plugins, by full name. SystemExit: one has none."""
     full = [f"{NAME}.{name}" for name in names]
     settings = {
         **os.environ,
@@ -152,7 +152,7 @@ def documented(sort: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def plugin_page(sort: str, name: str, known: dict[str, Any]) -> str:
-    """Return the page of a plugin from what ansible-doc knows of it."""
+    """Return the page of a plugin from ansible-doc's output."""
     doc = known["doc"]
     parts = [NOTE, f"# {sort.capitalize()} {name}\n", text(doc.get("short_description")) + "\n"]
     parts.append(text(doc.get("description")) + "\n")
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     stale |= there - made.keys()
     if "--check" in arguments:
         for path in sorted(stale):
-            print(f"{path.relative_to(ROOT)}: not what the specs say; run `make docs`")
+            print(f"{path.relative_to(ROOT)}: out of date; run `make docs`")
         return int(bool(stale))
     for path in stale:
         if path in made:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a site's bundle: an apt repository, an image store and Python wheels."""
+"""Build a site's bundle: an apt repository, an image store and Python wheels."""

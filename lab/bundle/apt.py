@@ -36,7 +36,7 @@ class Repository:
     _failure: str = ""
 
     def digest(self, part: str, package: str, version: str) -> str:
-        """The sha256 of a package, by the repository's signed index.
+        """Return the sha256 of a package, by the repository's signed index.
 
         Raises:
             NotTakenError: the repository has no such version, or does not answer.
@@ -71,9 +71,9 @@ class Repository:
             except LabError as error:
                 raise publishers.NotTakenError(part, _last(error)) from error
         (deb,) = set(out.iterdir()) - before
-        found = f"sha256:{hashlib.sha256(deb.read_bytes()).hexdigest()}"
-        if found != digest:
-            raise LabError(f"{deb.name} of {self.spec['uri']} has {found}, not {digest}")
+        actual = f"sha256:{hashlib.sha256(deb.read_bytes()).hexdigest()}"
+        if actual != digest:
+            raise LabError(f"{deb.name} of {self.spec['uri']} has {actual}, not {digest}")
 
     def _options(self) -> list[str]:
         return ["-c", str(self.root / "apt.conf")]
@@ -139,17 +139,20 @@ class Repository:
         except LabError as error:
             reason = f"{self.spec['key_url']} is no key"
             raise publishers.NotTakenError(part, reason) from error
-        found = set(re.findall(r"^pub:.*\n(?:(?!fpr).*\n)*fpr:+([0-9A-F]+):", listed, re.MULTILINE))
-        if not found:
+        fingerprints = set(
+            re.findall(r"^pub:.*\n(?:(?!fpr).*\n)*fpr:+([0-9A-F]+):", listed, re.MULTILINE)
+        )
+        if not fingerprints:
             raise publishers.NotTakenError(part, f"{self.spec['key_url']} is no key")
-        if not found <= set(self.spec["fingerprints"]):
+        if not fingerprints <= set(self.spec["fingerprints"]):
             raise LabError(
-                f"the key at {self.spec['key_url']} has the fingerprint {', '.join(sorted(found))},"
-                f" and lab/bundle/upstream.yml pins {', '.join(self.spec['fingerprints'])}: nothing"
+                f"the key at {self.spec['key_url']} has the fingerprint"
+                f" {', '.join(sorted(fingerprints))}, and"
+                f" lab/bundle/upstream.yml pins {', '.join(self.spec['fingerprints'])}: nothing"
                 " was taken. Compare with what the publisher announces before you change the pin"
             )
 
 
 def _last(error: LabError) -> str:
-    """What apt said at its end, which names the cause."""
+    """Return what apt said at its end, which names the cause."""
     return str(error).splitlines()[-1]

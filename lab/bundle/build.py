@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle as a whole: which steps there are, and where their results lie."""
+"""Build the whole bundle: its steps, and the places of their results."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Plan:
         self.replace({})
 
     def built(self) -> dict[str, Step]:
-        """The steps that a publisher's may replace, by name."""
+        """Return the steps that a publisher's may replace, by name."""
         return self.binaries | self.debs | self.images | {self.manifests.name: self.manifests}
 
     def replace(self, taken: dict[str, Step]) -> None:
@@ -142,7 +142,7 @@ def _make(
 
 
 def reference_tag() -> str:
-    """The reference services' version and a digest of their source, so that a change rolls out."""
+    """Return the reference services' version with a digest of their source."""
     services = REPOSITORY / "services"
     files = [services / "Containerfile", services / "requirements.txt"]
     files += sorted((services / "sonic_reference").rglob("*.py"))
@@ -151,7 +151,7 @@ def reference_tag() -> str:
 
 
 def program(component: str, name: str) -> Path:
-    """A program of the bundle for use on this machine, built if it is not in the cache.
+    """Return a program of the bundle for use on this machine, built if it is not in the cache.
 
     Raises:
         LabError: it could not be built.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the Go programs of the bundle, all from one module with pinned versions and sums.
+"""Build the Go programs of the bundle, all from one module with pinned versions and sums.
 
 With one module each dependency has one version, so the compiler sees it once, whichever of the
 programs need it: most of what Kubernetes' ecosystem is made of is shared.
@@ -22,7 +22,7 @@ SOURCES = "go:sources"
 
 
 def sources_step() -> Step:
-    """The module that all programs are built in: go.mod, own mains, and trimmed copies."""
+    """Return the module that all programs are built in: go.mod, own mains, and trimmed copies."""
     mains = sorted((MODULE / "mains").rglob("*.go"))
     named = [part for path in mains for part in (str(path.relative_to(MODULE)), path)]
     modules = [MODULE / "go.mod", MODULE / "go.sum"]
@@ -47,7 +47,7 @@ def lay_sources(out: Path) -> None:
 
 
 def steps(binaries: dict[str, Any], cache: Path) -> dict[str, Step]:
-    """The step of the sources, and one for each binary by its name in the table (go:NAME/TOOL)."""
+    """Return the step of the sources, and one for each binary of the table (go:NAME/TOOL)."""
     go_version = run(["go", "version"], env=environment())
     sources = sources_step()
     made = {SOURCES: sources}
@@ -72,14 +72,14 @@ def steps(binaries: dict[str, Any], cache: Path) -> dict[str, Step]:
 
 
 def module_directory(sources: Path, module: str) -> Path:
-    """Where the sources of a module lie: in Go's module cache, or in its trimmed copy."""
+    """Return where the sources of a module lie: in Go's module cache, or in its trimmed copy."""
     run(["go", "mod", "download", module], cwd=sources, env=environment())
     listed = run(["go", "list", "-m", "-f", "{{.Dir}}", module], cwd=sources, env=environment())
     return Path(listed.strip())
 
 
 def environment(*, cgo: bool = False) -> dict[str, str]:
-    """The environment that Go is run in."""
+    """Return the environment that Go is run in."""
     # GOTOOLCHAIN: the build uses the Go that is here and never fetches another.
     # GOGC: without collections the compiler needs a fifth less processor time. GOMEMLIMIT brings
     # them back for the few packages that would take more than a small machine has.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds container images with podman in a storage of its own, and seeds a registry's store."""
+"""Build container images with podman in a separate storage, and fill a registry's store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEBIAN_RELEASE = "bookworm"
 def debian_step(
     name: str, packages: list[str], hooks: tuple[str, ...] = (), seconds: int = 40
 ) -> Step:
-    """A root file system of Debian as rootfs.tar; `hooks` are run with it as $1."""
+    """Return a root file system of Debian as rootfs.tar; `hooks` are run with it as $1."""
 
     def build(out: Path) -> None:
         run(
@@ -49,7 +49,7 @@ def run_root(cache: Path) -> Path:
 
 
 class ImageStore:
-    """The podman storage that images are built in; nobody else's images are in it."""
+    """The podman storage that images are built in, separate from all others."""
 
     def __init__(self, cache: Path) -> None:
         """`cache` is the bundle's cache folder."""
@@ -58,7 +58,7 @@ class ImageStore:
         self.podman += ["--runroot", run_root(cache), "--runtime", "runc"]
 
     def base(self, step: Step) -> str:
-        """The reference of a base image, imported when it is not there yet."""
+        """Return the reference of a base image, imported when it is not there yet."""
         reference = f"localhost/{step.name}:{step.key}"
         if not self.exists(reference):
             run([*self.podman, "import", "--quiet", step.output(self.cache) / "rootfs.tar"]
@@ -66,7 +66,7 @@ class ImageStore:
         return reference
 
     def exists(self, reference: str) -> bool:
-        """Whether the image is in this storage."""
+        """Return whether the image is in this storage."""
         command = [*self.podman, "image", "exists", reference]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
@@ -102,7 +102,7 @@ class ImageStore:
     def steps(
         self, images: dict[str, Any], sources: dict[str, Step], debian: Step
     ) -> dict[str, Step]:
-        """A step for each image of the table; its result is reference.json."""
+        """Return a step for each image of the table; its result is reference.json."""
         made = {}
         for name, spec in images.items():
             needs = {s for s in spec["files"].values() if s in sources}
@@ -204,7 +204,7 @@ class ImageStore:
     def service_steps(
         self, tag: str, pythons: dict[str, Step], site_packages: Step
     ) -> dict[str, Step]:
-        """The reference speech stack's images, from services/Containerfile."""
+        """Return the reference speech stack's images, from services/Containerfile."""
         services = REPOSITORY / "services"
         made = {}
         for service in ("api", "artifact_sync", "license_proxy", "worker"):
@@ -271,7 +271,7 @@ def _reference(step: Step, cache: Path) -> str:
 
 
 def _stored(step: Step, cache: Path) -> str:
-    """What the storage knows a step's image by."""
+    """Return what the storage knows a step's image by."""
     note = step.output(cache) / "image.json"
     return str(json.loads(note.read_text("utf-8"))) if note.exists() else _reference(step, cache)
 

@@ -29,7 +29,7 @@ class Lock:
             raise LabError(f"{path} is not a lock file: restore it, or delete it to record again")
 
     def digests(self, items: tuple[str, ...]) -> dict[str, str] | None:
-        """The recorded digests of all these items; None where one is not recorded.
+        """Return the recorded digests of all these items; None where one is not recorded.
 
         Raises:
             LabError: an entry has no digest.
@@ -49,11 +49,11 @@ class Lock:
         Raises:
             LabError: an item's digest is another one than at its first use.
         """
-        for item, found in digests.items():
+        for item, digest in digests.items():
             known = self.digests((item,))
-            if known and known[item] != found:
+            if known and known[item] != digest:
                 raise LabError(
-                    f"{item}: {source} has {found}, and {self.path} has {known[item]} from its"
+                    f"{item}: {source} has {digest}, and {self.path} has {known[item]} from its"
                     " first use. If the publisher replaced it on purpose, delete the entry"
                     f" {item!r} from that file and run again"
                 )

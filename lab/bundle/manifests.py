@@ -40,7 +40,7 @@ def step(manifests: dict[str, Any], sources: Step, kubectl: Step, cache: Path) -
 
 
 def kustomize(kubectl: Path, source: Path, images: dict[str, str]) -> str:
-    """What upstream's release publishes, to the byte: its folder, built with these tags.
+    """Return what upstream's release publishes, to the byte: its folder, built with these tags.
 
     As the target "release" of KEDA's Makefile does it: the tag takes the place of "main" in the
     images, and in the label of the version that a transformer gives to every object. The role's
@@ -64,7 +64,7 @@ def kustomize(kubectl: Path, source: Path, images: dict[str, str]) -> str:
 
 
 def _released(document: dict[str, Any], images: dict[str, str], version: str) -> dict[str, Any]:
-    """A kustomization or a label transformer with the release's tags."""
+    """Return a kustomization or a label transformer with the release's tags."""
     if document.get("kind") == "LabelTransformer":
         labels = document["labels"] | {"app.kubernetes.io/version": version}
         return document | {"labels": labels}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes Debian packages from the binaries, and a signed apt repository of them."""
+"""Make Debian packages from the binaries, and a signed apt repository of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ fi
 
 
 def steps(packages: dict[str, Any], sources: dict[str, Step], cache: Path) -> dict[str, Step]:
-    """A step for each package; `sources` are the binaries' steps."""
+    """Return a step for each package; `sources` are the binaries' steps."""
     made = {}
     for name, spec in packages.items():
         needs = sorted({s for s in spec["files"].values() if s.startswith("go:")})
@@ -41,7 +41,7 @@ def steps(packages: dict[str, Any], sources: dict[str, Step], cache: Path) -> di
 
 
 def repository_step(debs: dict[str, Step], cache: Path) -> Step:
-    """The apt repository of all the packages, signed with a key made for this cache."""
+    """Return the apt repository of all the packages, signed with a key made for this cache."""
 
     def build(out: Path) -> None:
         pool = out / "pool"

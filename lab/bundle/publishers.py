@@ -74,18 +74,18 @@ class Bearer(httpx.Auth):
 
 
 def _token(answer: httpx.Response) -> str:
-    """The token that an answer holds; empty where it holds none."""
+    """Return the token that an answer holds; empty where it holds none."""
     try:
-        found = answer.json() if answer.status_code == httpx.codes.OK else None
+        answered = answer.json() if answer.status_code == httpx.codes.OK else None
     except ValueError:
         return ""
-    if not isinstance(found, dict):
+    if not isinstance(answered, dict):
         return ""
-    return str(found.get("token") or found.get("access_token") or "")
+    return str(answered.get("token") or answered.get("access_token") or "")
 
 
 def client() -> httpx.Client:
-    """A client that trusts what Debian trusts and follows redirects."""
+    """Return a client that trusts what Debian trusts and follows redirects."""
     return httpx.Client(
         verify=ssl.create_default_context(cafile=AUTHORITIES),
         timeout=TIMEOUT_S,
@@ -132,7 +132,7 @@ def _seconds(text: str) -> float:
 
 
 def image_digest(http: httpx.Client, part: str, image: str, tag: str) -> str:
-    """The digest that an image's tag has at its registry now.
+    """Return the digest that an image's tag has at its registry now.
 
     Raises:
         NotTakenError: the registry has no such tag, or does not answer.
@@ -140,21 +140,21 @@ def image_digest(http: httpx.Client, part: str, image: str, tag: str) -> str:
     host, _slash, repository = image.partition("/")
     url = f"https://{registry_host(host)}/v2/{repository}/manifests/{tag}"
     response = ask(http, part, "HEAD", url, {"Accept": MANIFESTS})
-    found = str(response.headers.get("docker-content-digest", ""))
-    if not found:
+    digest = str(response.headers.get("docker-content-digest", ""))
+    if not digest:
         body = ask(http, part, "GET", url, {"Accept": MANIFESTS}).content
-        found = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    return found
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return digest
 
 
 def registry_host(name: str) -> str:
-    """The host that serves a registry's name; Docker Hub's is another one than its name."""
+    """Return the host that serves a registry's name; Docker Hub's is another one than its name."""
     return "registry-1.docker.io" if name == "docker.io" else name
 
 
 def answering(hosts: set[str], seconds: float = 3.0) -> set[str]:
     """Those of the hosts that answer HTTPS at all, whatever they say, within these seconds."""
-    found: set[str] = set()
+    reached: set[str] = set()
     http = client()
 
     def look(host: str) -> None:
@@ -162,7 +162,7 @@ def answering(hosts: set[str], seconds: float = 3.0) -> set[str]:
             http.head(f"https://{host}/", timeout=seconds, follow_redirects=False)
         except httpx.HTTPError:
             return
-        found.add(host)
+        reached.add(host)
 
     # Daemons: the resolver of names has its own, longer patience.
     threads = [threading.Thread(target=look, args=(host,), daemon=True) for host in hosts]
@@ -171,4 +171,4 @@ def answering(hosts: set[str], seconds: float = 3.0) -> set[str]:
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    return set(found)
+    return set(reached)

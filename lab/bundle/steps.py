@@ -19,7 +19,7 @@ from lab.config import LabError
 
 
 def digest(*parts: str | bytes | Path) -> str:
-    """A short name for a step's inputs; a path stands for the file's bytes."""
+    """Return a short name for a step's inputs; a path stands for the file's bytes."""
     total = hashlib.sha256()
     for part in parts:
         data = part.read_bytes() if isinstance(part, Path) else part
@@ -57,16 +57,16 @@ def run(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What write_json wrote; empty where there is no such file, or no whole one."""
+    """Return the content that write_json wrote; empty if the file is missing or incomplete."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return loaded if isinstance(loaded, dict) else {}
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write notes of what was done, whole or not at all."""
+    """Write a JSON file atomically."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
     temporary.replace(path)
@@ -87,30 +87,30 @@ class Step:
     group: str = ""
 
     def output(self, cache: Path) -> Path:
-        """The folder of the finished result."""
+        """Return the folder of the finished result."""
         return cache / "steps" / f"{self.name.replace('/', '_').replace(':', '-')}-{self.key}"
 
 
 def closure(wanted: Iterable[str], steps: dict[str, Step]) -> list[Step]:
-    """The steps of these names and all that they need, each once, needs first.
+    """Return the steps of these names and all that they need, each once, needs first.
 
     Raises:
         LabError: a step needs one that there is not.
     """
-    found: dict[str, Step] = {}
+    needed: dict[str, Step] = {}
 
     def add(name: str, by: str) -> None:
-        if name in found:
+        if name in needed:
             return
         if name not in steps:
             raise LabError(f"parts that can never be built: {by} needs {name}")
         for need in steps[name].needs:
             add(need, name)
-        found[name] = steps[name]
+        needed[name] = steps[name]
 
     for name in wanted:
         add(name, "the bundle")
-    return list(found.values())
+    return list(needed.values())
 
 
 class Pace:
@@ -132,7 +132,7 @@ class Pace:
         del self._left[name]
 
     def left(self, elapsed: float) -> float:
-        """The seconds that are left after `elapsed` ones."""
+        """Return the seconds that are left after `elapsed` ones."""
         left = sum(self._left.values())
         weight = self.WEIGHT * self._total
         finished = self._total - left
@@ -163,7 +163,7 @@ class Runner:
         return time.monotonic() - started
 
     def complete(self, steps: Iterable[Step]) -> bool:
-        """Whether every result is there; true then for good, so no lock is needed to ask."""
+        """Return whether every result is there; true then for good, so no lock is needed to ask."""
         return all(step.output(self.cache).exists() for step in steps)
 
     def run(self, steps: Iterable[Step]) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads artifacts.yml and upstream.yml, and the versions that they name."""
+"""Read artifacts.yml and upstream.yml, and the versions that they name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def versions() -> dict[str, str]:
-    """The roles' own table of versions, and the parts of Kubernetes' version."""
+    """Return the roles' own table of versions, and the parts of Kubernetes' version."""
     defaults = yaml.safe_load(
         (REPOSITORY / "roles/site/defaults/main.yml").read_text(encoding="utf-8")
     )

@@ -28,13 +28,13 @@ OVERLAYS = HERE / "go" / "_trims"
 
 
 def table() -> dict[str, Any]:
-    """What trims.yml says of each copy, by the copy's name."""
-    found: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-    return found
+    """Return what trims.yml says of each copy, by the copy's name."""
+    loaded: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    return loaded
 
 
 def inputs() -> str:
-    """A digest of all that decides what the copies hold."""
+    """Return a digest of all that decides what the copies hold."""
     files = sorted(path for path in OVERLAYS.rglob("*") if path.is_file())
     named = [part for path in files for part in (str(path.relative_to(OVERLAYS)), path)]
     return digest(TABLE, Path(__file__), *named)
@@ -60,10 +60,10 @@ def checked(module: str, wanted: str, environment: dict[str, str]) -> Path:
     # Outside any module: go.mod replaces this one, so go.sum does not know it.
     with tempfile.TemporaryDirectory() as empty:
         command = ["go", "mod", "download", "-json", module]
-        found = json.loads(run(command, env=environment, cwd=Path(empty)))
-    if found["Sum"] != wanted:
-        raise LabError(f"{module} has the sum {found['Sum']}; trims.yml pins {wanted}")
-    return Path(found["Dir"])
+        downloaded = json.loads(run(command, env=environment, cwd=Path(empty)))
+    if downloaded["Sum"] != wanted:
+        raise LabError(f"{module} has the sum {downloaded['Sum']}; trims.yml pins {wanted}")
+    return Path(downloaded["Dir"])
 
 
 def copy(source: Path, target: Path, trim: dict[str, Any], overlay: Path) -> None:

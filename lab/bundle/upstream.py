@@ -43,7 +43,7 @@ class Source(Protocol):
         """Where it lies."""
 
     def resolve(self) -> dict[str, str]:
-        """The digest that each item has at the publisher now.
+        """Return the digest that each item has at the publisher now.
 
         Raises:
             NotTakenError: the publisher does not have it, or does not answer.
@@ -104,8 +104,8 @@ class Image:
     def resolve(self) -> dict[str, str]:
         """By the tag's manifest."""
         with publishers.client() as http:
-            found = publishers.image_digest(http, self.name, self.image, self.tag)
-        return {self.items[0]: found}
+            digest = publishers.image_digest(http, self.name, self.image, self.tag)
+        return {self.items[0]: digest}
 
     def pull(self, digests: dict[str, str]) -> str:
         """Pull by digest into the store; returns the image's id there."""
@@ -214,7 +214,7 @@ def setting() -> str:
 
 
 def lock_path() -> Path:
-    """The file with the digests of what was taken."""
+    """Return the file with the digests of what was taken."""
     return cache_dir() / "upstream.lock.json"
 
 
@@ -233,7 +233,7 @@ class Taking:
         self._refused: set[str] = set()
 
     def cached(self, built: dict[str, Step]) -> dict[str, Step] | None:
-        """The replaced steps, if the cache decides without a publisher; None otherwise.
+        """Return the replaced steps, if the cache decides without a publisher; None otherwise.
 
         Without LAB_SOURCES, what was built stays, and what was taken stays.
         """
@@ -254,7 +254,7 @@ class Taking:
         return replaced
 
     def choose(self, built: dict[str, Step]) -> dict[str, Step]:
-        """The replaced steps, after a look at the publishers; records their digests.
+        """Return the replaced steps, after a look at the publishers; records their digests.
 
         Raises:
             LabError: a publisher's digest is not the recorded one; or, with LAB_SOURCES=upstream,
@@ -296,21 +296,21 @@ class Taking:
     def _reachable(self, wanted: list[Source]) -> list[Source]:
         """Those whose host answers; says in one line which do not."""
         hosts = {str(urlsplit(source.url).hostname) for source in wanted}
-        found = publishers.answering(hosts)
-        silent = sorted(hosts - found)
+        reached = publishers.answering(hosts)
+        silent = sorted(hosts - reached)
         if silent and self._wanted:
             raise LabError(
                 f"{SETTING}=upstream, and these do not answer: {', '.join(silent)}. Correct this"
                 f" machine's way to them, or build: {SETTING}=build"
             )
-        if not found:
+        if not reached:
             self._say("none of the publishers' registries and repositories answers: building")
         else:
             self._say(
-                f"taking official packages and images from {', '.join(sorted(found))}"
+                f"taking official packages and images from {', '.join(sorted(reached))}"
                 + (f"; no answer from {', '.join(silent)}" if silent else "")
             )
-        return [source for source in wanted if urlsplit(source.url).hostname in found]
+        return [source for source in wanted if urlsplit(source.url).hostname in reached]
 
     def _resolve(self, wanted: list[Source]) -> list[tuple[Source, dict[str, str]]]:
         resolved, refused = [], []

@@ -14,7 +14,7 @@ TARGET += ["--platform=manylinux2014_x86_64"]
 
 
 def client_step(kubernetes: str) -> Step:
-    """The wheels that kubernetes.core needs on a site's leader, as a folder of links."""
+    """Return the wheels that kubernetes.core needs on a site's leader, as a folder of links."""
 
     def build(out: Path) -> None:
         command = [sys.executable, "-m", "pip", "download", "--quiet", *TARGET]
@@ -26,7 +26,7 @@ def client_step(kubernetes: str) -> Step:
 
 
 def services_step(requirements: Path) -> Step:
-    """What the reference services import, unpacked."""
+    """Return what the reference services import, unpacked."""
 
     def build(out: Path) -> None:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *TARGET]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-in for NVIDIA's driver: what makes a host without GPUs look as if it had some."""
+"""The stand-in for NVIDIA's driver: it makes a host without GPUs look as if it had some."""

@@ -34,7 +34,7 @@ exec "$@"
 
 
 def names() -> tuple[dict[str, str], set[str]]:
-    """The registries (host -> name in images) and all hosts of the publishers."""
+    """Return the registries (host -> name in images) and all hosts of the publishers."""
     known = table.upstream()
     images = [*table.artifacts()["images"], *(p["image"] for p in known["programs"].values())]
     owners = {image.partition("/")[0] for image in images}

@@ -23,19 +23,19 @@ GPG = ["gpg", "--batch", "--quiet", "--yes", "--homedir"]
 
 
 def newest(cache: Path, pattern: str) -> Path:
-    """The newest finished step of this pattern.
+    """Return the newest finished step of this pattern.
 
     Raises:
         LabError: nothing was built yet.
     """
-    found = sorted((cache / "steps").glob(pattern), key=lambda path: path.stat().st_mtime)
-    if not found:
+    steps = sorted((cache / "steps").glob(pattern), key=lambda path: path.stat().st_mtime)
+    if not steps:
         raise LabError(f"the cache has no {pattern}: LAB_SOURCES=build make lab comes first")
-    return found[-1]
+    return steps[-1]
 
 
 def make_key(folder: Path) -> str:
-    """A key that signs the apt repositories; returns its fingerprint."""
+    """Return a key that signs the apt repositories; returns its fingerprint."""
     folder.mkdir(mode=0o700)
     run([*GPG, folder, "--passphrase", "", "--quick-generate-key", "Stand-in", "ed25519", "sign"])
     listed = run([*GPG, folder, "--with-colons", "--list-secret-keys"])

@@ -38,14 +38,14 @@ class Content:
     _alone: threading.Lock = field(default_factory=threading.Lock)
 
     def refuse(self, kind: str) -> bool:
-        """Whether this request is over the rate limit."""
+        """Return whether this request is over the rate limit."""
         with self._alone:
             count = self._refusals.get(kind, 0)
             self._refusals[kind] = count + 1
             return count < self.limited
 
     def manifest(self, repository: str, name: str) -> tuple[str, bytes] | None:
-        """A manifest's digest and content, by tag or digest."""
+        """Return a manifest's digest and content, by tag or digest."""
         digest: str | None = name if name.startswith("sha256:") else None
         for store in self.stores:
             folder = store / "docker/registry/v2/repositories" / repository
@@ -56,7 +56,7 @@ class Content:
         return (digest, path.read_bytes()) if digest and path else None
 
     def blob(self, digest: str) -> Path | None:
-        """The file of a blob."""
+        """Return the file of a blob."""
         value = digest.removeprefix("sha256:")
         for store in self.stores:
             path = store / f"docker/registry/v2/blobs/sha256/{value[:2]}/{value}/data"
@@ -178,12 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(path)
 
     def _manifest(self, repository: str, name: str) -> None:
-        found = None
+        manifest = None
         if f"image:{repository}" not in self.content.missing:
-            found = self.content.manifest(repository, name)
-        if found is None:
+            manifest = self.content.manifest(repository, name)
+        if manifest is None:
             self._error(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN")
             return
-        digest, body = found
+        digest, body = manifest
         kind = json.loads(body).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
         self._answer(HTTPStatus.OK, body, {"Content-Type": kind, "Docker-Content-Digest": digest})

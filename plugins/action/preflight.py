@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gathers everything that is wrong with an inventory and its hosts into one error."""
+"""Validate an inventory and its hosts, and report all problems as one error."""
 
 from __future__ import annotations
 
@@ -153,10 +153,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hostvars, groups = variables["hostvars"], variables["groups"]
         reports = {host: hostvars[host].get(options["report"]) or {} for host in members}
         leaders = [host for host in groups.get("control_plane", []) if host in site]
-        found = nodes.name_problems(site)
+        problems = nodes.name_problems(site)
         addresses = {host: _node_ip(hostvars[host], host) for host in site}
         wrong = nodes.address_problems(addresses, reports)
-        found += list(wrong.values())
+        problems += list(wrong.values())
         first = hostvars[(leaders or site)[0]]
         ranges = {name: str(first.get(name) or plain_defaults()[name]) for name in RANGES}
         right = {host: address for host, address in addresses.items() if host not in wrong}
@@ -208,21 +208,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _site(
         self, members: list[str], roles: list[str], variables: dict[str, Any]
     ) -> tuple[list[str], list[str]]:
-        """What is wrong with a site, and what may become so."""
+        """Return the problems of a site, and its warnings."""
         groups = variables["groups"]
         leaders = [host for host in groups.get("control_plane", []) if host in members]
-        found = []
+        lines = []
         if not leaders:
-            found.append("the group control_plane has no host of this site: name at least one")
+            lines.append("the group control_plane has no host of this site: name at least one")
         workers = [host for host in groups.get("gpu_workers", []) if host in members]
         if not workers:
             found.append("the group gpu_workers has no host of this site: name at least one")
         values = dict(plain_defaults())
         leader = variables["hostvars"][(leaders or members)[0]]
         for role in roles:
-            # What the chart requires, nobody else needs.
+            # Only the chart needs these.
             if role != "chart" or leader.get("stack_source") == "chart":
-                found += self._role(role, leader, values)
+                lines += self._role(role, leader, values)
         # The hosts' own checks have reported invalid addresses.
         found += egress.variable_problems(values, {}) + images.problems(values)
         found += preflight.artifact_problems(values) + preflight.secret_problems(values)
@@ -231,7 +231,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             found += licensing.problems(values, values, members)
         doubts = proxies.warnings(values)
         if "ingress" in roles:
-            found += self._ingress(members, values, variables)
+            lines += self._ingress(members, values, variables)
             doubts += _ingress_warnings(values)
         gpus = {
             host: variables["hostvars"][host].get("nvidia_driver_gpu_count") for host in workers
@@ -250,7 +250,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return found, doubts + preflight.gpu_warnings(specs, counts)
 
     def _nats_servers(self, values: dict[str, Any], leaders: list[str], workers: list[str]) -> int:
-        """How many NATS servers the site has: as the inventory says, or as the role's default."""
+        """Return the number of NATS servers, from the inventory or the role's default."""
         if "nats_replicas" in values:
             return int(values["nats_replicas"])
         default = trust_as_template(role_defaults("nats")["nats_replicas"])
@@ -264,24 +264,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found = []
         served = any(host in members for host in variables["groups"].get("ingress", []))
         if values["ingress_install"] and not served:
-            found.append("the group ingress has no host of this site: name who serves 80 and 443")
+            lines.append(
+                "the group ingress has no host of this site: name the hosts that serve 80 and 443"
+            )
         if values["ingress_virtual_ip"]:
             addresses = {
                 host: str(variables["hostvars"][host].get("ansible_host", host)) for host in members
             }
-            found += preflight.virtual_ip_problems(values["ingress_virtual_ip"], addresses)
+            lines += preflight.virtual_ip_problems(values["ingress_virtual_ip"], addresses)
         try:
             ip_networks(values["ingress_unlimited_clients"])
         except AnsibleError as error:
-            found.append(f"ingress_unlimited_clients: {error.message}")
+            lines.append(f"ingress_unlimited_clients: {error.message}")
         if values.get("ingress_certificates") and values.get("ingress_hosts") is not None:
-            found += certificates.problems(
+            lines += certificates.problems(
                 values["ingress_certificates"],
                 values["ingress_hosts"],
                 values["ingress_root_certificates"],
                 values["ingress_intermediate_certificates"],
             )
-        return found
+        return lines
 
     def _role(self, role: str, hostvars: Any, values: dict[str, Any]) -> list[str]:
         """Check a role's variables against its own argument_specs; defaults count as right."""
@@ -289,7 +291,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         [entry] = yaml_load(text)["argument_specs"].values()
         options = entry.get("options") or {}
         given: dict[str, Any] = {}
-        found = []
+        lines = []
         unreadable: set[str] = set()
         for name in options:
             try:
@@ -297,10 +299,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     given[name] = hostvars[name]
             except AnsibleError as error:
                 unreadable.add(name)
-                found.append(f"{name} cannot be evaluated: {error.message.splitlines()[0]}")
+                lines.append(f"{name} cannot be evaluated: {error.message.splitlines()[0]}")
         for name, option in options.items():
             if texts := nodes.type_problems({name: option}, given):
-                found += texts
+                lines += texts
                 unreadable.add(name)
                 given.pop(name)
         spec = {
@@ -318,7 +320,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
-    """All hosts of a site that the inventory has in the groups of a cluster."""
+    """Return all hosts of a site that the inventory has in the groups of a cluster."""
     groups = variables["groups"]
     hosts = dict.fromkeys(
         host for group in ("control_plane", "gpu_workers") for host in groups.get(group, [])
@@ -327,7 +329,7 @@ def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
 
 
 def _node_ip(hostvars: Any, host: str) -> Any:
-    """A host's address in the cluster, as the role kubeadm has it."""
+    """Return a host's address in the cluster, as the role kubeadm has it."""
     return hostvars.get("kubeadm_node_ip") or hostvars.get("ansible_host", host)
 
 
@@ -411,7 +413,7 @@ def _worker_specs(values: dict[str, Any]) -> tuple[list[WorkerSpec], list[str]]:
 
 
 def _without_defaults(option: dict[str, Any]) -> dict[str, Any]:
-    """The option as a validator needs it: a default may be a template, which has no type yet."""
+    """Return the option for a validator, without a default that is a template: it has no type."""
     kept = {key: value for key, value in option.items() if key not in ("default", "description")}
     if "options" in kept:
         kept["options"] = {k: _without_defaults(v) for k, v in kept["options"].items()}

@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   namespace:
-    description: Namespace of the release. It has to exist.
+    description: Namespace of the release. It must exist.
     type: str
     required: true
   chart:
@@ -32,7 +32,7 @@ options:
     type: dict
     default: {}
   secret_values:
-    description: More values, which go over O(values) and which no log and no difference shows.
+    description: More values, merged over O(values). No log and no diff shows them.
     type: dict
     default: {}
 requirements:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What to wait for, how long, and what to forgive for how long."""
+    """What to wait for, how long, and how long to tolerate failures."""
 
     DOCUMENTATION = r"""
 options:
@@ -31,31 +31,31 @@ options:
         type: str
         required: true
   api_services:
-    description: Also waits until these APIServices are Available, by which a workload extends the API.
+    description: Also wait until these APIServices, with which a workload extends the API, are Available.
     type: list
     elements: str
     default: []
   timeout:
     description:
-      - Seconds to wait at most. A slow start is no failure before; the states listed below end
+      - Seconds to wait at most. A slow start is not a failure. The states below end
         the wait earlier.
     type: int
     default: 600
   image_pull_grace:
     description:
-      - Seconds for which an image may fail to be pulled while the module looks on.
-      - The kubelet tries again by itself, so a registry that is only starting gets its chance.
+      - Seconds for which the pull of an image may fail.
+      - The kubelet tries again by itself, so a registry that is starting has time.
     type: int
     default: 15
   unschedulable_grace:
     description:
-      - Seconds for which a pod may fit on no node while the module looks on.
-      - As long as a pod that holds the missing resource is terminating, the time does not count.
+      - Seconds for which a pod may fit on no node.
+      - While a pod that holds the missing resource is terminating, the time does not count.
     type: int
     default: 15
   error_grace:
     description:
-      - Seconds for which any other state may last that does not mend itself. These are a missing
+      - Seconds for which any other state may last that does not end by itself. These are a missing
         workload, a container that cannot be created (a missing Secret, ConfigMap or device), a
         pod that its node refuses, and pods that the API server refuses to create (quota,
         admission).
@@ -63,9 +63,8 @@ options:
     default: 10
   crash_restarts:
     description:
-      - A container that waits in back-off after at least so many restarts is in a crash loop,
-        which ends the wait. Fewer are forgiven. With V(2) that is the third crash, which comes
-        after about half a minute.
+      - A container that waits in back-off after at least this many restarts is in a crash loop,
+        which ends the wait. With V(2) this is the third crash, after about half a minute.
     type: int
     default: 2
 """

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Whom to ask for speech, and as whom."""
+    """Where to request speech, and with which key."""
 
     DOCUMENTATION = r"""
 options:
   url:
-    description: Base URL of the API. Its host is what the certificate must be for.
+    description: Base URL of the API. The certificate must be for its host.
     type: str
     required: true
   address:

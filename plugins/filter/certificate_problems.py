@@ -12,10 +12,10 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Validates certificates as clients do before they are served, and lists everything that is wrong at once. A text that is no
-    certificate, a key that is protected by a passphrase or belongs to another certificate, a chain with a gap or one that clients refuse
-    (dates, constraints, usages, signatures, unusual keys), hosts that no certificate is for, and names that are no hosts.
-  - Certificates that no client needs are passed over, and so is their order.
+  - Validates certificates as clients do, and lists all problems at once. These are a text that is no
+    certificate, a key with a passphrase or of another certificate, a chain with a gap or one that clients refuse
+    (dates, constraints, usages, signatures, unusual keys), hosts without a certificate, and names that are no hosts.
+  - Ignores the order of the certificates, and certificates that no client needs.
   - Works on the controller, with the Python library cryptography.
 extends_documentation_fragment:
   - baremetal.sonic.certificates
@@ -35,7 +35,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Everything that is wrong, one line each; empty when nothing is.
+  description: All problems, one line each; empty without problems.
   type: list
   elements: str
 """
@@ -50,5 +50,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"certificate_problems": certificates.problems}

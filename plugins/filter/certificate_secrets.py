@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write certificates and keys anew for the cluster."""
+"""Encode certificates and keys for the cluster."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"certificate_secrets": certificates.certificate_secrets}

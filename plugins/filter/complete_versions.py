@@ -1,13 +1,13 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adds the collection's versions to those that an inventory gives."""
+"""Add the collection's versions to those that an inventory gives."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: complete_versions
-short_description: The table of versions, with an inventory's own ones
+short_description: The table of versions, with the inventory's changes
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -56,5 +56,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"complete_versions": complete_versions}

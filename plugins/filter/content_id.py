@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names what a file or a folder holds."""
+"""Hash the content of a file or a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Twelve hexadecimal digits that follow the content of a file on the controller, or the names and contents of all files of a folder.
+  - Returns twelve hexadecimal digits of a hash of a file on the controller, or of the names and contents of all files of a folder.
 options:
   _input:
     description: Path of the file or the folder.
@@ -42,7 +42,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def content_id(path: str) -> str:
-    """The name of what is at `path`. Raises AnsibleFilterError when it cannot be read."""
+    """Return the name of what is at `path`. Raises AnsibleFilterError when it cannot be read."""
     root = Path(path).expanduser()
     if not root.exists():
         raise AnsibleFilterError(f"{path} does not exist on the controller")
@@ -61,5 +61,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"content_id": content_id}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns a matrix of who may connect to whom into network policies and a gateway's listeners."""
+"""Make network policies and a gateway's listeners from the matrix of allowed connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Works out what the role P(baremetal.sonic.egress#role) applies, from its matrix and its variables.
+  - Makes the objects of the role P(baremetal.sonic.egress#role) from its matrix and its variables.
 options:
   _input:
     description: The matrix, as in roles/egress/vars/main/matrix.yml.
@@ -32,7 +32,7 @@ options:
     type: dict
     required: true
   policed:
-    description: Which of the latter two are the site's own, so that policies say all about them.
+    description: Which of the latter two this collection installs, so that its policies cover them completely.
     type: list
     elements: str
     required: true
@@ -42,12 +42,12 @@ options:
     elements: str
     required: true
   readers:
-    description: NetworkPolicyPeers that may read Prometheus, beside KEDA and the API server.
+    description: NetworkPolicyPeers that may read Prometheus, in addition to KEDA and the API server.
     type: list
     elements: dict
     required: true
   targets:
-    description: Rules (to, ports) for what Prometheus may reach, beside what is monitored.
+    description: Rules (to, ports) for further targets of Prometheus.
     type: list
     elements: dict
     required: true
@@ -75,7 +75,7 @@ options:
     type: dict
     required: true
   offset:
-    description: Place of the gateway's first Service in the network of services.
+    description: Index of the gateway's first Service in the network of services.
     type: int
     required: true
 """
@@ -143,5 +143,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"egress_plan": egress_plan}

@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Completes the name of an image where it has no registry; one that has is left as it is.
-  - A digest stays; nothing is added to it.
+  - Completes the name of an image without a registry. Does not change an image with a registry.
+  - Adds no tag to a digest.
 positional: registry, tag
 options:
   _input:
@@ -53,5 +53,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"full_image": images.full_image}

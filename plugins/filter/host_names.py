@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: host_names
-short_description: Host names in the form that Kubernetes takes
+short_description: Host names in the form that Kubernetes accepts
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -42,5 +42,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"host_names": certificates.canonical_hosts}

@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Addresses and networks with the length of their prefix, each once. Fails for what is neither.
+  - Returns addresses and networks with the length of their prefix, each once. Fails for other texts.
 options:
   _input:
     description: Addresses, and networks in CIDR form.
@@ -48,21 +48,21 @@ def ip_networks(values: Sequence[str]) -> list[str]:
     Raises:
         AnsibleFilterError: one is neither, or has bits beyond its prefix.
     """
-    found: dict[str, None] = {}
+    networks: dict[str, None] = {}
     for value in values:
         try:
-            found[str(ipaddress.ip_network(str(value).strip()))] = None
+            networks[str(ipaddress.ip_network(str(value).strip()))] = None
         except ValueError as error:
             raise AnsibleFilterError(
                 f"{value!r} is no address and no network: {error}. Give one like 192.0.2.7 or"
                 " 192.0.2.0/24"
             ) from error
-    return list(found)
+    return list(networks)
 
 
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"ip_networks": ip_networks}

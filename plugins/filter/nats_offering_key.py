@@ -1,19 +1,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Derives the key of one offering's workers."""
+"""Derive the key of one offering's workers."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: nats_offering_key
-short_description: The key by which workers of one offering prove that they are such
+short_description: The key with which workers prove their offering
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Derives a key (HMAC-SHA256) from the one that the API pods have. A worker that has the key of its own offering only cannot get the
-    jobs of another one.
+  - Derives a key (HMAC-SHA256) from the API pods' key. A worker with the key of its own offering cannot get the
+    jobs of another offering.
 positional: operation, model
 options:
   _input:
@@ -53,5 +53,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"nats_offering_key": nats_secrets.offering_key}

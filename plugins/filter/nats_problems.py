@@ -1,20 +1,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Validates the variables of the role nats on the controller."""
+"""Validate the variables of the role nats on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: nats_problems
-short_description: What is wrong with the passwords and the certificate that an operator gives to NATS
+short_description: Problems of the given passwords and certificate for NATS
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Validates them before servers use them, and returns everything that is wrong at once. Passwords of no user or too short ones, a text that
-    is no certificate, another key, an authority that did not issue it, an expired one, missing names, and a missing use (extended key
-    usage).
+  - Validates them and returns all problems at once. These are passwords of unknown users or too short ones, a text that is no certificate,
+    another key, an authority that did not issue it, an expired certificate, missing names, and a missing use (extended key usage).
   - Works on the controller, with the Python library cryptography.
 positional: servers
 options:
@@ -23,7 +22,7 @@ options:
     type: dict
     required: true
   servers:
-    description: How many servers share the certificate; several show it to each other.
+    description: Number of servers that share the certificate. Several servers show it to each other.
     type: int
     required: true
 """
@@ -40,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Everything that is wrong, one line each; empty when nothing is.
+  description: All problems, one line each; empty without problems.
   type: list
   elements: str
 """
@@ -55,5 +54,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"nats_problems": preflight.nats_problems}

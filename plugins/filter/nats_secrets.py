@@ -1,26 +1,26 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Completes the passwords, keys and certificates of NATS on the controller."""
+"""Complete the passwords, keys and certificates of NATS on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: nats_secrets
-short_description: Passwords, keys and certificates for a site's NATS servers and those who connect
+short_description: Passwords, keys and certificates for a site's NATS servers and clients
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Keeps the secrets that the cluster has, uses those of the operator, and makes the missing ones. These are random, so keep the result
-    in a fact instead of evaluating it twice.
-  - Makes a certificate again when less than a third of its 825 days is left, when it is for other names, or when its authority changed.
-    The authority lives for ten years. A new one is put in front of the one before, so that both are trusted.
+  - Keeps the secrets of the cluster, uses the given ones, and makes the missing ones. These are random, so store the result
+    in a fact and do not evaluate it twice.
+  - Renews a certificate when less than a third of its 825 days is left, when it is for other names, or when its authority changed.
+    The authority is valid for ten years. A new authority comes before the former one, so that both are trusted.
   - Works on the controller, with the Python library cryptography.
 positional: given, names
 options:
   _input:
-    description: The Secrets nats-users, nats-authority and nats-tls as the cluster has them. Those that do not exist are left out.
+    description: The cluster's Secrets nats-users, nats-authority and nats-tls, without those that do not exist.
     type: list
     elements: dict
     required: true
@@ -62,5 +62,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"nats_secrets": nats_secrets.complete}

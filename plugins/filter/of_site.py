@@ -1,7 +1,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Picks the hosts of one site, where an inventory holds several."""
+"""Select the hosts of one site from an inventory with several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Of a list of hosts, keeps those whose C(site_name) is the given one, in the list's order.
+  - Selects from a list the hosts with the given C(site_name), in the list's order.
 positional: hostvars, site
 options:
   _input:
@@ -67,5 +67,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"of_site": of_site}

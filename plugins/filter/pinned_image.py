@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Adds the digest to an image that is named by its tag, where a table has one for it.
-  - An image that the table does not have, and one with a digest of its own, is left as it is.
+  - Adds the table's digest to an image that is given by its tag.
+  - Does not change an image that is not in the table or has a digest already.
 positional: digests
 options:
   _input:
@@ -49,5 +49,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"pinned_image": images.pinned_image}

@@ -1,19 +1,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name the certificates that clients have to get."""
+"""List the certificates that clients must get."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: served_certificates
-short_description: The certificate that a client has to get for each host
+short_description: The certificate that a client must get for each host
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - For each host a name to ask for, and the SHA-256 of the certificate that it is served with, for
-    M(baremetal.sonic.certificates_served). For a wildcard the name is one that it stands for.
+  - Returns for each host a name to request and the SHA-256 of its certificate, for
+    M(baremetal.sonic.certificates_served). For a wildcard it returns a name that the wildcard covers.
   - The first entry has an empty name. A client that names no host gets the first certificate of all.
 extends_documentation_fragment:
   - baremetal.sonic.certificates
@@ -22,7 +22,7 @@ positional: hosts
 """
 
 EXAMPLES = r"""
-- name: List what clients have to get
+- name: List the certificates
   ansible.builtin.debug:
     msg: "{{ ingress_certificates | baremetal.sonic.served_certificates(ingress_hosts) }}"
 """
@@ -46,5 +46,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"served_certificates": certificates.served_certificates}

@@ -1,19 +1,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image without what the vendor's chart adds itself."""
+"""Remove the parts of an image's name that the vendor's chart adds."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: short_image
-short_description: An image without what the vendor's chart adds itself
+short_description: An image without the registry and tag that the vendor's chart adds
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Takes registry and tag off the name of an image, where they are the given ones.
-  - A digest stays; nothing is added to it.
+  - Removes registry and tag from the name of an image if they are the given ones.
+  - Keeps a digest.
 positional: registry, tag
 options:
   _input:
@@ -53,5 +53,5 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """The filters of this file by name."""
+        """Return the filters of this file by name."""
         return {"short_image": images.short_image}

@@ -2,13 +2,13 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applies a set of objects, and removes what was in it before and is not any more."""
+"""Apply a set of objects and prune those that left it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: applied_set
-short_description: Applies a set of objects, and removes what was in it before and is not any more
+short_description: Apply a set of objects and prune those that left it
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - baremetal.sonic.rollout
 attributes:
   diff_mode:
-    details: Of a Secret the names of its entries are shown, not what is in them.
+    details: For a Secret the diff shows the names of its entries, not their values.
 options:
   name:
     description: Name of the set, a valid label value.
@@ -37,13 +37,13 @@ options:
     type: str
     default: ""
   field_manager:
-    description: Name under which the API server notes who wrote the objects' fields.
+    description: Field manager that the API server records as owner of the objects' fields.
     type: str
     required: true
   definitions:
     description:
-      - The objects. Kinds are applied in the order in which they come, but what others need (namespaces and the like) first.
-      - What is in a Secret belongs in O(secret_data), where nobody sees it. Otherwise the task needs C(no_log).
+      - The objects. They are applied in this order, but kinds that others need (Namespaces, for example) first.
+      - Put the values of Secrets into O(secret_data), which is never shown. Otherwise the task needs C(no_log).
     type: list
     elements: dict
     required: true
@@ -55,12 +55,12 @@ options:
     default: true
   secret_data:
     description:
-      - What is in the Secrets among O(definitions), by their names and then by the names of their entries, as text.
-      - Nothing of it is shown or logged.
+      - Values of the Secrets in O(definitions), by the Secret's name and then by the entry's name, as text.
+      - They are never shown or logged.
     type: dict
     default: {}
   kinds:
-    description: Kinds of which objects may be left over from before, beside those of O(definitions).
+    description: Kinds whose former objects are pruned, in addition to the kinds of O(definitions).
     type: list
     elements: dict
     default: []
@@ -76,7 +76,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have these policies in the namespace, and no other ones of ours
+- name: Apply these policies and prune former ones
   baremetal.sonic.applied_set:
     kubeconfig: /etc/kubernetes/admin.conf
     name: egress
@@ -89,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: Kind and name of each object that was made, changed or removed (in check mode, that would be).
+  description: Kind and name of each object that was made, changed or removed (or would be, in check mode).
   type: list
   elements: str
   returned: always
@@ -147,7 +147,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module im
 
 
 def shown(item: Object | None) -> Object | str:
-    """An object as a difference shows it: without what nobody needs to see, or may."""
+    """Return an object as a diff shows it: without noise and without secrets."""
     return "" if item is None else without_secrets(essence(item))
 
 
@@ -166,7 +166,7 @@ def statuses(items: Iterable[Object]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs Debian packages at given versions, and says so beforehand in check mode."""
+"""Install Debian packages at given versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ short_description: Install Debian packages at given versions
 description:
   - Installs packages at the given version, or without one at the version that apt itself would choose (its candidate).
   - Removes no package, lowers no version and changes no held package unless O(allow) permits it. It simulates the installation first,
-    and fails with the whole list before anything is changed.
+    and fails with the whole list before it changes anything.
   - Waits while another program holds one of dpkg's or apt's locks, and names that program.
   - It asks dpkg what is installed and calls apt only when something is missing, so a run with nothing to do loads no package index;
     M(ansible.builtin.apt) loads it every time, which takes most of a second on each host.
@@ -31,8 +31,8 @@ options:
     required: true
   allow:
     description:
-      - What an installation may do to packages that are there already.
-      - V(downgrade) lowers a version, V(remove) removes a package that stands in the way, V(held) changes one that C(apt-mark hold) holds.
+      - Changes that an installation may make to installed packages.
+      - V(downgrade) lowers a version, V(remove) removes a package that conflicts, V(held) changes one that C(apt-mark hold) holds.
     type: list
     elements: str
     default: []
@@ -80,7 +80,7 @@ held:
   elements: str
   sample: [libnvidia-ml1, nvidia-driver-cuda]
 waited:
-  description: What was waited for, with the program that held the lock; empty when nothing was.
+  description: The lock that the module waited for, with the program that held it; empty without a wait.
   returned: success
   type: list
   elements: str
@@ -133,34 +133,34 @@ def to_hold(patterns: list[str], output: str) -> list[str]:
 
 
 def available_versions(output: str) -> dict[str, list[str]]:
-    """Versions by name, newest first, of what `apt-cache madison` printed."""
-    found: dict[str, list[str]] = {}
+    """Return versions by name, newest first, of what `apt-cache madison` printed."""
+    versions: dict[str, list[str]] = {}
     for line in output.splitlines():
         fields = [field.strip() for field in line.split("|")]
         if len(fields) == 3:
-            found.setdefault(fields[0], []).append(fields[1])
-    return found
+            versions.setdefault(fields[0], []).append(fields[1])
+    return versions
 
 
 def candidate_versions(output: str) -> dict[str, str]:
-    """The candidate version by name, read from the output of `apt-cache policy`.
+    """Return the candidate version by name, read from the output of `apt-cache policy`.
 
     Pins, target releases and backports are in it. A package without a candidate is left out.
     """
-    found: dict[str, str] = {}
+    candidates: dict[str, str] = {}
     name = ""
     for line in output.splitlines():
         if line and not line.startswith(" "):
             name = line.rstrip(":")
         elif line.startswith("  Candidate: ") and "(none)" not in line:
-            found[name] = line.removeprefix("  Candidate: ").strip()
-    return found
+            candidates[name] = line.removeprefix("  Candidate: ").strip()
+    return candidates
 
 
 def choose(
     wanted: list[str], available: dict[str, list[str]], candidates: dict[str, str]
 ) -> tuple[list[str], list[str]]:
-    """The packages to request from apt, and the items that no repository has.
+    """Return the packages to request from apt, and the items that no repository has.
 
     apt's candidate where it fits, else the newest version that does. Without a version in the
     item only the candidate counts: a newer one that a pin keeps away is not wanted.
@@ -180,7 +180,7 @@ def choose(
 
 
 def refusal(unknown: list[str], available: dict[str, list[str]]) -> str:
-    """Why the items cannot be installed, and what to do."""
+    """Return why the items cannot be installed, and what to do."""
     parts = []
     for package in unknown:
         versions = available.get(split(package)[0])
@@ -204,14 +204,14 @@ class Effects:
 
 
 def effects(simulated: str, holds: set[str], older: Callable[[str, str], bool]) -> Effects:
-    """The changes that apt would make, read from the output of `apt-get --simulate`.
+    """Return the changes that apt would make, read from the output of `apt-get --simulate`.
 
     Args:
         simulated: the output.
         holds: packages that `apt-mark hold` holds.
         older: whether the first of two versions is lower than the second.
     """
-    found = Effects()
+    result = Effects()
     for line in simulated.splitlines():
         match = ACTION.match(line)
         if not match:
@@ -219,12 +219,12 @@ def effects(simulated: str, holds: set[str], older: Callable[[str, str], bool]) 
         action, name, old, new = match.groups()
         name = name.partition(":")[0]
         if action == "Remv":
-            found.remove.append(f"{name} {old}")
+            result.remove.append(f"{name} {old}")
         elif old and older(new, old):
-            found.downgrade.append(f"{name} {old} to {new}")
+            result.downgrade.append(f"{name} {old} to {new}")
         if name in holds:
-            found.held.append(f"{name} {old or ''}".strip())
-    return found
+            result.held.append(f"{name} {old or ''}".strip())
+    return result
 
 
 ADVICE = {
@@ -234,12 +234,12 @@ ADVICE = {
 }
 
 
-def forbidden(found: Effects, allowed: list[str], chosen: list[str]) -> str:
-    """The reason to refuse an installation, with the fix; empty when it is allowed."""
+def forbidden(changes: Effects, allowed: list[str], chosen: list[str]) -> str:
+    """Return the reason to refuse an installation, with the fix; empty when it is allowed."""
     parts = [
         f"{verb} {', '.join(packages)}: {advice}, or add {kind} to site_apt_allow"
         for kind, (verb, advice) in ADVICE.items()
-        if kind not in allowed and (packages := getattr(found, kind))
+        if kind not in allowed and (packages := getattr(changes, kind))
     ]
     return f"installing {' '.join(chosen)} would {'; and would '.join(parts)}" if parts else ""
 
@@ -272,7 +272,7 @@ class Installer:
         return str(out)
 
     def older(self, one: str, other: str) -> bool:
-        """Whether one version is lower than another."""
+        """Return whether one version is lower than another."""
         code, _out, _error = self.module.run_command(
             ["dpkg", "--compare-versions", one, "lt", other]
         )

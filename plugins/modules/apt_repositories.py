@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Describes apt repositories and refreshes apt's index when it is older than they are."""
+"""Write apt repositories and refresh apt's index when it is older."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ description:
   - Writes one deb822 file for each repository, with its signing key inside, and refreshes apt's index in the same call.
   - The index is refreshed when a repository changed, when an earlier refresh did not finish, and when it is older than O(max_age_hours),
     so a run that was interrupted between the two is finished by the next one.
-  - If the host has a source of the same address and suite (of another tool, for example), the module uses that one and writes no second,
-    because apt refuses every command when two sources of one suite name different keys. One that lacks a component is refused.
+  - If the host has a source of the same address and suite (of another tool, for example), the module uses it and writes no second one,
+    because apt refuses every command when two sources of one suite name different keys. It refuses a source that lacks a component.
   - If apt cannot read the new files, the module restores the old ones, so that apt keeps working.
   - Waits while another program holds one of dpkg's or apt's locks, and names that program.
 version_added: "0.1.0"
@@ -103,7 +103,7 @@ reused:
   type: dict
   sample: {containerd: "/etc/apt/sources.list.d/docker.list:1"}
 waited:
-  description: What was waited for, with the program that held the lock; empty when nothing was.
+  description: The lock that the module waited for, with the program that held it; empty without a wait.
   returned: success
   type: list
   elements: str
@@ -129,7 +129,7 @@ STAMP = Path("/var/lib/apt/baremetal-sonic-refreshed")
 
 
 def deb822(repository: dict[str, Any]) -> str:
-    """The text of a .sources file, as in the manual page sources.list(5)."""
+    """Return the text of a .sources file, as in the manual page sources.list(5)."""
     key = [line.strip() or "." for line in repository["key"].strip().splitlines()]
     fields = {
         "Types": "deb",
@@ -143,27 +143,27 @@ def deb822(repository: dict[str, Any]) -> str:
 
 
 def problems(repositories: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with the names of the repositories: all of it."""
+    """Return what is wrong with the names of the repositories: all of it."""
     names = [repository["name"] for repository in repositories]
-    found = [f"{name}: named twice" for name in sorted(set(names)) if names.count(name) > 1]
+    lines = [f"{name}: named twice" for name in sorted(set(names)) if names.count(name) > 1]
     # apt passes over files of other names, as sources.list(5) says, without an error.
-    found += [
+    lines += [
         f"{name!r} is no name: use letters, digits, dashes, underscores and dots"
         for name in names
         if not re.fullmatch("[A-Za-z0-9_.-]+", name)
     ]
-    return found
+    return lines
 
 
 def foreign_keys(repositories: list[dict[str, Any]]) -> list[str]:
     """Keys whose fingerprints are not the pinned ones; both are named."""
-    found = []
+    lines = []
     for repository in repositories:
         pinned = [openpgp.normalized(item) for item in repository["fingerprints"]]
         if not pinned:
             continue
         name = repository["name"]
-        found += [
+        lines += [
             f"{name}: {item!r} is no fingerprint: give all 40 hexadecimal digits that"
             " gpg --show-keys prints"
             for item in pinned
@@ -172,19 +172,19 @@ def foreign_keys(repositories: list[dict[str, Any]]) -> list[str]:
         try:
             there = openpgp.fingerprints(repository["key"])
         except ValueError as error:
-            found.append(f"{name}: the signing key cannot be read: {error}")
+            lines.append(f"{name}: the signing key cannot be read: {error}")
             continue
-        found += [
+        lines += [
             f"{name}: the signing key has the fingerprint {item}, pinned is {', '.join(pinned)}:"
             " do not trust it before the vendor confirms the new fingerprint"
             for item in there
             if item not in pinned
         ]
-    return found
+    return lines
 
 
 def path_of(repository: dict[str, Any]) -> Path:
-    """Where a repository's file is."""
+    """Return where a repository's file is."""
     return SOURCES / f"{repository['name']}.sources"
 
 

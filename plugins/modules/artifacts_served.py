@@ -2,17 +2,17 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until every API pod and worker has the files that were put into the bucket."""
+"""Wait until every API pod and worker has the files of the bucket."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: artifacts_served
-short_description: Waits until every API pod and worker has the files that were put into the bucket
+short_description: Wait until every API pod and worker has the files of the bucket
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Asks the artifact sync, through the API server, what it serves and which pod has what, until all that run have it.
+  - Asks the artifact sync through the API server which files it serves and which files each pod has, until all running pods have them.
   - Fails at once when the artifact sync refuses one of the files, with the reason.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   files:
-    description: For each file in the bucket its version, as RV(baremetal.sonic.bucket_files#module:versions) has it. Empty for one that is to be gone.
+    description: For each file in the bucket its version, as in RV(baremetal.sonic.bucket_files#module:versions). Empty for a removed file.
     type: dict
     required: true
   timeout:
@@ -84,7 +84,7 @@ SERVICE = "artifact-sync:8080"
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
@@ -101,13 +101,13 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, elapsed_s=0.0, generation="", pods=0)
     path = f"{service_proxy(namespace, SERVICE)}/followers"
-    told: dict[str, Any] = {}
+    followers: dict[str, Any] = {}
     pods: list[dict[str, Any]] = []
     while True:
         try:
-            told = client.get(path)
+            followers = client.get(path)
             pods = client.get(collection("pods", namespace), labelSelector=FOLLOWERS)["items"]
-            missing = waits_for(told, pods, wanted)
+            missing = waits_for(followers, pods, wanted)
         except RefusedError as error:
             module.fail_json(
                 msg=f"the artifact sync refuses what is in the bucket:\n{error}",
@@ -124,7 +124,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         elapsed_s=elapsed_s,
-        generation=told["generation"],
+        generation=followers["generation"],
         pods=len(following(pods)),
     )
 

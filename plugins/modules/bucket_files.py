@@ -2,18 +2,18 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts files into a bucket of Google Cloud Storage, and removes them."""
+"""Upload files to a bucket of Google Cloud Storage and remove files."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bucket_files
-short_description: Puts files into a bucket of Google Cloud Storage, and removes them
+short_description: Upload files to a bucket of Google Cloud Storage and remove files
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Uploads those of the files whose content is not in the bucket already, by its sum, and removes others by their names.
-  - Objects that are not named are left alone.
+  - Uploads the files whose checksum differs from the bucket's, and removes the files in O(absent).
+  - Does not change other objects.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
 options:
@@ -22,11 +22,11 @@ options:
     type: str
     required: true
   prefix:
-    description: Part of the objects' names before those of the files, without a slash at its end.
+    description: Prefix of the objects' names, without a slash at its end.
     type: str
     default: ""
   endpoint:
-    description: Where the storage's API is.
+    description: Address of the storage's API.
     type: str
     default: https://storage.googleapis.com
   service_account:
@@ -34,7 +34,7 @@ options:
     type: str
     required: true
   ca_file:
-    description: Certificate authority of a private endpoint, in PEM; public ones are known.
+    description: Certificate authority of a private endpoint, in PEM. Not needed for public ones.
     type: path
   files:
     description: For each file's name in the bucket, the path of its content on the host that runs the module.
@@ -52,7 +52,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Have a voice in the bucket
+- name: Upload a voice
   baremetal.sonic.bucket_files:
     bucket: rack1-artifacts
     service_account: "{{ artifacts_service_account }}"
@@ -63,12 +63,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 uploaded:
-  description: Names of the files that were uploaded (in check mode, that would be).
+  description: Names of the files that were uploaded (or would be, in check mode).
   type: list
   elements: str
   returned: success
 removed:
-  description: Names of the files that were removed (in check mode, that would be).
+  description: Names of the files that were removed (or would be, in check mode).
   type: list
   elements: str
   returned: success
@@ -107,7 +107,7 @@ TIMEOUT_S = 30
 
 
 def open_bucket(params: dict[str, Any]) -> Any:
-    """The bucket, by a client that signs its requests itself. Raises ValueError."""
+    """Return the bucket, by a client that signs its requests itself. Raises ValueError."""
     account = json.loads(strip_secret(params["service_account"]))
     if not isinstance(account, dict):
         raise ValueError("service_account is JSON, but not the key of a service account")
@@ -121,7 +121,7 @@ def open_bucket(params: dict[str, Any]) -> Any:
 
 
 def read(files: dict[str, Any]) -> dict[str, bytes]:
-    """The files' contents. Raises ValueError with all that cannot be read."""
+    """Return the files' contents. Raises ValueError with all that cannot be read."""
     contents: dict[str, bytes] = {}
     problems = []
     for name, path in files.items():
@@ -173,7 +173,7 @@ def synchronize(module: AnsibleModule, bucket: Any, contents: dict[str, bytes]) 
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "bucket": {"type": "str", "required": True},

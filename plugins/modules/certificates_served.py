@@ -2,18 +2,18 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until servers show the certificates that they were given."""
+"""Wait until servers serve the given certificates."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificates_served
-short_description: Waits until servers show the certificates that they were given
+short_description: Wait until servers serve the given certificates
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Connects to each address as a TLS client, once for each name, and compares the certificate that is shown with the wanted one.
-  - Fails when the time is over, and names the certificates that are shown instead.
+  - Connects to each address as a TLS client, once for each name, and compares the served certificate with the wanted one.
+  - Fails after O(timeout), and names the certificates that are served instead.
 extends_documentation_fragment: baremetal.sonic.attributes.reads
 options:
   addresses:
@@ -26,13 +26,13 @@ options:
     type: int
     default: 443
   certificates:
-    description: What each server has to show, as P(baremetal.sonic.served_certificates#filter) returns it.
+    description: Certificates that each server must serve, as P(baremetal.sonic.served_certificates#filter) returns them.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: The host to ask for (SNI). A client that names no host when empty.
+        description: Host name of the request (SNI). Empty for a client that sends none.
         type: str
         required: true
       sha256:
@@ -57,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differences:
-  description: What is shown instead, one line for each address and name.
+  description: Certificates that are served instead, one line for each address and name.
   type: list
   elements: str
   returned: always
@@ -68,7 +68,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._http.certificates
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "addresses": {"type": "list", "elements": "str", "required": True},

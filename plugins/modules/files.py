@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a list of small text files in one call."""
+"""Write a list of small text files in one call."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: files
 short_description: Write a list of small text files in one call
 description:
-  - Makes each file have the given content, mode and owner; folders above it are made when missing.
-  - One call for all files of a step costs one round trip, where a loop costs one for each file.
-  - A file is replaced atomically, so that a reader or an interruption never sees half of one.
+  - Writes each file with the given content, mode and owner, and makes missing folders above it.
+  - One call for all files costs one round trip. A loop costs one for each file.
+  - Replaces a file atomically, so that a reader never gets half a file.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -51,7 +51,7 @@ options:
         default: present
       marker:
         description:
-          - Words that mark a file of this collection in one of its first five lines, for example its comment C(Managed by NAME).
+          - Words that mark a file of this collection in one of its first five lines, for example the comment C(Managed by NAME).
           - A file without them belongs to another program. It is kept beside the new one, with C(.before-baremetal-sonic) at the end of
             its name, and a warning names it.
         type: str
@@ -76,7 +76,7 @@ changed_paths:
   elements: str
   sample: [/etc/containerd/config.toml]
 backups:
-  description: Copies of files that were not this collection's (or would be made, in check mode).
+  description: Copies of other programs' files (or copies that would be made, in check mode).
   returned: success
   type: list
   elements: str
@@ -128,7 +128,7 @@ class Target:
         return self.content, _permissions(self.mode, self.uid, self.gid)
 
     def backup(self, current: str | None) -> Path | None:
-        """Where a file that is not ours is to be kept; None where there is nothing to keep."""
+        """Return the path at which to keep another program's file; None if there is none."""
         if not self.marker or current is None or not current.strip():
             return None
         if any(self.marker in line for line in current.splitlines()[:5]):
@@ -159,26 +159,26 @@ def _permissions(mode: int, uid: int, gid: int) -> str:
 
 
 def problems(files: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with the option `files`: all of it, each naming its file."""
-    found = []
+    """Return what is wrong with the option `files`: all of it, each naming its file."""
+    lines = []
     seen = set()
     for item in files:
         path = item["path"]
         if not path.startswith("/"):
-            found.append(f"{path}: not an absolute path")
+            lines.append(f"{path}: not an absolute path")
         if path in seen:
-            found.append(f"{path}: named twice")
+            lines.append(f"{path}: named twice")
         seen.add(path)
         if item["state"] == "present" and item["content"] is None:
-            found.append(f"{path}: content is missing (or say state: absent)")
+            lines.append(f"{path}: content is missing (or say state: absent)")
         if not re.fullmatch("[0-7]{3,4}", item["mode"]):
-            found.append(f"{path}: mode {item['mode']!r} is not octal, as '0644' is")
+            lines.append(f"{path}: mode {item['mode']!r} is not octal, as '0644' is")
         for kind, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
             try:
                 lookup(item[kind])
             except KeyError:
-                found.append(f"{path}: this host has no {kind} {item[kind]!r}")
-    return found
+                lines.append(f"{path}: this host has no {kind} {item[kind]!r}")
+    return lines
 
 
 def main() -> None:

@@ -2,33 +2,33 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Describes a host's GPUs through NVML, or says why they cannot be used."""
+"""Read a host's GPUs through NVML, or the reason why they cannot be used."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_info
-short_description: Describes a host's GPUs, or says why they cannot be used
+short_description: Read a host's GPUs, or the reason why they cannot be used
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Asks NVIDIA's management library (NVML), which comes with the driver, for the driver's version and every GPU.
-  - Where the library does not answer, says why and what to do. That is when the driver is missing or not loaded, was updated
-    without a reboot, is refused by Secure Boot, was not built for the running kernel, or lost a GPU.
+  - If the library does not answer, returns the reason and what to do. The driver may be missing or not loaded, updated
+    without a reboot, refused by Secure Boot, not built for the running kernel, or it may have lost a GPU.
   - Reads only. NVML itself may load the driver's kernel module and make device nodes, as every program does that uses a GPU.
-  - In check mode it does not fail for what it finds, because the driver may be what check mode did not install.
+  - In check mode it does not fail for these reasons, because check mode may have left out the installation of the driver.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
 options:
   expected_count:
     description:
-      - Fail unless exactly so many GPUs can be used.
-      - V(0) stands for any number but none.
-      - Without this option the module only describes, and does not fail for what it finds.
+      - Fail unless exactly this number of GPUs can be used.
+      - V(0) accepts any number above 0.
+      - Without this option the module only reports the state.
     type: int
   reboot_for:
     description:
-      - States that the caller mends by a reboot. With one of these, where a reboot helps, the module does not fail and
+      - States that the caller fixes by a reboot. In one of these, if a reboot helps, the module does not fail and
         RV(reboot_required) is true.
       - With V(driver_not_loaded) no program can be using a GPU of the host.
     type: list
@@ -46,7 +46,7 @@ EXAMPLES = r"""
   baremetal.sonic.gpu_info:
   register: gpus
 
-- name: Make sure that all eight GPUs can be used
+- name: Check that all eight GPUs can be used
   baremetal.sonic.gpu_info:
     expected_count: 8
 """
@@ -57,7 +57,7 @@ usable:
   returned: always
   type: bool
 state:
-  description: What is the case, in one word.
+  description: State of the GPUs, in one word.
   returned: always
   type: str
   sample: usable
@@ -72,11 +72,11 @@ state:
     - gpu_failed
     - failed
 reason:
-  description: Why they cannot be used and what to do; empty when they can.
+  description: Why the GPUs cannot be used and what to do; empty when they can.
   returned: always
   type: str
 reboot_required:
-  description: Whether the state is one of O(reboot_for) and a reboot mends it.
+  description: Whether the state is one of O(reboot_for) and a reboot fixes it.
   returned: always
   type: bool
 driver_version:
@@ -104,7 +104,7 @@ gpus:
       description: Position in NVML's order, which is that of the PCI bus.
       type: int
     uuid:
-      description: What names this GPU for good.
+      description: Permanent identifier of the GPU.
       type: str
       sample: GPU-2f3b0f5e-6d1c-4c5f-9a39-0d2a3c1e7b00
     name:
@@ -146,7 +146,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._gpu.nvml import (
 
 
 def trouble(report: Report, expected: int | None, name: str, host: Host) -> str:
-    """What is wrong for a caller that expects so many GPUs; empty when nothing is."""
+    """Return what is wrong for a caller that expects so many GPUs; empty when nothing is."""
     if expected is None:
         return ""
     if not report.usable:

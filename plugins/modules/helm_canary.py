@@ -2,22 +2,22 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts one pod of what an upgrade of a Helm release would make of a worker, or removes it."""
+"""Start or remove one pod of a worker as an upgrade of a Helm release would make it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: helm_canary
-short_description: Starts one pod of what an upgrade of a Helm release would make of a worker, or removes it
+short_description: Start or remove one pod of a worker as an upgrade of a Helm release would make it
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Renders the chart, and where the upgrade would replace the pods of a worker, starts one pod as the
-    worker's new ones would be, in a Deployment of its own. The release and what it runs are not touched.
-  - ConfigMaps and Secrets that the upgrade makes or changes are copied for the pod, under names of
-    their own. Where its pods need something else that the upgrade makes or changes (a volume, a
-    service account), there is no canary, and RV(skipped_because) says why.
-  - A canary of an earlier run that is not wanted any more is removed.
+  - Renders the chart. If the upgrade would replace the pods of a worker, starts one pod like the
+    worker's new ones, in a separate Deployment. Does not change the release and its pods.
+  - Copies ConfigMaps and Secrets that the upgrade makes or changes for the pod, under other names.
+    If its pods need another object that the upgrade makes or changes (a volume, a service account),
+    there is no canary, and RV(skipped_because) has the reason.
+  - Removes the canary of an earlier run that is no longer wanted.
   - Does not wait for the pod; M(baremetal.sonic.worker_canary) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
@@ -25,7 +25,7 @@ extends_documentation_fragment:
   - baremetal.sonic.helm
 options:
   state:
-    description: With V(absent) the canary is removed.
+    description: V(absent) removes the canary.
     type: str
     choices: [absent, present]
     default: present
@@ -43,7 +43,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Start one pod of the new version
+- name: Start the canary
   baremetal.sonic.helm_canary:
     kubeconfig: /etc/kubernetes/admin.conf
     name: cartesia
@@ -114,7 +114,7 @@ NOTHING = {"deployment": "", "models": [], "skipped_because": "", "worker": ""}
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **HELM_OPTIONS,
@@ -160,7 +160,7 @@ def _do(module: AnsibleModule) -> dict[str, Any]:
 
 
 def served(values: Any) -> list[str]:
-    """The models that a release's values name.
+    """Return the models that a release's values name.
 
     The values' shape is that of the vendor's page "Managed Kubernetes".
     """

@@ -2,23 +2,23 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deploys a Helm chart, and shows beforehand what that would change."""
+"""Manage a Helm release."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: helm_release
-short_description: Deploys a Helm chart, and shows beforehand what that would change
+short_description: Manage a Helm release
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Makes a release be deployed from a chart with given values, from no others, and nothing but that.
-  - Renders the chart on the server's side first, and makes a new revision only when values, chart or
-    rendered objects differ from those of the revision that is deployed. M(kubernetes.core.helm) needs
-    the plugin helm-diff to see a chart that changed without its version, or to show a difference.
-  - Values reach helm by its standard input. They are in no file and in no command line.
-  - Does not wait for the workloads; M(baremetal.sonic.worker_capacity) does, and says why when they fail.
-  - What others changed in the release's objects since is left alone, as Helm does it.
+  - Deploys a release from a chart with exactly the given values.
+  - Renders the chart with a server-side dry run first, and makes a new revision only when values, chart or
+    rendered objects differ from those of the deployed revision. M(kubernetes.core.helm) needs
+    the plugin helm-diff to notice a chart that changed without its version, or to show a diff.
+  - Helm reads the values from its standard input. They are in no file and in no command line.
+  - Does not wait for the workloads; M(baremetal.sonic.worker_capacity) does, and reports why they fail.
+  - As Helm, keeps changes that other programs made to the release's objects.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
   - baremetal.sonic.attributes.actiongroup_cluster
@@ -26,19 +26,19 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - With V(rolled_back), revision O(revision) is deployed again, as a new revision.
-      - With V(absent), the release is removed with its objects and its history.
+      - V(rolled_back) deploys revision O(revision) again, as a new revision.
+      - V(absent) removes the release with its objects and its history.
     type: str
     choices: [absent, present, rolled_back]
     default: present
   replacing:
     description:
-      - Check mode only. Objects of the chart's names that are not the release's are no error, since tasks
-        that check mode left undone would have removed them.
+      - Check mode only. Accept existing objects with the chart's names that are not the release's, because
+        earlier tasks would remove them outside check mode.
     type: bool
     default: false
   revision:
-    description: The revision to go back to.
+    description: The revision to roll back to.
     type: int
   history:
     description: Revisions that Helm keeps.
@@ -70,7 +70,7 @@ revision:
   type: int
   returned: success
 previous:
-  description: The revision that was deployed before, to go back to; 0 when there was none.
+  description: The revision that was deployed before, for a rollback; 0 when there was none.
   type: int
   returned: success
 workloads:
@@ -91,7 +91,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._helm.module impor
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **HELM_OPTIONS,

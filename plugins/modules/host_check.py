@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_check
-short_description: Whether a host can become a Kubernetes node
+short_description: Check whether a host can become a Kubernetes node
 description:
   - Looks at user, operating system, memory, disks, listening ports, clock, GPUs and Secure Boot of a host and returns all problems that it
     finds, each with the name of its check in brackets.
@@ -25,12 +25,12 @@ options:
     type: int
     required: true
   disk_gib:
-    description: Least free space, in GiB, by folder. A folder that is not there yet counts as the one above it.
+    description: Least free space, in GiB, by folder. For a missing folder the nearest existing one above it counts.
     type: dict
     default: {}
   ports:
     description:
-      - TCP ports that must be free while the host is not a node yet (afterwards it is the cluster that listens there).
+      - TCP ports that must be free while the host is not a node yet (afterwards the cluster uses them).
     type: list
     elements: int
     default: []
@@ -40,7 +40,7 @@ options:
     elements: str
     required: true
   gpus:
-    description: How many GPUs the host must have on its PCI bus; 0 for any number but none; less for a host without GPUs.
+    description: Number of GPUs that the host must have on its PCI bus. 0 accepts any number above 0, a negative number is for a host without GPUs.
     type: int
     default: -1
   kernel_modules:
@@ -61,7 +61,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Check the host
   baremetal.sonic.host_check:
     memory_mib: 1700
     disk_gib: {/var/lib/containerd: 20}
@@ -72,7 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: What speaks against the host and what to do about it, one line each; empty when all is well.
+  description: Problems of the host and what to do about them, one line each; empty without problems.
   returned: always
   type: list
   elements: str
@@ -178,14 +178,14 @@ CLUSTER_INTERFACES = (
 
 
 def listening_ports(tables: list[str]) -> set[int]:
-    """TCP ports in state LISTEN of the texts of /proc/net/tcp and tcp6."""
-    found = set()
+    """Return TCP ports in state LISTEN of the texts of /proc/net/tcp and tcp6."""
+    ports = set()
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
             if len(fields) > 3 and fields[3] == LISTEN:
-                found.add(int(fields[1].rsplit(":", 1)[1], 16))
-    return found
+                ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+    return ports
 
 
 def release_fields(os_release: str) -> dict[str, str]:
@@ -218,36 +218,36 @@ def total_memory_mib(meminfo: str) -> int:
 
 
 def existing(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """Return the folder itself, or the nearest one above it that exists."""
     while not path.exists():
         path = path.parent
     return path
 
 
 def own_addresses(fib_trie: str) -> list[str]:
-    """IPv4 addresses of the host itself, of the text of /proc/net/fib_trie."""
-    found: dict[str, None] = {}
+    """Return IPv4 addresses of the host itself, of the text of /proc/net/fib_trie."""
+    addresses: dict[str, None] = {}
     last = ""
     for line in fib_trie.splitlines():
         words = line.split()
         if words[:1] in (["|--"], ["+--"]):
             last = words[1].partition("/")[0]
         elif words[1:3] == ["host", "LOCAL"] and not IPv4Address(last).is_loopback:
-            found[last] = None
-    return sorted(found, key=IPv4Address)
+            addresses[last] = None
+    return sorted(addresses, key=IPv4Address)
 
 
 def connected_networks(table: str) -> list[dict[str, str]]:
-    """Networks that an interface is in, of the text of /proc/net/route."""
-    found = []
+    """Return networks that an interface is in, of the text of /proc/net/route."""
+    networks = []
     for line in table.splitlines()[1:]:
         interface, destination, gateway, *_more = line.split()
         mask = line.split()[7]
         if int(gateway, 16) or not int(mask, 16) or interface.startswith(CLUSTER_INTERFACES):
             continue
         network = IPv4Network((_address(destination), str(_address(mask))))
-        found.append({"network": str(network), "interface": interface})
-    return found
+        networks.append({"network": str(network), "interface": interface})
+    return networks
 
 
 def _address(little_endian: str) -> IPv4Address:
@@ -255,7 +255,7 @@ def _address(little_endian: str) -> IPv4Address:
 
 
 def certificate_digest(pem: str) -> str:
-    """SHA-256 of the first certificate of a PEM text; empty for a text without one."""
+    """Return SHA-256 of the first certificate of a PEM text; empty for a text without one."""
     start, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     if start not in pem or end not in pem:
         return ""
@@ -267,7 +267,7 @@ def certificate_digest(pem: str) -> str:
 
 
 def _text(path: str | Path) -> str:
-    """A file's text; empty when it is not there."""
+    """Return a file's text; empty when it is not there."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -308,12 +308,12 @@ def _memory(options: dict[str, Any]) -> list[str]:
 
 
 def is_node() -> bool:
-    """Whether the host's kubelet has an identity in a cluster."""
+    """Return whether the host's kubelet has an identity in a cluster."""
     return Path("/etc/kubernetes/kubelet.conf").exists()
 
 
 def _disk(options: dict[str, Any]) -> list[str]:
-    found: list[str] = []
+    problems: list[str] = []
     # The pods of a node use its disk, so its free space shows nothing about the host.
     for folder, gib in {} if is_node() else options["disk_gib"].items():
         free = shutil.disk_usage(existing(Path(folder))).free / GIB
@@ -401,7 +401,7 @@ CHECKS: dict[str, Check] = {
 
 
 def problems(options: dict[str, Any]) -> list[str]:
-    """All problems of this host, each with the name of its check."""
+    """Return all problems of this host, each with the name of its check."""
     return [
         f"{line} [{name}]"
         for name, check in CHECKS.items()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kernel_settings
-short_description: Kernel modules, kernel parameters and swap in one call
+short_description: Manage kernel modules, kernel parameters and swap
 description:
   - Loads kernel modules, sets sysctl parameters and turns swap off, in the running kernel and for every boot.
-  - A module counts as loaded when the kernel lists it, has it built in, or already offers what O(modules[].provides) names;
-    so a host without loadable modules is right when its kernel has what is asked for.
+  - A module counts as loaded when the kernel lists it, has it built in, or already has the feature in O(modules[].provides).
+    So a host without loadable modules passes when its kernel has these features.
   - Swap may come from C(/etc/fstab), a C(.swap) unit, zram, a GPT partition that systemd finds by itself, or a service that makes swap files.
-    All of them are looked for and kept off, without a C(systemctl daemon-reload), which takes devices from running containers.
+    The module turns all of them off, now and at boot, without C(systemctl daemon-reload), which takes devices from running containers.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -36,7 +36,7 @@ options:
         type: str
         required: true
       provides:
-        description: A path, or a word of C(/proc/filesystems), that is there when the kernel has this.
+        description: A path, or a word of C(/proc/filesystems), that exists when the kernel has this feature.
         type: str
   blocked:
     description:
@@ -53,13 +53,13 @@ options:
     description:
       - Whether swap may be used. V(false) turns it off and comments it out of C(/etc/fstab).
       - It also masks C(swap.target), swap units, zram's generator and the known services that make swap. A unit file of your own in
-        C(/etc/systemd/system) is kept beside its mask, with C(.off) at its end.
+        C(/etc/systemd/system) is kept under its name with C(.off) at the end.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Prepare the kernel for Kubernetes
+- name: Configure the kernel for Kubernetes
   baremetal.sonic.kernel_settings:
     modules:
       - {name: overlay, provides: overlay}
@@ -122,7 +122,7 @@ SWAP_TARGET = "swap.target"
 
 
 def without_swap(fstab: str) -> str:
-    """The text of /etc/fstab with its swap lines commented out."""
+    """Return the text of /etc/fstab with its swap lines commented out."""
     lines = []
     for line in fstab.splitlines(keepends=True):
         fields = line.split()
@@ -137,28 +137,28 @@ def swap_in_use(proc_swaps: str) -> list[str]:
 
 
 def swap_units() -> Iterator[str]:
-    """Names of the .swap units of this host that do not come from /etc/fstab, each once."""
+    """Yield names of the .swap units of this host that do not come from /etc/fstab, each once."""
     names = set()
     for folder in (MASKS, *UNITS, *GENERATED):
         for path in sorted(Path(folder).glob("*.swap")):
-            # Commented out of fstab, it is not made any more.
+            # systemd no longer makes it after it is commented out of fstab.
             if "SourcePath=/etc/fstab" not in (_read(path) or ""):
                 names.add(path.name)
     yield from sorted(names)
 
 
 def same_value(current: str, wanted: str) -> bool:
-    """Whether two values of a parameter mean the same (the kernel prints lists with tabs)."""
+    """Return whether two values of a parameter are equal (the kernel prints lists with tabs)."""
     return current.split() == wanted.split()
 
 
 def parameter_path(name: str) -> Path:
-    """Where the kernel shows a parameter; in the names of sysctl.d(5), a slash stands for a dot."""
+    """Return a parameter's path below /proc/sys; in sysctl.d(5) names a slash stands for a dot."""
     return Path("/proc/sys", *(part.replace("/", ".") for part in name.split(".")))
 
 
 def parameter_value(value: Any) -> str:
-    """A parameter's value in the kernel's words: it knows numbers, not truth values."""
+    """Return a parameter's value in the kernel's words: it knows numbers, not truth values."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
@@ -175,7 +175,7 @@ def _written(path: Path) -> float:
 
 
 def module_present(name: str, provides: str | None) -> bool:
-    """Whether the running kernel has what the module brings."""
+    """Return whether the running kernel has what the module brings."""
     if provides and provides.startswith("/"):
         if Path(provides).exists():
             return True

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a host a Kubernetes node with kubeadm, or finishes what an interrupted run began."""
+"""Initialize or join a Kubernetes node with kubeadm, also after an interruption."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: kubeadm_node
 short_description: Initialize a control plane, make or remove a join token, or join a node, with kubeadm
 description:
-  - Brings a host to the wanted state and says what state it is in.
-  - An interrupted C(kubeadm init) or C(kubeadm join) is finished by the next run, with what it left (certificates, etcd's data) kept.
+  - Brings a host to the wanted state and returns its state.
+  - After an interrupted C(kubeadm init) or C(kubeadm join), the next run finishes it and keeps its certificates and etcd's data.
   - kubeadm reads its configuration only at C(kubeadm init). Later changes of O(config) are not applied; a warning names them.
-  - A control plane that was complete once is never initialized again; when its API does not answer, that is an error that says where to look.
+  - Never initializes a complete control plane again. If its API does not answer, the module fails and names the logs to read.
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
@@ -22,12 +22,12 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(initialized) runs C(kubeadm init) where it has not been completed, and removes the join token that it makes, as well as this
-        module's tokens that an interrupted join left. An administrator's tokens stay.
+      - V(initialized) runs C(kubeadm init) if it has not been completed, and removes its join token and this
+        module's tokens from an interrupted join. An administrator's tokens stay.
       - V(token) makes a short-lived bootstrap token, on a control plane. It always makes a new one, so ask for it only when a host must join.
       - V(revoked) removes the token of O(secret), on a control plane.
       - V(joined) runs C(kubeadm join) where the host is not a node yet.
-      - V(queried) only tells whether the host is a node.
+      - V(queried) only returns whether the host is a node.
     type: str
     choices: [initialized, token, revoked, joined, queried]
     required: true
@@ -47,7 +47,7 @@ options:
   encryption_config:
     description:
       - File in which O(state=initialized) writes an EncryptionConfiguration with a new key before C(kubeadm init), if it does not exist.
-      - Only root can read it, and it is never replaced. The documents of O(config) have to name it to the API server.
+      - Only root can read it, and it is never replaced. The API server's arguments in O(config) must name it.
     type: path
   ignore_preflight_errors:
     description: Checks of kubeadm that may fail.
@@ -55,7 +55,7 @@ options:
     elements: str
     default: []
   token_minutes:
-    description: How long a token lives, in minutes.
+    description: Lifetime of a token, in minutes.
     type: int
     default: 15
   api_timeout:
@@ -70,7 +70,7 @@ EXAMPLES = r"""
     state: initialized
     config: "{{ kubeadm_documents }}"
 
-- name: Make a token
+- name: Make a join token
   baremetal.sonic.kubeadm_node:
     state: token
   delegate_to: cp1
@@ -82,7 +82,7 @@ EXAMPLES = r"""
     endpoint: 192.0.2.11:6443
     secret: "{{ kubeadm_token.secret }}"
 
-- name: Remove the token
+- name: Remove the join token
   baremetal.sonic.kubeadm_node:
     state: revoked
     secret: "{{ kubeadm_token.secret }}"
@@ -134,13 +134,13 @@ class Node:
         self.options: dict[str, Any] = module.params
 
     def initialized(self) -> bool:
-        """Whether `kubeadm init` was completed here; waits for an API that is only starting."""
+        """Return whether `kubeadm init` was completed here; waits for an API that is starting."""
         complete_once = kubeadm.completed()
         if not kubeadm.ADMIN.exists():
             if complete_once:
                 self.module.fail_json(
                     msg=f"this control plane is initialized, but {kubeadm.ADMIN} is gone: make it"
-                    " anew with 'kubeadm init phase kubeconfig admin' on the host"
+                    " again with 'kubeadm init phase kubeconfig admin' on the host"
                 )
             return False
         deadline = time.monotonic() + self.options["api_timeout"]
@@ -235,7 +235,7 @@ class Node:
             self.module.warn(
                 f"kubeadm reads its configuration only when it initializes a cluster, and this one"
                 f" was initialized without: {', '.join(left)}. That is not applied;"
-                " docs/cluster.md, 'Settings of a cluster that is there', says how to"
+                " docs/cluster.md, 'Settings of an existing cluster', says how to"
             )
         return left
 

@@ -2,19 +2,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hands an offline licence to the license proxy, and tells what state the licence is in."""
+"""Install an offline licence and read the licence's state."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: license
-short_description: Hands an offline licence to the license proxy, and tells what state the licence is in
+short_description: Install an offline licence and read the licence's state
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Speaks to the license proxy through the Kubernetes API, so that it need not be reachable from outside.
-  - The proxy verifies the licence. One that is not newer than the one in force, was not signed by the vendor, or has ended is a failure
-    that says so.
+  - Connects to the license proxy through the Kubernetes API, so that the proxy need not be reachable from outside.
+  - The proxy verifies the licence. The module fails with the reason when the licence is not newer than the present one, was not signed
+    by the vendor, or has ended.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
   - baremetal.sonic.attributes.actiongroup_cluster
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - The module validates a licence as the license proxy does, by its form, its times and the licence in force. It does not verify
+      - Validates a licence as the license proxy does, by its form, its times and the licence in force. Does not verify
         the signature.
 options:
   namespace:
@@ -34,19 +34,19 @@ options:
     type: str
     default: license-proxy:8080
   license:
-    description: The licence to hand in, the text of the vendor's file. Nothing is handed in when empty.
+    description: The licence to install, the text of the vendor's file. When empty, the module only reads the state.
     type: str
   audit_dest:
     description:
-      - Also writes the audit log, a tar archive, to this path on the host that runs the module.
-      - An export tells when it was made, so this is always a change.
+      - Also write the audit log, a tar archive, to this path on the host that runs the module.
+      - An export has the time at which it was made, so this is always a change.
     type: path
 seealso:
   - module: baremetal.sonic.license_audit
 """
 
 EXAMPLES = r"""
-- name: Hand in the renewed licence
+- name: Install the renewed licence
   baremetal.sonic.license:
     kubeconfig: /etc/kubernetes/admin.conf
     namespace: cartesia
@@ -67,7 +67,7 @@ reason:
   type: str
   returned: success
 until:
-  description: When the state ends if nothing else happens.
+  description: When the state ends without a further event.
   type: str
   returned: when an end is known
 terms:
@@ -103,35 +103,35 @@ class LicenseProxy:
         self._base = service_proxy(namespace, service)
 
     def status(self) -> dict[str, Any]:
-        """What state the licence is in. Raises KubeError."""
+        """Return what state the licence is in. Raises KubeError."""
         return self._api.get(f"{self._base}/status")
 
     def hand_in(self, text: str) -> dict[str, Any]:
-        """The status after a licence was taken. Raises KubeError, also when it is refused."""
-        said: dict[str, Any] = json.loads(
+        """Install a licence and return the status. Raises KubeError, also when it is refused."""
+        answer: dict[str, Any] = json.loads(
             self._api.content(f"{self._base}/license", send=text.encode())
         )
-        return said
+        return answer
 
     def audit(self) -> bytes:
-        """The audit log's archive. Raises KubeError."""
+        """Return the audit log's archive. Raises KubeError."""
         return self._api.content(f"{self._base}/audit")
 
 
 def read(text: str) -> licence_text.Terms:
-    """A licence's terms, unverified. Raises LicenceError when it is none."""
+    """Return a licence's terms, unverified. Raises LicenceError when it is none."""
     content, _unverified = licence_text.unpack(text)
     return licence_text.terms_of(content)
 
 
 def terms_of(text: str) -> dict[str, Any]:
-    """What a diff shows of a licence. Raises LicenceError when it is none."""
+    """Return what a diff shows of a licence. Raises LicenceError when it is none."""
     terms = read(text).as_json()
     return {name: terms[name] for name in ("id", "issued_at", "expires_at")}
 
 
 def would_take(given: licence_text.Terms, force: dict[str, Any] | None, now: float) -> bool:
-    """Whether the proxy would take a licence, False where it is the one in force.
+    """Return whether the proxy would take a licence, False where it is the one in force.
 
     Args:
         given: its terms.
@@ -155,14 +155,14 @@ def would_take(given: licence_text.Terms, force: dict[str, Any] | None, now: flo
 
 
 def shown(terms: dict[str, Any] | None) -> str:
-    """A licence for the diff."""
+    """Return a licence for the diff."""
     if not terms:
         return "no licence\n"
     return f"{terms['id']}, from {terms['issued_at']} to {terms['expires_at']}\n"
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
@@ -200,8 +200,8 @@ def main() -> None:
         raise
     except licence_text.LicenceError as error:
         unreadable = error.code == licence_text.UNREADABLE
-        said = f"this is no licence: {error}" if unreadable else str(error)
-        module.fail_json(msg=f"license: {said}")
+        message = f"this is no licence: {error}" if unreadable else str(error)
+        module.fail_json(msg=f"license: {message}")
         raise
     except OSError as error:
         module.fail_json(msg=f"audit_dest {params['audit_dest']} cannot be written: {error}")

@@ -2,18 +2,18 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verifies an audit log that the license proxy exported."""
+"""Verify an audit log that the license proxy exported."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: license_audit
-short_description: Verifies an audit log that the license proxy exported
+short_description: Verify an audit log that the license proxy exported
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Fails when a record was changed, removed, added or moved, and says which.
-  - Needs no cluster, so anybody who has the file can do it.
+  - Fails when a record was changed, removed, added or moved, and names the record.
+  - Needs the file only, not the cluster.
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
@@ -24,8 +24,8 @@ options:
     required: true
   earlier:
     description:
-      - An older archive of the same site, which this one must continue. Whoever can write to the proxy's volume can write a whole log
-        anew; only an older one that is kept elsewhere shows that.
+      - An older archive of the same site, which this one must continue. A person who can write to the proxy's volume can replace the
+        whole log; only a comparison with an older archive from another place finds this.
     type: path
 seealso:
   - module: baremetal.sonic.license
@@ -41,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: What shows that the log is not as it was written.
+  description: Evidence that the log was changed.
   type: list
   elements: str
   returned: always
@@ -71,7 +71,7 @@ def read(path: str) -> AuditLog:
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: List everything that is wrong with an inventory and its hosts, at once
+short_description: Validate an inventory and its hosts
 description:
-  - Checks every site of a play before anything is changed, and fails once, with all problems numbered.
+  - Checks every site of a play before the first change, and fails once, with all problems numbered.
   - Warns where autoscaling may ask for more GPUs than the inventory has.
   - Lists hosts that cannot be reached as problems, or with C(site_tolerate_unreachable) as warnings. A control plane is never left out.
   - With C(--limit) only the limited hosts are checked, together with groups and variables of the whole site.
@@ -50,7 +50,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check hosts and inventory together
+- name: Validate the inventory and the hosts' facts
   baremetal.sonic.preflight:
     roles: [ingress, license_proxy, api, workers]
     report: preflight_host
@@ -59,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: Everything that is wrong, one line each.
+  description: All problems, one line each.
   returned: always
   type: list
   elements: str

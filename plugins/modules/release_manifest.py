@@ -2,25 +2,25 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applies the manifest that a project publishes with its release."""
+"""Apply the release manifest of a project."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_manifest
-short_description: Applies the manifest that a project publishes with its release
+short_description: Apply the release manifest of a project
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Applies all objects of a manifest (server-side), moved to one namespace, and waits until the
+  - Applies all objects of a manifest (server-side) in one namespace, and waits until the
     API serves the kinds that the manifest defines.
-  - Made for manifests of megabytes. What was applied is noted in the ConfigMap C(release-NAME) of
-    that namespace; as long as neither the source nor any of the objects has changed since, the
-    manifest is not even fetched.
-  - An object that somebody has changed or removed is put right again.
-  - Objects that a newer manifest does not hold any more are left alone.
+  - Works with manifests of megabytes. The ConfigMap C(release-NAME) of the namespace records the
+    applied version. While neither the source nor any of the objects has changed, the
+    manifest is not fetched again.
+  - Repairs objects that were changed or removed.
+  - Keeps objects that a newer manifest no longer has.
   - Refuses a manifest that would take over a part of the API that another Service serves.
-  - Then waits until O(workloads) run what was applied, and fails at once, saying why, when they never will,
+  - Then waits until O(workloads) run the applied version. Fails at once with the reason when they cannot,
     as M(baremetal.sonic.workloads_ready) does.
 extends_documentation_fragment:
   - baremetal.sonic.attributes
@@ -30,20 +30,20 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: none
-    description: Names the objects that it changed in RV(objects), not what changed in them.
+    description: Returns the names of changed objects in RV(objects), not the changes in them.
 options:
   name:
-    description: Name of the release, for the note of what was applied.
+    description: Name of the release, for the ConfigMap with the applied version.
     type: str
     required: true
   namespace:
-    description: Namespace to which everything goes that the manifest puts into one. It is created.
+    description: Namespace for all objects of the manifest that need one. The module makes it.
     type: str
     required: true
   src:
     description:
-      - Where the host that runs the module finds the manifest, a URL (http, https) or an absolute path.
-      - A URL stands for its content. Use one that names the version.
+      - Manifest, as a URL (http, https) or an absolute path on the host that runs the module.
+      - The module takes the content of a URL for constant. Use one that names the version.
     type: str
     required: true
   sha256:
@@ -55,12 +55,12 @@ options:
       - Changes to objects of the manifest. Each names kind, name and, if the object has one, O(namespace).
       - Mappings are merged, and null removes a key. Lists that Kubernetes merges by name (containers, env, webhooks) are merged. All
         other lists are replaced.
-      - A patch for an object that the manifest does not have is refused, so that no right stays that a patch should have removed.
+      - The module refuses a patch for an object that the manifest does not have: a right that the patch removes would stay.
     type: list
     elements: dict
     default: []
   additions:
-    description: Whole objects to apply with those of the manifest, which must not have them.
+    description: Further objects to apply. The manifest must not have them.
     type: list
     elements: dict
     default: []
@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: Kind and name of each object that was changed (in check mode, that would be).
+  description: Kind and name of each object that was changed (or would be, in check mode).
   type: list
   elements: str
   returned: always
@@ -145,7 +145,7 @@ FETCH_TIMEOUT_S = 60
 
 
 def read(src: str) -> bytes:
-    """The manifest's bytes. Raises ReleaseError."""
+    """Return the manifest's bytes. Raises ReleaseError."""
     try:
         if src.startswith(("http://", "https://")):
             answer: Any = open_url(src, timeout=FETCH_TIMEOUT_S, http_agent="baremetal.sonic")
@@ -157,7 +157,7 @@ def read(src: str) -> bytes:
 
 
 def loader() -> Any:
-    """A YAML loader that reads a manifest as Kubernetes does.
+    """Return a YAML loader that reads a manifest as Kubernetes does.
 
     To YAML 1.1 a bare = and a bare date are types of their own; the CustomResourceDefinitions of
     the Prometheus operator have the former. The loader written in C reads in seconds what takes
@@ -170,7 +170,7 @@ def loader() -> Any:
 
 
 def objects(content: bytes, sha256: str, namespace: str) -> list[dict[str, Any]]:
-    """The objects of a manifest with the right sum. Raises ReleaseError."""
+    """Return the objects of a manifest with the right sum. Raises ReleaseError."""
     digest = hashlib.sha256(content).hexdigest()
     if sha256 and digest != sha256.lower():
         raise ReleaseError(
@@ -184,7 +184,7 @@ def objects(content: bytes, sha256: str, namespace: str) -> list[dict[str, Any]]
 
 
 def waiter(client: KubeClient, timeout_s: int) -> Any:
-    """A function that returns when the API serves a CustomResourceDefinition's kind."""
+    """Return a function that returns when the API serves a CustomResourceDefinition's kind."""
 
     def wait(path: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -197,7 +197,7 @@ def waiter(client: KubeClient, timeout_s: int) -> Any:
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_current
-short_description: Keep a service running with its present configuration
+short_description: Start a service, and restart it after a change of its files
 description:
-  - Enables and starts a systemd service, and restarts it when a file that it reads has another content than when it was started.
-  - It compares states instead of waiting to be notified, so a run that was interrupted between a change and the restart is finished by the
-    next one.
-  - Digests of the files at the process's start are kept in C(/run/baremetal-sonic), which a reboot empties. Clocks do not matter then.
-  - A process that another program started has no digests. Only then the files' change times (C(ctime)) count, once.
+  - Enables and starts a systemd service, and restarts it when the content of a file that it reads has changed since its start.
+  - The module compares states and needs no notification. So the next run also restarts the service after a run that was interrupted before
+    the restart.
+  - Keeps digests of the files at the process's start in C(/run/baremetal-sonic), which a reboot empties. So clocks do not matter.
+  - A process that another program started has no digests. For such a process the files' change times (C(ctime)) count, once.
   - C(systemctl daemon-reload) takes devices from running containers, so it runs only before a start or restart that needs it.
 version_added: "0.1.0"
 author:
@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Run containerd with its present configuration
+- name: Start containerd or restart it after a change
   baremetal.sonic.service_current:
     name: containerd.service
     reads:
@@ -45,13 +45,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done (or would be, in check mode).
+  description: Actions on the service (or actions that would be taken, in check mode).
   returned: success
   type: list
   elements: str
   sample: [restarted]
 newer:
-  description: Files whose content is another one than when the service was started, removed ones too.
+  description: Files whose content changed since the service was started, including removed ones.
   returned: success
   type: list
   elements: str
@@ -86,17 +86,17 @@ UNIT = "(unit)"
 
 
 def properties(output: str) -> dict[str, str]:
-    """The properties that `systemctl show` printed."""
+    """Return the properties that `systemctl show` printed."""
     return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
 
 def newer(patterns: list[str], started: float) -> list[str]:
-    """Files that match and were changed after a time (seconds of the epoch)."""
+    """Return files that match and were changed after a time (seconds of the epoch)."""
     return [path for path in matching(patterns) if os.stat(path).st_ctime > started]
 
 
 def matching(patterns: Iterable[str]) -> list[str]:
-    """The files that match any of the patterns, sorted."""
+    """Return the files that match any of the patterns, sorted."""
     return sorted({path for pattern in patterns for path in glob.glob(pattern)})
 
 
@@ -115,8 +115,8 @@ class Record:
     def of(cls, path: Path, invocation: str) -> Record:
         """Read the record of a unit; an empty one if this start has no record."""
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            read = cls(said["invocation"], said["files"])
+            content = json.loads(path.read_text(encoding="utf-8"))
+            read = cls(content["invocation"], content["files"])
         except (OSError, ValueError, KeyError, TypeError):
             return cls(invocation)
         return read if invocation and read.invocation == invocation else cls(invocation)
@@ -128,7 +128,7 @@ class Record:
 
 
 def signed(path: str, before: list[str] | None) -> list[str]:
-    """The state of a file: its signature, and the digest of its content.
+    """Return the state of a file: its signature, and the digest of its content.
 
     A file is not read again where its signature (inode, size and times) is the one before.
     """
@@ -145,7 +145,7 @@ def signed(path: str, before: list[str] | None) -> list[str]:
 
 
 def snapshot(patterns: Mapping[str, list[str]], record: Record) -> dict[str, dict[str, list[str]]]:
-    """The present files of each pattern, in the form of `Record.files`."""
+    """Return the present files of each pattern, in the form of `Record.files`."""
     return {
         pattern: {
             path: signed(path, record.files.get(pattern, {}).get(path))
@@ -157,29 +157,29 @@ def snapshot(patterns: Mapping[str, list[str]], record: Record) -> dict[str, dic
 
 
 def differing(now: Mapping[str, dict[str, list[str]]], record: Record, started: float) -> list[str]:
-    """Files that are not as they were when the process started.
+    """Return files that are not as they were when the process started.
 
     Args:
         now: the present files by pattern.
         record: what the process was started with, as far as it is known.
         started: when it was started, in seconds of the epoch; for patterns that the record lacks.
     """
-    found: set[str] = set()
+    changed: set[str] = set()
     for pattern, files in now.items():
         if pattern not in record.files:
-            found |= set(newer([glob.escape(path) for path in files], started))
+            changed |= set(newer([glob.escape(path) for path in files], started))
             continue
         before = record.files[pattern]
-        found |= {
+        changed |= {
             path
             for path in files.keys() | before.keys()
             if files.get(path, ["", ""])[1] != before.get(path, ["", ""])[1]
         }
-    return sorted(found)
+    return sorted(changed)
 
 
 def wanted_actions(unit: dict[str, str], changed_files: list[str]) -> list[str]:
-    """What must be done, in order: reloaded, enabled, started or restarted."""
+    """Return what must be done, in order: reloaded, enabled, started or restarted."""
     actions = []
     if unit.get("ActiveState") not in ("active", "activating", "reloading"):
         actions.append("started")
@@ -212,14 +212,14 @@ class Service:
         self.path = RECORDS / f"{self.name}.json"
 
     def show(self) -> dict[str, str]:
-        """The unit's properties."""
+        """Return the unit's properties."""
         _code, out, _error = self.module.run_command(
             ["systemctl", "show", f"--property={','.join(PROPERTIES)}", self.name], check_rc=True
         )
         return properties(out)
 
     def patterns(self, unit: dict[str, str]) -> dict[str, list[str]]:
-        """What the service reads: the unit's own files, and those that the task names."""
+        """Return what the service reads: the unit's own files, and those that the task names."""
         files = [unit.get("FragmentPath", ""), *unit.get("DropInPaths", "").split()]
         named = {pattern: [pattern] for pattern in self.module.params["reads"]}
         return {UNIT: [glob.escape(path) for path in files if path]} | named
@@ -246,7 +246,7 @@ class Service:
         """
         files = record.files | read
         if began:
-            # A started process has read all files anew, also those of other calls.
+            # A started process has read all files, also those of other calls.
             others = {p: [p] for p in record.files if p != UNIT and p not in read}
             files = read | snapshot(others, record)
         new = Record(self.show().get("InvocationID", "") if began else record.invocation, files)

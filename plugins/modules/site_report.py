@@ -2,19 +2,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws a site's figures from its Prometheus as one HTML page."""
+"""Write a site's figures from its Prometheus as one HTML page."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_report
-short_description: Draws a site's figures from its Prometheus as one HTML page
+short_description: Write a site's figures from its Prometheus as one HTML page
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Asks Prometheus through the Kubernetes API, so that it need not be reachable from outside, and
-    returns a page with the figures of some time up to now and the alerts that fire.
-  - The page holds all it needs (inline SVG, no script), to be mailed or kept.
+  - Queries Prometheus through the Kubernetes API, so that it need not be reachable from outside, and
+    returns a page with the figures of the last minutes and the firing alerts.
+  - The page is complete (inline SVG, no script), so that you can mail or keep it.
   - Reads only.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.reads
@@ -34,11 +34,11 @@ options:
     type: str
     required: true
   minutes:
-    description: How much time the figures show, in minutes.
+    description: Minutes that the figures show.
     type: int
     default: 60
   sections:
-    description: What to draw.
+    description: Sections of the page.
     type: list
     elements: dict
     required: true
@@ -50,14 +50,14 @@ options:
       panels:
         description:
           - Figures, each with C(title), C(unit) (as Grafana names it), C(queries) (a list of
-            C(expr) and C(legend)), and perhaps a C(description).
+            C(expr) and C(legend)), and optionally a C(description).
         type: list
         elements: dict
         required: true
 """
 
 EXAMPLES = r"""
-- name: Draw the last hour
+- name: Write the last hour
   baremetal.sonic.site_report:
     kubeconfig: /etc/kubernetes/admin.conf
     title: Site rack1
@@ -131,7 +131,7 @@ class Prometheus:
     def series(
         self, query: Mapping[str, str], start: float, end: float, step: float
     ) -> list[Series]:
-        """A query's lines. Raises KubeError."""
+        """Return a query's lines. Raises KubeError."""
         data = self._ask(
             "query_range",
             query=query["expr"], start=f"{start:.0f}", end=f"{end:.0f}", step=f"{step:.0f}",
@@ -146,17 +146,17 @@ class Prometheus:
 
     def firing(self) -> list[tuple[str, str, str]]:
         """Severity, name and summary of each alert that fires and is meant for people."""
-        found = [
+        alerts = [
             (alert["labels"].get("severity", ""), alert["labels"]["alertname"],
              alert["annotations"].get("summary", ""))
             for alert in self._ask("alerts")["alerts"]
             if alert["state"] == "firing"
         ]  # fmt: skip
-        return sorted(item for item in found if item[0] != "none")
+        return sorted(item for item in alerts if item[0] != "none")
 
 
 def panel_of(prometheus: Prometheus, wanted: Mapping[str, Any], start: float, end: float) -> Panel:
-    """A panel with its measurements, or with why there are none."""
+    """Return a panel with its measurements, or with why there are none."""
     step = max(15.0, (end - start) / POINTS)
     series: list[Series] = []
     problem = ""
@@ -171,7 +171,7 @@ def panel_of(prometheus: Prometheus, wanted: Mapping[str, Any], start: float, en
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
@@ -216,7 +216,7 @@ def main() -> None:
             )
             for section in params["sections"]
         ]
-    told = [(severity, f"{name}: {summary}") for severity, name, summary in alerts]
+    listed = [(severity, f"{name}: {summary}") for severity, name, summary in alerts]
     empty = [
         panel.title
         for section in sections
@@ -225,7 +225,7 @@ def main() -> None:
     ]
     module.exit_json(
         changed=False,
-        html=page(params["title"], sections, told, start, end),
+        html=page(params["title"], sections, listed, start, end),
         firing=[name for _severity, name, _summary in alerts],
         empty=empty,
     )

@@ -2,39 +2,39 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures how soon and how fast a site speaks to several listeners at once."""
+"""Measure the latency and throughput of a site's speech."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tts_benchmark
-short_description: Measures how soon and how fast a site speaks to several listeners at once
+short_description: Measure the latency and throughput of a site's speech
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Has so many listeners ask for speech at once, each again as soon as it has heard all, over TLS from
-    the host it runs on. Every request is a C(POST /tts/bytes) on a connection of its own.
-  - Costs capacity and license. Others who listen meanwhile have to share.
-  - What is measured is the way and the workers together. The connection and its handshake do not count.
+  - Runs a number of listeners in parallel, over TLS from the host that runs the module. Each sends its next request as
+    soon as it has all audio of the last one. Every request is a C(POST /tts/bytes) on a new connection.
+  - Uses capacity and licence. Real clients share the workers with it.
+  - Measures network and workers together, without the connection and its handshake.
 extends_documentation_fragment:
   - baremetal.sonic.speech
 attributes:
   check_mode:
     description: Can run in check mode.
     support: full
-    details: Asks for nothing in check mode.
+    details: Sends no request in check mode.
   diff_mode:
     description: Shows what changed in diff mode.
     support: none
     details: Changes nothing.
 options:
   transcript:
-    description: What to say.
+    description: Text to speak.
     type: str
     default: >-
       The quick brown fox jumps over the lazy dog, and then it sleeps for a while under the old apple tree.
   concurrency:
-    description: Numbers of listeners, measured one after the other.
+    description: Numbers of parallel listeners, measured one after the other.
     type: list
     elements: int
     default: [1, 4, 8, 12, 16]
@@ -67,22 +67,22 @@ rows:
       description: Listeners.
       type: int
     heard:
-      description: Requests that were heard to the end.
+      description: Requests that succeeded.
       type: int
     busy:
-      description: Requests refused because all streams, and the queue, were taken (429).
+      description: Requests refused because all streams and the queue were full (429).
       type: int
     failed:
       description: Requests that ended in any other error.
       type: int
     ttfa_p50_ms:
-      description: Milliseconds to the first audio, the middle one; null when nothing was heard.
+      description: Milliseconds to the first audio, median; null without audio.
       type: float
     ttfa_p95_ms:
-      description: Milliseconds to the first audio that 95 in 100 did not exceed.
+      description: Milliseconds to the first audio, 95th percentile.
       type: float
     rtf_p95:
-      description: Seconds from request to end over seconds of audio, that 95 in 100 did not exceed.
+      description: Seconds from request to end, divided by seconds of audio, 95th percentile.
       type: float
     characters_per_s:
       description: Characters spoken a second, all listeners together.
@@ -93,7 +93,7 @@ table:
   elements: str
   returned: success, not in check mode
 errors:
-  description: What failed, each text once.
+  description: Messages of failed requests, each once.
   type: list
   elements: str
   returned: success, not in check mode
@@ -111,7 +111,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._speech.load impor
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **SPEECH_OPTIONS,
@@ -143,9 +143,9 @@ def main() -> None:
         errors |= set(row.errors)
         if not row.ttfa_ms:
             # More listeners would hear no more.
-            said = sorted(errors) or ["all streams were taken all the time (429)"]
+            reasons = sorted(errors) or ["all streams were taken all the time (429)"]
             module.fail_json(
-                msg=f"{params['url']} spoke to none of {concurrency} listeners: {'; '.join(said)}",
+                msg=f"{params['url']} spoke to none of {concurrency} listeners: {'; '.join(reasons)}",
                 rows=rows,
             )
     module.exit_json(changed=False, rows=rows, table=table(rows), errors=sorted(errors))

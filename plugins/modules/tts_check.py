@@ -2,19 +2,19 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns a text into speech through the ingress, as a client would, and checks what comes back."""
+"""Request speech through the ingress, as a client does, and check the audio."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tts_check
-short_description: Turns a text into speech through the ingress and checks what comes back
+short_description: Request speech through the ingress and check the audio
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Makes one C(POST /tts/bytes) request over TLS from the host it runs on, and fails unless audio
-    comes back that is long enough and not silent.
-  - Says which step failed. These are name, connection, certificate, API key, license, route,
+  - Sends one C(POST /tts/bytes) request over TLS from the host that runs the module, and fails unless
+    the audio is long enough and not silent.
+  - Names the step that failed. The steps are name, connection, certificate, API key, licence, route,
     workers, and the audio itself.
 extends_documentation_fragment:
   - baremetal.sonic.speech
@@ -22,14 +22,14 @@ attributes:
   check_mode:
     description: Can run in check mode.
     support: full
-    details: Asks for nothing in check mode, since speech costs capacity and license.
+    details: Sends no request in check mode, because speech uses capacity and licence.
   diff_mode:
     description: Shows what changed in diff mode.
     support: none
     details: Changes nothing but O(dest).
 options:
   transcript:
-    description: What to say.
+    description: Text to speak.
     type: str
     default: The quick brown fox jumps over the lazy dog.
   sample_rate:
@@ -37,16 +37,16 @@ options:
     type: int
     default: 24000
   min_duration_s:
-    description: Least seconds of audio that pass.
+    description: Least seconds of audio.
     type: float
     default: 0.5
   dest:
-    description: File in which to leave the audio, as WAV. Written when it differs, which is a change.
+    description: File for the audio, as WAV. Written when it differs, which is a change.
     type: path
 """
 
 EXAMPLES = r"""
-- name: Speak through the ingress
+- name: Request speech through the ingress
   baremetal.sonic.tts_check:
     url: https://speech.example.com
     address: 192.0.2.10
@@ -104,7 +104,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._speech.client imp
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **SPEECH_OPTIONS,

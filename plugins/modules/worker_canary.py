@@ -2,23 +2,23 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until the first pod of a worker's new revision has capacity and has spoken."""
+"""Wait until the first pod of a worker's new revision has capacity and has spoken."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: worker_canary
-short_description: Waits until the first pod of a worker's new revision has capacity and has spoken
+short_description: Wait until the first pod of a worker's new revision has capacity and has spoken
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Waits until one pod of the newest revision of a worker is ready and reports
-    C(inferno_worker_capacity) above 0, whatever the others do. Fails at once, saying why, when it
-    can never get there, as M(baremetal.sonic.workloads_ready) does.
-  - With O(url), then asks for speech, as a client would, until the pod itself has answered. That is
-    seen from its count of C(inferno_worker_ttfa). Every answer must be speech, whoever gave it; only
-    that all workers are busy is forgiven. A worker that does not count is asked O(tries) times.
-  - Reads only, but for the speech.
+    C(inferno_worker_capacity) above 0. Other pods do not matter. Fails at once with the reason when the
+    pod cannot get there, as M(baremetal.sonic.workloads_ready) does.
+  - With O(url), then requests speech, as a client does, until the pod itself has answered. Its count
+    of C(inferno_worker_ttfa) shows this. Every answer must be speech, from every pod; only an answer that
+    all workers are busy is accepted too. If a worker has no such count, the module sends O(tries) requests.
+  - Reads only, except for the speech.
 extends_documentation_fragment:
   - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
@@ -27,7 +27,7 @@ attributes:
   check_mode:
     description: Can run in check mode.
     support: full
-    details: Looks once, reports what it would wait for, and asks for no speech.
+    details: Looks once, reports what it would wait for, and requests no speech.
   diff_mode:
     description: Shows what changed in diff mode.
     support: none
@@ -46,13 +46,13 @@ options:
     type: int
     default: 8080
   url:
-    description: Base URL of the API. Without it nothing is asked; so for a worker that only hears.
+    description: Base URL of the API. Leave it out for a worker that only transcribes; then no speech is requested.
     type: str
   address:
     description: Address to connect to, where the URL's host does not resolve to the ingress.
     type: str
   ca_pem:
-    description: CA certificates to trust, as PEM text; those that the host's system trusts by default.
+    description: CA certificates to trust, as PEM text. Those of the host's system by default.
     type: str
   api_key:
     description: API key of the speech service.
@@ -65,11 +65,11 @@ options:
     type: str
     default: a0e99841-438c-4a64-b679-ae501e7d6091
   transcript:
-    description: What to say.
+    description: Text to speak.
     type: str
     default: The quick brown fox jumps over the lazy dog.
   tries:
-    description: Requests that the pod gets a chance to answer.
+    description: Most requests until the pod must have answered.
     type: int
     default: 20
 seealso:
@@ -137,7 +137,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._speech import cli
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
@@ -169,7 +169,9 @@ def main() -> None:
     if module.check_mode or outcome.failure or not params["url"]:
         finish(module, outcome, requests=0)
     request = speech.SpeechRequest.of(params)
-    [assessment] = [found for found in outcome.assessments if found.target == target]
+    [assessment] = [
+        assessments for assessments in outcome.assessments if assessments.target == target
+    ]
     pods = [name_of(pod) for pod in ready_pods(assessment)]
     try:
         answered = wait_for_speech(

@@ -2,13 +2,13 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until speech workers report capacity, or says why they never will."""
+"""Wait until speech workers report capacity, or fail with the reason."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: worker_capacity
-short_description: Waits until speech workers report capacity, or says why they never will
+short_description: Wait until speech workers report capacity, or fail with the reason
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
@@ -16,7 +16,7 @@ description:
     C(inferno_worker_capacity) above 0, that is, has its model loaded.
   - Waits for O(workloads) and O(api_services) in the same watch.
   - The metrics are read from the pods through the API server, so nothing needs to be exposed.
-  - Fails at once, saying why, when a pod can never get there, as
+  - Fails at once with the reason when a pod cannot get there, as
     M(baremetal.sonic.workloads_ready) does.
   - Reads only.
 extends_documentation_fragment:
@@ -134,7 +134,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.progress 
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,

@@ -2,20 +2,20 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans how speech workers are rolled out with the GPUs that are free."""
+"""Plan the rollout of speech workers with the free GPUs."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: worker_rollout
-short_description: Plans how speech workers are rolled out with the GPUs that are free
+short_description: Plan the rollout of speech workers with the free GPUs
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
-  - Looks at what applying these objects would do to the workers that run, by a dry run of the API
-    server, and says how to do it so that no capacity is lost without need and the rollout ends.
-  - A worker whose pods are replaced gets new pods beside the old ones as far as GPUs are free, and
-    for the rest gives up old ones first. Every other worker gets C(maxSurge) 0, C(maxUnavailable) 1.
+  - Finds out by a server-side dry run which running workers these objects would change, and
+    returns a rollout strategy that keeps as much capacity as possible and always ends.
+  - A worker whose pods are replaced gets new pods beside the old ones as far as GPUs are free. For
+    the rest, old pods end first. Every other worker gets C(maxSurge) 0, C(maxUnavailable) 1.
   - Fails when the objects hold a ScaledObject and the cluster has no KEDA.
   - Reads only.
 extends_documentation_fragment:
@@ -28,14 +28,14 @@ options:
     type: str
     required: true
   definitions:
-    description: The objects that will be applied; Deployments and ScaledObjects are looked at.
+    description: The objects to apply. The module reads the Deployments and ScaledObjects.
     type: list
     elements: dict
     required: true
   field_manager:
     description:
-      - Name under which the objects will be applied (server-side). Only under the same name does the
-        dry run see what the apply takes away.
+      - Field manager of the later apply. Only with the same name does the
+        dry run show the fields that the apply removes.
     type: str
     required: true
   step:
@@ -47,7 +47,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Plan how the workers are rolled out
+- name: Plan the rollout
   baremetal.sonic.worker_rollout:
     kubeconfig: /etc/kubernetes/admin.conf
     namespace: cartesia
@@ -113,7 +113,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._rollout import wo
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,
@@ -137,7 +137,7 @@ def main() -> None:
     except KubeError as error:
         module.fail_json(msg=f"the Kubernetes API cannot be asked: {error}")
         raise
-    # In check mode whoever installs KEDA may not have done so either.
+    # In check mode the role keda has not installed KEDA either.
     scaled = workers.kinds(definitions, "ScaledObject")
     if scaled and not plan.keda and not module.check_mode:
         module.fail_json(

@@ -2,21 +2,21 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waits until workloads have completed their rollout, or says why they never will."""
+"""Wait until workloads have completed their rollout, or fail with the reason."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: workloads_ready
-short_description: Waits until workloads have completed their rollout, or says why they never will
+short_description: Wait until workloads have completed their rollout, or fail with the reason
 version_added: "0.1.0"
 author: baremetal.sonic authors (@baremetal-sonic)
 description:
   - Waits, in one call and by watching, until every listed Deployment, DaemonSet and StatefulSet
     runs only pods of its newest revision, all of them available.
-  - Fails at once, saying why, when a workload can never get there. That is when an image cannot
-    be pulled, a container crashes again and again (with its last log lines), no node has room
-    (with who holds the GPUs), a container cannot be created, the API server refuses its pods, or
+  - Fails at once with the reason when a workload cannot get there. An image cannot
+    be pulled, a container crashes repeatedly (with its last log lines), no node has room
+    (with the pods that hold the GPUs), a container cannot be created, the API server refuses its pods, or
     the workload does not exist.
   - Passes over nodes that do not answer (their Ready condition is Unknown) or are cordoned, and warns. Of these no pod of a DaemonSet is
     expected and no resource, and of a StatefulSet's pods more than half suffice then. So is a node of O(node_resources) that does not exist.
@@ -36,7 +36,7 @@ attributes:
     details: Changes nothing.
 options:
   node_resources:
-    description: Also waits until nodes offer at least so much of an extended resource.
+    description: Also wait until nodes offer at least this much of an extended resource.
     type: dict
     suboptions:
       resource:
@@ -107,7 +107,7 @@ workloads:
       description: Whether its rollout is complete.
       type: bool
     message:
-      description: How far it is, in words.
+      description: Progress, in words.
       type: str
     desired:
       description: Pods wanted.
@@ -116,7 +116,7 @@ workloads:
       description: Pods ready.
       type: int
     pods:
-      description: For each of its pods, what it is doing, in words.
+      description: State of each of its pods, in words.
       type: dict
 """
 
@@ -138,7 +138,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.wait impo
 
 
 def main() -> None:
-    """Runs the module."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             **CLUSTER_OPTIONS,

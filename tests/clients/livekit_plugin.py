@@ -43,9 +43,9 @@ async def reply(tts: cartesia.TTS, pieces: list[str]) -> dict[str, Any]:
         for piece in pieces:
             stream.push_text(piece)
         stream.end_input()
-        async for said in stream:
-            pcm += said.frame.data.tobytes()
-            for word in said.frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, []):
+        async for piece in stream:
+            pcm += piece.frame.data.tobytes()
+            for word in piece.frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, []):
                 words.append(str(word).strip())
                 starts.append(word.start_time)
                 ends.append(word.end_time)

@@ -170,10 +170,10 @@ async def speaks() -> dict[str, Any]:
 
 def kinds(it: Running) -> dict[str, list[str]]:
     """Return the kinds of the site's messages, by their context."""
-    found: dict[str, list[str]] = {}
+    by_context: dict[str, list[str]] = {}
     for message in it.messages:
-        found.setdefault(message.get("context_id") or "", []).append(message["type"])
-    return found
+        by_context.setdefault(message.get("context_id") or "", []).append(message["type"])
+    return by_context
 
 
 async def interrupts() -> dict[str, Any]:

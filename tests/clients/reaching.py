@@ -39,8 +39,8 @@ def find_site() -> None:
     name, resolve = str(urlsplit(URL).hostname), socket.getaddrinfo
 
     def resolver(host: Any, *rest: Any, **more: Any) -> Any:
-        found = os.environ["SITE_ADDRESS"] if host in (name, name.encode()) else host
-        return resolve(found, *rest, **more)
+        address = os.environ["SITE_ADDRESS"] if host in (name, name.encode()) else host
+        return resolve(address, *rest, **more)
 
     socket.getaddrinfo = resolver
 

@@ -66,10 +66,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         try:
             with config.new_client_from_config(config_file=lab_info()["kubeconfig"]) as connected:
-                told = describe(connected)
+                description = describe(connected)
         except (urllib3.exceptions.HTTPError, ApiException, config.ConfigException) as error:
-            told = f"The cluster does not tell: {error}"
-        report.sections.append(("The cluster", told))
+            description = f"The cluster does not tell: {error}"
+        report.sections.append(("The cluster", description))
     return report
 
 
@@ -122,8 +122,8 @@ def site(info: dict[str, Any]) -> Iterator[Site]:
     name, resolve = str(urlsplit(info["ingress_url"]).hostname), socket.getaddrinfo
 
     def resolver(host: Any, *rest: Any, **more: Any) -> Any:
-        found = info["ingress_address"] if host in (name, name.encode()) else host
-        return resolve(found, *rest, **more)
+        address = info["ingress_address"] if host in (name, name.encode()) else host
+        return resolve(address, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", resolver)

@@ -3,7 +3,7 @@
 
 They come through the ingress as any client does. Speech is made much faster than it is heard, so
 a listener takes what comes at the pace of a loudspeaker and lets the rest wait: a stream then lasts
-as long as what is said, less what the buffers on the way hold (measured: some 30 s of it), and
+as long as the speech, less what the buffers on the way hold (measured: some 30 s of it), and
 costs hardly any processor.
 """
 

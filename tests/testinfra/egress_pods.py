@@ -113,8 +113,8 @@ def components() -> list[str]:
 
 def labelled(name: str) -> dict[str, str]:
     """A component's labels."""
-    found: dict[str, str] = SELECTORS[name]["matchLabels"]
-    return found
+    labels: dict[str, str] = SELECTORS[name]["matchLabels"]
+    return labels
 
 
 def real(core: client.CoreV1Api, name: str) -> list[Any]:

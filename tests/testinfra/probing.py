@@ -152,8 +152,8 @@ class Prober:
             return answers
 
         with ThreadPoolExecutor(len(nodes)) as pool:
-            found = dict(zip(nodes, map(iter, pool.map(at, nodes)), strict=True))
-        return [next(found[place.node]) for place, _asked in jobs]
+            outcomes = dict(zip(nodes, map(iter, pool.map(at, nodes)), strict=True))
+        return [next(outcomes[place.node]) for place, _asked in jobs]
 
     def probe(self, wanted: Mapping[Place, Sequence[Target]]) -> dict[tuple[Place, Target], str]:
         """Open a new connection from each place to each of its targets; returns how they ended."""
@@ -181,7 +181,7 @@ class Prober:
         """What a TLS server says to a client that asks for `name`; in plain text without one.
 
         Returns:
-            "said" and what was said (nothing when the server hung up), or "error" and why.
+            "said" and the received text (empty when the server hung up), or "error" and why.
         """
         asked = {"address": address, "port": port, "name": name, "authority": authority}
         [[kind, text]] = self._run(TALK, [(place, asked)])

@@ -36,7 +36,7 @@ STREAMS = 8
 POLL_S: int = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/stack.yml").read_text())[
     "artifact_sync_interval"
 ]
-# The reference answers for a voice id that nobody has made, too, in a way that follows from the id:
+# The reference also answers for an unknown voice id, in a way that follows from the id:
 # here as a man. The file below makes it a woman's.
 VOICE_ID = next(
     name
@@ -50,7 +50,7 @@ TEXT = "The quick brown fox jumps over the lazy dog."
 def pitch(samples: np.ndarray[Any, Any], rate: int) -> float:
     """The usual pitch of speech in Hz: the median over its voiced parts, by autocorrelation."""
     size, low, high = rate // 20, rate // 400, rate // 60
-    found = []
+    pitches = []
     for start in range(0, len(samples) - size, size):
         part = samples[start : start + size] - samples[start : start + size].mean()
         if np.abs(part).max() < 3000:
@@ -58,9 +58,9 @@ def pitch(samples: np.ndarray[Any, Any], rate: int) -> float:
         alike = np.correlate(part, part, "full")[size - 1 :]
         best = low + int(alike[low:high].argmax())
         if alike[best] > 0.5 * alike[0]:
-            found.append(rate / best)
-    assert found, "nothing in it has a pitch"
-    return float(np.median(found))
+            pitches.append(rate / best)
+    assert pitches, "nothing in it has a pitch"
+    return float(np.median(pitches))
 
 
 class RefusedError(Exception):
@@ -100,8 +100,8 @@ class Site:
         more = ["--max-time", "10", "--request", method]
         if body is not None:
             more += ["--json", json.dumps(body)]
-        said = self._curl(path, more)
-        return json.loads(said) if said else None
+        answer = self._curl(path, more)
+        return json.loads(answer) if answer else None
 
     def _curl(self, path: str, more: list[str]) -> bytes:
         host = self.info["ingress_url"].removeprefix("https://")
@@ -131,7 +131,7 @@ class Site:
         heard: list[bytes] = []
 
         def busy() -> str:
-            # Not by curl itself, whose output would have what each attempt was told.
+            # Not by curl's own retries: its output would have the answers of all attempts.
             try:
                 asked = ["--max-time", "60", "--json", json.dumps(fields | more)]
                 heard.append(self._curl("/tts/bytes", asked))
@@ -155,12 +155,12 @@ class Site:
 
     def pods(self, component: str) -> list[Any]:
         """Running pods of a component, of those that stay."""
-        found = self.core.list_namespaced_pod(
+        present = self.core.list_namespaced_pod(
             STACK, label_selector=f"app.kubernetes.io/component={component}"
         ).items
         return [
             pod
-            for pod in found
+            for pod in present
             if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
         ]
 
@@ -170,10 +170,10 @@ class Site:
 
     def figure(self, series: str) -> float:
         """One of the sync's figures, 0 where it has none."""
-        found = re.search(
+        match = re.search(
             rf"^{re.escape(series)} (\S+)$", self._kube.text(f"{SYNC}/metrics"), re.MULTILINE
         )
-        return float(found[1]) if found else 0.0
+        return float(match[1]) if match else 0.0
 
     def failures(self, reason: str) -> float:
         """How many looks into the bucket failed for that reason."""
@@ -188,8 +188,8 @@ class Site:
                 text = self._kube.text(f"{name}/proxy/metrics")
             except KubeError:
                 continue  # it only starts
-            found = re.search(r"^inferno_worker_load (\S+)$", text, re.MULTILINE)
-            total += float(found[1]) if found else 0.0
+            match = re.search(r"^inferno_worker_load (\S+)$", text, re.MULTILINE)
+            total += float(match[1]) if match else 0.0
         return total
 
     def just_looked(self) -> None:
@@ -198,7 +198,7 @@ class Site:
         before = self.figure(name)
         limit = time.monotonic() + 60
         while self.figure(name) == before:
-            assert time.monotonic() < limit, "the sync does not look any more"
+            assert time.monotonic() < limit, "the sync no longer looks"
             time.sleep(0.1)
 
 
@@ -259,10 +259,10 @@ def test_a_voice_arrives_and_speaks_while_others_are_heard(site: Site) -> None:
 
     def missing() -> set[str]:
         """Pods that do not have the newest generation; some of them have just come."""
-        told = site.followers()
+        followers = site.followers()
         pods = {f"api/{pod.metadata.name}" for pod in site.pods("api")}
         pods |= {f"worker/{pod.metadata.name}" for pod in site.pods("worker")}
-        return {pod for pod in pods if told["followers"].get(pod) != told["generation"]}
+        return {pod for pod in pods if followers["followers"].get(pod) != followers["generation"]}
 
     wait_while(missing, 90)
     after = site.say(VOICE_ID)[1]
@@ -382,7 +382,7 @@ def test_a_dictionary_is_every_pods_and_outlasts_them_all(site: Site) -> None:
             replace(site, component)
             # Where all NATS servers were away, it takes them a moment to be asked again.
             wait("the site speaks", lambda: site.speaks("anybody"), 120)
-            wait(f"known again, {component} anew", everywhere(path), 60)
+            wait(f"known again, {component} restarted", everywhere(path), 60)
             longer = site.say("anybody", pronunciation_dict_id=made["id"])[0]
             assert longer > usual + 1
         changed = site.ask(path, "PATCH", {"name": "test, later"})
@@ -405,7 +405,7 @@ def test_operators_add_and_remove_by_a_playbook(site: Site, tmp_path: Path) -> N
         return int(count)
 
     assert changed(artifacts_pronunciation_dicts=[str(file)]) == 1
-    # The playbook has waited: whoever is asked knows it now.
+    # The playbook has waited, so every pod has it now.
     assert all(site.has("/pronunciation-dicts/test-house") for _unused in range(5))
     assert changed(artifacts_pronunciation_dicts=[str(file)]) == 0
 

@@ -12,7 +12,7 @@ ROW = re.compile(r"^ *- '? *(\d+)(?: +[\d.]+){4} +(\d+)", re.MULTILINE)
 
 
 def test_benchmark_shows_a_row_for_each_number_of_listeners() -> None:
-    said = on_lab("benchmark.yml", benchmark_concurrency=[1, 2], benchmark_rounds=2)
-    rows = ROW.findall(said)
-    assert rows == [("1", "2"), ("2", "4")], said
-    assert "changed=0" in said
+    output = on_lab("benchmark.yml", benchmark_concurrency=[1, 2], benchmark_rounds=2)
+    rows = ROW.findall(output)
+    assert rows == [("1", "2"), ("2", "4")], output
+    assert "changed=0" in output

@@ -27,8 +27,8 @@ CHART = {"stack_source": "chart"}
 
 def versions(apps: client.AppsV1Api) -> dict[str, str]:
     """The generation of each Deployment's specification, with its identity."""
-    found = apps.list_namespaced_deployment(STACK).items
-    return {d.metadata.name: f"{d.metadata.uid} {d.metadata.generation}" for d in found}
+    workloads = apps.list_namespaced_deployment(STACK).items
+    return {d.metadata.name: f"{d.metadata.uid} {d.metadata.generation}" for d in workloads}
 
 
 def revisions(core: client.CoreV1Api) -> list[str]:
@@ -52,18 +52,18 @@ def workers(**args: Any) -> list[dict[str, Any]]:
 def test_chart_over_manifests_is_refused(apps: client.AppsV1Api, info: dict[str, Any]) -> None:
     before = versions(apps)
     for playbook in ("platform.yml", "stack.yml"):
-        said = refused_on_lab(playbook, **CHART)
-        assert "was deployed with stack_source: manifests, and stack_source is now chart" in said
-        assert "-e stack_switch=true" in said
-        assert "changed=0" in said
+        output = refused_on_lab(playbook, **CHART)
+        assert "was deployed with stack_source: manifests, and stack_source is now chart" in output
+        assert "-e stack_switch=true" in output
+        assert "changed=0" in output
     assert versions(apps) == before
     assert speech(info, "Nothing has changed.").duration_s > 0.5
 
 
 def test_check_mode_shows_the_change_over(apps: client.AppsV1Api) -> None:
     before = versions(apps)
-    said = on_lab("stack.yml", "--check", **CHART, stack_switch=True)
-    assert re.search(r"^cp1 .* changed=[1-9]", said, re.MULTILINE), said
+    output = on_lab("stack.yml", "--check", **CHART, stack_switch=True)
+    assert re.search(r"^cp1 .* changed=[1-9]", output, re.MULTILINE), output
     assert versions(apps) == before
 
 
@@ -88,12 +88,12 @@ def test_chart_speaks(
 ) -> None:
     record_property("switch_s", round(chart))
     assert speech(info, "From the chart, through the same ingress.").duration_s > 1
-    found = apps.list_namespaced_deployment(STACK).items
+    workloads = apps.list_namespaced_deployment(STACK).items
     release = "meta.helm.sh/release-name"
-    made = {d.metadata.name for d in found if (d.metadata.annotations or {}).get(release)}
+    made = {d.metadata.name for d in workloads if (d.metadata.annotations or {}).get(release)}
     assert made == {"cartesia-api", "license-proxy", "nats", "stt-worker", "tts-worker"}
     # Of the manifests' stack nothing runs on; the gateway is the platform's.
-    assert {d.metadata.name for d in found} - made == {"egress-gateway"}
+    assert {d.metadata.name for d in workloads} - made == {"egress-gateway"}
 
 
 def test_secrets_are_there(chart: float, core: client.CoreV1Api) -> None:
@@ -125,11 +125,11 @@ def test_check_mode_shows_what_would_change(
 ) -> None:
     before = (revisions(core), versions(apps))
     more = {"chart_values": {"legacyComponents": {"enabled": True}}}
-    said = on_lab("stack.yml", "--check", "--diff", **CHART, **more)
+    output = on_lab("stack.yml", "--check", "--diff", **CHART, **more)
     # The value, and what the chart makes of it.
-    assert "\n-  enabled: false\n+  enabled: true\n" in said
-    assert "\n+  legacy: 'true'\n" in said
-    assert "changed=1 " in said
+    assert "\n-  enabled: false\n+  enabled: true\n" in output
+    assert "\n+  legacy: 'true'\n" in output
+    assert "changed=1 " in output
     assert (revisions(core), versions(apps)) == before
 
 
@@ -137,8 +137,8 @@ def test_unknown_value_is_refused(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = (revisions(core), versions(apps))
-    said = refused_on_lab("stack.yml", **CHART, chart_values={"ingress": {"enabld": True}})
-    assert "enabld" in said
+    output = refused_on_lab("stack.yml", **CHART, chart_values={"ingress": {"enabld": True}})
+    assert "enabld" in output
     assert (revisions(core), versions(apps)) == before
     assert speech(info, "That was refused.").duration_s > 0.5
 
@@ -158,10 +158,10 @@ def test_revision_without_capacity_goes_back(
     said = refused_on_lab(
         "stack.yml", **CHART, workers=[{"name": "tts-worker", "workerArgs": broken}]
     )
-    assert "is back at what revision 1 was, because revision 2 did not get capacity" in said
-    assert "Insufficient nvidia.com/none" in said
+    assert "is back at what revision 1 was, because revision 2 did not get capacity" in output
+    assert "Insufficient nvidia.com/none" in output
     # Nor is there a place for a canary.
-    assert "No canary: Deployment cartesia/tts-worker-canary" in said
+    assert "No canary: Deployment cartesia/tts-worker-canary" in output
     assert len(revisions(core)) == len(before) + 2
     assert speech(info, "As it was before.").duration_s > 0.5
 
@@ -171,7 +171,7 @@ def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = (revisions(core), versions(apps))
-    # An image that can be pulled, and of which nobody makes a worker.
+    # An image that can be pulled, but is no worker's.
     broken = workers(
         image="us-docker.pkg.dev/baremetal-sonic/license-proxy:{{ lab.reference_tag }}"
     )
@@ -180,9 +180,9 @@ def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
         heard = crowd.leave()
     assert (
         "Release cartesia is as it was: the first pod of the new version of tts-worker failed."
-        in said
+        in output
     )
-    assert "Last log lines" in said
+    assert "Last log lines" in output
     assert (revisions(core), versions(apps)) == before
     assert (heard.broken, heard.refused) == ([], 0)
     assert heard.whole >= 2
@@ -203,7 +203,7 @@ def test_upgrade_begins_with_one_pod_of_the_new_version(
     ]
     # It had its pod, it was heard, and it is gone.
     assert any("Scaled up replica set" in message for message in made), made
-    assert "No canary" not in said
+    assert "No canary" not in output
     assert "tts-worker-canary" not in versions(apps)
     assert len(revisions(core)) == len(before) + 1
     assert speech(info, "With more room in each worker.").duration_s > 0.5
@@ -212,6 +212,6 @@ def test_upgrade_begins_with_one_pod_of_the_new_version(
 
 def test_manifests_over_the_chart_are_refused(chart: float, apps: client.AppsV1Api) -> None:
     before = versions(apps)
-    said = refused_on_lab("stack.yml")
-    assert "was deployed with stack_source: chart, and stack_source is now manifests" in said
+    output = refused_on_lab("stack.yml")
+    assert "was deployed with stack_source: chart, and stack_source is now manifests" in output
     assert versions(apps) == before

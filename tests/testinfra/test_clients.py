@@ -66,14 +66,14 @@ class Programs:
     def python(self, module: str, scenario: str) -> dict[str, Any]:
         """Return what a client in Python found."""
         command = [str(self.clients.programs / "python"), "-m", f"tests.clients.{module}", scenario]
-        return self._found(command, {"SITE_KEY": self.info["api_key"]})
+        return self._result(command, {"SITE_KEY": self.info["api_key"]})
 
     def node(self, scenario: str, *, headers: bool, **secret: str) -> dict[str, Any]:
         """Return what the client in JavaScript found, with a key or a token."""
         command = [str(self.clients.programs / "node"), str(HERE / "javascript.cjs"), scenario]
-        return self._found(command, {"NODE_PATH": str(self.clients.modules(headers)), **secret})
+        return self._result(command, {"NODE_PATH": str(self.clients.modules(headers)), **secret})
 
-    def _found(self, command: Sequence[str], more: dict[str, str]) -> dict[str, Any]:
+    def _result(self, command: Sequence[str], more: dict[str, str]) -> dict[str, Any]:
         environment = {
             "HOME": os.environ["HOME"],
             "PATH": os.environ["PATH"],
@@ -89,8 +89,8 @@ class Programs:
             timeout=DEADLINE_S, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr[-4000:]
-        found: dict[str, Any] = json.loads(result.stdout)
-        return found
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def seconds_of(pcm: bytes, low: float, high: float) -> float:
 
 
 def check(reply: dict[str, Any], text: str, low: float = 2, high: float = 5) -> None:
-    """Assert that a reply is the whole of a text: its sound, its words, and when they are said."""
+    """Assert that a reply has all of a text: its sound, its words and their times."""
     length = seconds_of(base64.b64decode(reply["audio"]), low, high)
     assert reply["rate"] == RATE
     assert reply["words"] == text.split()
@@ -148,34 +148,34 @@ class TestJavaScript:
             secret = {"SITE_TOKEN": str(made.token)}
 
         def run(scenario: str) -> dict[str, Any]:
-            found = programs.node(scenario, headers=request.param == "headers", **secret)
-            names = {"api_key", "access_token", "cartesia_version"} & set(found["query"])
+            result = programs.node(scenario, headers=request.param == "headers", **secret)
+            names = {"api_key", "access_token", "cartesia_version"} & set(result["query"])
             assert names == (
                 set() if request.param == "headers" else {request.param, "cartesia_version"}
             )
-            assert found["errors"] == []
-            return found
+            assert result["errors"] == []
+            return result
 
         return run
 
     def test_http(self, programs: Programs, site: Site) -> None:
-        found = programs.node("http", headers=True, SITE_KEY=site.key)
-        with wave.open(io.BytesIO(base64.b64decode(found["wav"]))) as file:
+        result = programs.node("http", headers=True, SITE_KEY=site.key)
+        with wave.open(io.BytesIO(base64.b64decode(result["wav"]))) as file:
             assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
             assert file.getframerate() == RATE
             seconds_of(file.readframes(RATE * 10), 2, 5)
-        check(found["sse"], TEXT)
-        assert found["sse"]["kinds"][-1] == "done"
-        assert set(found["sse"]["kinds"]) == {"chunk", "timestamps", "done"}
-        assert len(set(found["voices"])) == 3
+        check(result["sse"], TEXT)
+        assert result["sse"]["kinds"][-1] == "done"
+        assert set(result["sse"]["kinds"]) == {"chunk", "timestamps", "done"}
+        assert len(set(result["voices"])) == 3
 
     def test_transcribes(self, programs: Programs, site: Site) -> None:
-        found = programs.node("transcribes", headers=True, SITE_KEY=site.key)
-        check_heard(found["text"])
-        assert [word["word"] for word in found["words"]] == found["text"].split()
-        ends = [word["end"] for word in found["words"]]
+        result = programs.node("transcribes", headers=True, SITE_KEY=site.key)
+        check_heard(result["text"])
+        assert [word["word"] for word in result["words"]] == result["text"].split()
+        ends = [word["end"] for word in result["words"]]
         assert ends == sorted(ends)
-        assert ends[-1] <= found["duration"]
+        assert ends[-1] <= result["duration"]
 
     def test_one_context_grows(self, way: Way) -> None:
         reply = way("grows")["reply"]
@@ -190,87 +190,87 @@ class TestJavaScript:
             check(reply, TEXT)
 
     def test_interrupts(self, way: Way) -> None:
-        found = way("interrupts")
-        assert found["cut"][-1] == "done"
-        assert "error" not in found["cut"]
-        per_sentence = found["reply"]["kinds"].count("chunk")
-        assert 0 < found["cut"].count("chunk") < SENTENCES * per_sentence / 2
-        check(found["reply"], TEXT)
+        result = way("interrupts")
+        assert result["cut"][-1] == "done"
+        assert "error" not in result["cut"]
+        per_sentence = result["reply"]["kinds"].count("chunk")
+        assert 0 < result["cut"].count("chunk") < SENTENCES * per_sentence / 2
+        check(result["reply"], TEXT)
 
     def test_finalizes(self, way: Way) -> None:
-        found = way("finalizes")
-        check_heard(found["text"])
-        assert found["kinds"][-2:] == ["flush_done", "done"]
-        assert found["code"] == 1000
+        result = way("finalizes")
+        check_heard(result["text"])
+        assert result["kinds"][-2:] == ["flush_done", "done"]
+        assert result["code"] == 1000
 
     def test_turns(self, way: Way) -> None:
-        found = way("turns")
-        check_heard(found["text"])
-        assert found["kinds"][:2] == ["connected", "turn.start"]
-        assert found["kinds"][-1] == "turn.end"
-        assert found["code"] == 1000
+        result = way("turns")
+        check_heard(result["text"])
+        assert result["kinds"][:2] == ["connected", "turn.start"]
+        assert result["kinds"][-1] == "turn.end"
+        assert result["code"] == 1000
 
 
 class TestLiveKit:
     """The plugin livekit-plugins-cartesia."""
 
     def test_speaks(self, programs: Programs) -> None:
-        found = programs.python("livekit_plugin", "speaks")
-        grown, whole = found["replies"]
+        result = programs.python("livekit_plugin", "speaks")
+        grown, whole = result["replies"]
         check(grown, GROWN)
         check(whole, TEXT)
-        assert found["reused"]
+        assert result["reused"]
 
     def test_http(self, programs: Programs) -> None:
-        found = programs.python("livekit_plugin", "http")
-        assert found["rate"] == RATE
-        seconds_of(base64.b64decode(found["audio"]), 2, 5)
+        result = programs.python("livekit_plugin", "http")
+        assert result["rate"] == RATE
+        seconds_of(base64.b64decode(result["audio"]), 2, 5)
 
     def test_interrupts(self, programs: Programs) -> None:
-        found = programs.python("livekit_plugin", "interrupts")
-        assert found["heard"] > 0
-        check(found["reply"], TEXT)
+        result = programs.python("livekit_plugin", "interrupts")
+        assert result["heard"] > 0
+        check(result["reply"], TEXT)
 
     @pytest.mark.parametrize("scenario", ["turns", "finalizes"])
     def test_listens(self, programs: Programs, scenario: str) -> None:
-        found = programs.python("livekit_plugin", scenario)
-        check_heard(found["text"])
-        assert found["kinds"][0] == "start_of_speech"
-        assert "interim_transcript" in found["kinds"]
-        assert found["kinds"][-2:] == ["final_transcript", "end_of_speech"]
-        # Only the older model is said to give the words' times.
-        assert found["words"] == (found["text"].split() if scenario == "finalizes" else [])
+        result = programs.python("livekit_plugin", scenario)
+        check_heard(result["text"])
+        assert result["kinds"][0] == "start_of_speech"
+        assert "interim_transcript" in result["kinds"]
+        assert result["kinds"][-2:] == ["final_transcript", "end_of_speech"]
+        # By the documentation only the older model gives the words' times.
+        assert result["words"] == (result["text"].split() if scenario == "finalizes" else [])
 
 
 class TestPipecat:
     """The services of pipecat-ai[cartesia]."""
 
     def test_speaks(self, programs: Programs) -> None:
-        found = programs.python("pipecat_plugin", "speaks")
-        assert found["errors"] == []
-        grown, whole = found["replies"]
+        result = programs.python("pipecat_plugin", "speaks")
+        assert result["errors"] == []
+        grown, whole = result["replies"]
         check(grown, GROWN)
         check(whole, TEXT)
-        assert [kinds[-1] for kinds in found["kinds"]] == ["done", "done"]
+        assert [kinds[-1] for kinds in result["kinds"]] == ["done", "done"]
 
     def test_interrupts(self, programs: Programs) -> None:
         """A flush that crosses a cancel on the wire is no error."""
-        found = programs.python("pipecat_plugin", "interrupts")
-        cancel, flush = found["sent"][-2:]
+        result = programs.python("pipecat_plugin", "interrupts")
+        cancel, flush = result["sent"][-2:]
         assert cancel["cancel"]
         assert (flush["transcript"], flush["continue"]) == ("", False)
-        assert found["errors"] == []
-        assert "error" not in found["cut"]
-        assert found["cut"][-1] == "done"
-        whole = SENTENCES * found["of_reply"].count("chunk")
-        assert 0 < found["cut"].count("chunk") < 0.9 * whole
-        check(found["reply"], TEXT)
+        assert result["errors"] == []
+        assert "error" not in result["cut"]
+        assert result["cut"][-1] == "done"
+        whole = SENTENCES * result["of_reply"].count("chunk")
+        assert 0 < result["cut"].count("chunk") < 0.9 * whole
+        check(result["reply"], TEXT)
 
     @pytest.mark.parametrize(
         ("scenario", "last"), [("turns", "turn.end"), ("finalizes", "flush_done")]
     )
     def test_listens(self, programs: Programs, scenario: str, last: str) -> None:
-        found = programs.python("pipecat_plugin", scenario)
-        check_heard(found["text"])
-        assert found["errors"] == []
-        assert found["kinds"][-1] == last
+        result = programs.python("pipecat_plugin", scenario)
+        check_heard(result["text"])
+        assert result["errors"] == []
+        assert result["kinds"][-1] == last

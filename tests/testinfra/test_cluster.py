@@ -33,9 +33,9 @@ def stack_pods(core: client.CoreV1Api) -> list[Any]:
 
 def stack_pod(core: client.CoreV1Api, prefix: str) -> Any:
     """Return the first of the stack's pods whose name begins so. Fails when there is none."""
-    found = [pod for pod in stack_pods(core) if pod.metadata.name.startswith(prefix)]
-    assert found, f"no pod {prefix}* in namespace {STACK}"
-    return found[0]
+    pods = [pod for pod in stack_pods(core) if pod.metadata.name.startswith(prefix)]
+    assert pods, f"no pod {prefix}* in namespace {STACK}"
+    return pods[0]
 
 
 def test_every_host_is_a_ready_node(core: client.CoreV1Api, info: dict[str, Any]) -> None:
@@ -143,8 +143,8 @@ def allowed(api: client.ApiClient, account: str, verb: str, **resource: str) -> 
             }
         }
     )
-    found: bool = review.status.allowed
-    return found
+    answer: bool = review.status.allowed
+    return answer
 
 
 @pytest.mark.parametrize("name", ["keda-operator", "keda-metrics-apiserver", "keda-admission"])
@@ -163,8 +163,8 @@ def test_keda_reads_no_secrets_of_others(api: client.ApiClient, name: str) -> No
 
 def on_leader(machines: Callable[[str], Any], command: str) -> str:
     """What a command prints on the lab's control plane. Fails when the command does."""
-    said: str = machines("cp1").check_output(command)
-    return said
+    output: str = machines("cp1").check_output(command)
+    return output
 
 
 def test_secrets_are_encrypted_in_etcd(
@@ -231,7 +231,7 @@ def test_worker_waits_for_its_model(core: client.CoreV1Api) -> None:
 
 def run_in(core: client.CoreV1Api, namespace: str, pod: str, command: str) -> str:
     """Return what a shell command prints in a pod, standard error too."""
-    said: str = stream(
+    output: str = stream(
         core.connect_get_namespaced_pod_exec,
         pod,
         namespace,
@@ -239,7 +239,7 @@ def run_in(core: client.CoreV1Api, namespace: str, pod: str, command: str) -> st
         stdout=True,
         stderr=True,
     )
-    return said
+    return output
 
 
 @pytest.fixture
@@ -307,17 +307,17 @@ def test_network_policy_is_enforced(
 
 
 def test_a_service_without_endpoints_leads_nowhere(core: client.CoreV1Api, playground: str) -> None:
-    """Not out of the cluster either, where somebody may answer under whatever address."""
-    wanted = {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}
-    core.create_namespaced_service(playground, {"metadata": {"name": "nobody"}, "spec": wanted})
-    address = core.read_namespaced_service("nobody", playground).spec.cluster_ip
+    """Not out of the cluster either, where a server may have any address."""
+    wanted = {"selector": {"app": "no-pod"}, "ports": [{"port": 80}]}
+    core.create_namespaced_service(playground, {"metadata": {"name": "no-pod"}, "spec": wanted})
+    address = core.read_namespaced_service("no-pod", playground).spec.cluster_ip
     call = (
         "python3 -c 'import socket; socket.create_connection((\"" + address + "\", 80), 3)' 2>&1"
         " && echo connected"
     )
-    said = run_in(core, playground, "caller", call)
-    assert "connected" not in said
-    assert "timed out" in said or "refused" in said
+    actual = run_in(core, playground, "caller", call)
+    assert "connected" not in actual
+    assert "timed out" in actual or "refused" in actual
 
 
 def test_names_are_resolved_in_the_cluster(core: client.CoreV1Api) -> None:

@@ -114,7 +114,7 @@ class Scene:
     def look(self) -> None:
         """Find the pods as they are now, and lay down what each cell of the matrix stands for."""
         own = {name: real(self.core, name) for name in components()}
-        assert all(own.values()), {name: len(found) for name, found in own.items()}
+        assert all(own.values()), {name: len(actual) for name, actual in own.items()}
         others = {
             "stranger": pods(self.core, STACK, "egress-test=listener,egress-stranger"),
             "monitoring": pods(self.core, home("monitoring"), "egress-stranger"),
@@ -128,7 +128,7 @@ class Scene:
             name: next(node for node, host in hosts.items() if group in host["groups"])
             for name, group in groups.items()
         }
-        self.places = {name: place_of(found[0]) for name, found in (own | others).items()}
+        self.places = {name: place_of(actual[0]) for name, actual in (own | others).items()}
         self.places |= {name: Place(node) for name, node in here.items()}
         twins = {
             name: pods(self.core, home(name), f"egress-test=listener,egress-twin={name}")
@@ -144,20 +144,20 @@ class Scene:
             elif name == "gateway":
                 targets = [Target("TCP", address, 443) for address, _users in NAMES.values()]
             else:
-                found = [*twins[to], *own[to]]
+                actual = [*twins[to], *own[to]]
                 if source == to:
                     # Not itself: that connection would never leave the pod.
-                    found = twins[to]
+                    actual = twins[to]
                 elif source in here:
                     # A host reaches its own pods whatever policies say.
-                    found = [pod for pod in found if pod.spec.node_name != here[source]]
+                    actual = [pod for pod in actual if pod.spec.node_name != here[source]]
                 ports = [item["port"] for item in ports_of(MATRIX["destinations"][name])]
-                targets = [Target("TCP", p.status.pod_ip, n) for p in found[:2] for n in ports]
+                targets = [Target("TCP", p.status.pod_ip, n) for p in actual[:2] for n in ports]
             assert targets, f"{source} to {name}: nothing to connect to"
             self.wanted[source, name] = targets
 
     def beside(self, elsewhere: Any, here: dict[str, str]) -> dict[str, list[Target]]:
-        """The targets that are the same for everybody."""
+        """The targets that are the same for all sources."""
         hosts = self.info["hosts"]
         leader = hosts[here["control-plane"]]["address"]
         services = {
@@ -302,16 +302,16 @@ def test_speech_survives_new_pods(scene: Scene, core: client.CoreV1Api) -> None:
 def test_gateway_leads_to_the_names_it_serves(scene: Scene, name: str) -> None:
     address, users = NAMES[name]
     for user in users:
-        said = scene.prober.talk(scene.places[user], address, 443, name, scene.authority)
-        assert said == ("said", GREETING)
+        answer = scene.prober.talk(scene.places[user], address, 443, name, scene.authority)
+        assert answer == ("said", GREETING)
 
 
 @pytest.mark.parametrize("asked", [STORAGE, "www.example.com", None])
 def test_gateway_leads_nowhere_else(scene: Scene, asked: str | None) -> None:
     place, (address, _users) = scene.places["license-proxy"], NAMES[LICENSE]
-    kind, said = scene.prober.talk(place, address, 443, asked, scene.authority)
-    assert GREETING not in said
-    assert kind == "error" or said == ""
+    kind, answer = scene.prober.talk(place, address, 443, asked, scene.authority)
+    assert GREETING not in answer
+    assert kind == "error" or answer == ""
 
 
 def test_policies_of_others_stay(scene: Scene, api: client.ApiClient) -> None:
@@ -320,7 +320,7 @@ def test_policies_of_others_stay(scene: Scene, api: client.ApiClient) -> None:
     def named() -> set[str]:
         return {item.metadata.name for item in network.list_namespaced_network_policy(STACK).items}
 
-    theirs = {"podSelector": {"matchLabels": {"nobody": "has-this"}}, "policyTypes": ["Egress"]}
+    theirs = {"podSelector": {"matchLabels": {"no-pod": "has-this"}}, "policyTypes": ["Egress"]}
     mark = {"app.kubernetes.io/managed-by": "baremetal.sonic"}
     network.create_namespaced_network_policy(
         STACK, {"metadata": {"name": "theirs", "labels": mark}, "spec": theirs}
@@ -340,12 +340,12 @@ def test_policies_of_others_stay(scene: Scene, api: client.ApiClient) -> None:
 
 
 def test_names_lead_to_the_gateway_in_the_pods(core: client.CoreV1Api) -> None:
-    found = {}
+    addresses = {}
     for name in ("api", "worker", "license-proxy", "artifact-sync"):
         [pod, *_others] = pods(core, STACK, f"{COMPONENT}={name},egress-test!=listener")
         aliases = pod.spec.host_aliases or []
-        found[name] = {host: alias.ip for alias in aliases for host in alias.hostnames}
-    assert found == {
+        addresses[name] = {host: alias.ip for alias in aliases for host in alias.hostnames}
+    assert addresses == {
         "api": {},
         "worker": {},
         "license-proxy": {LICENSE_HOST: "10.96.0.21"},

@@ -93,14 +93,18 @@ def test_part_is_killed_under_load(
         wait("speech before", lambda: crowd.heard.whole >= LISTENERS, 60)
         killed = time.monotonic()
         kill(machines(victim.spec.node_name), victim)
-        told = crowd.heard.whole
+        whole = crowd.heard.whole
 
         def back() -> str:
-            found = {pod.metadata.name: pod for pod in pods(core, component)}
-            now = found.get(victim.metadata.name)
+            actual = {pod.metadata.name: pod for pod in pods(core, component)}
+            now = actual.get(victim.metadata.name)
             if not now or now.status.container_statuses[0].restart_count == restarts:
                 return f"{victim.metadata.name} is not back"
-            return "" if crowd.heard.whole >= told + 2 * LISTENERS else "nobody hears to the end"
+            return (
+                ""
+                if crowd.heard.whole >= whole + 2 * LISTENERS
+                else "no listener gets a whole answer"
+            )
 
         wait_while(back, 120)
         record_property(f"{component}_back_s", round(time.monotonic() - killed, 1))
@@ -118,7 +122,7 @@ def test_part_is_killed_under_load(
 def test_host_is_killed_under_load(
     core: client.CoreV1Api, info: dict[str, Any], record_property: Callable[[str, object], None]
 ) -> None:
-    """A host without power: nobody says goodbye, neither to listeners nor to NATS."""
+    """A host without power: no process closes its connections, to listeners or to NATS."""
     parts = ("worker", "api")
     wait("all pods", lambda: all(len(pods(core, name)) >= 2 for name in parts))
     # Its listeners would lose their own connection with a host of the ingress.
@@ -136,8 +140,8 @@ def test_host_is_killed_under_load(
     def elsewhere() -> str:
         workers = core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}=worker").items
         counts = [
-            len([pod for pod in found if serves(pod) and pod.spec.node_name != name])
-            for found in (pods(core, "api"), workers)
+            len([pod for pod in actual if serves(pod) and pod.spec.node_name != name])
+            for actual in (pods(core, "api"), workers)
         ]
         return (
             ""
@@ -148,9 +152,9 @@ def test_host_is_killed_under_load(
     with Crowd(info, LISTENERS, sentences=2) as crowd:
         wait("speech before", lambda: crowd.heard.whole >= LISTENERS, 60)
         subprocess.run(["podman", "kill", container], check=True, stdout=subprocess.DEVNULL)
-        killed, told = time.monotonic(), crowd.heard.whole
+        killed, progress = time.monotonic(), crowd.heard.whole
         try:
-            wait("speech again", lambda: crowd.heard.whole >= told + 2 * LISTENERS, 60)
+            wait("speech again", lambda: crowd.heard.whole >= progress + 2 * LISTENERS, 60)
             record_property("host_speaks_again_s", round(time.monotonic() - killed, 1))
             wait_while(elsewhere, 180)
             record_property("host_replaced_s", round(time.monotonic() - killed, 1))
@@ -165,7 +169,7 @@ def test_host_is_killed_under_load(
 
 
 def test_streams_of_the_dead_are_free_again(core: client.CoreV1Api) -> None:
-    """No worker still counts a stream that nobody hears."""
+    """No worker still counts a stream without a listener."""
 
     def busy() -> list[str]:
         texts = {
@@ -187,7 +191,7 @@ SLOW = "import time; time.sleep(90)"
 SERVICES = ("cartesia-api", "license-proxy", "artifact-sync", WORKER)
 
 
-def test_pod_that_has_hardly_begun_ends_when_told(
+def test_pod_that_has_hardly_begun_ends_on_sigterm(
     core: client.CoreV1Api, apps: client.AppsV1Api
 ) -> None:
     """The kernel drops a signal for a first process that has no handler yet.
@@ -235,6 +239,6 @@ def test_pod_that_has_hardly_begun_ends_when_told(
 
 def runs(core: client.CoreV1Api, pod: str) -> bool:
     """Whether there is a pod of this name whose container runs."""
-    found = core.list_namespaced_pod(STACK, field_selector=f"metadata.name={pod}").items
-    states = found[0].status.container_statuses or [] if found else []
+    pods = core.list_namespaced_pod(STACK, field_selector=f"metadata.name={pod}").items
+    states = pods[0].status.container_statuses or [] if pods else []
     return any(status.state.running for status in states)

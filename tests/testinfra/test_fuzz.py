@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that nobody meant, to the lab, through its ingress: nothing ends, hangs or leaks."""
+"""Malformed input to the lab through its ingress: nothing ends, hangs or leaks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def peak(core: client.CoreV1Api) -> Callable[[], int]:
     asked = 0.0
     most = 0
 
-    def found() -> int:
+    def highest() -> int:
         nonlocal asked, most
         # A look takes longer than a case.
         if time.monotonic() - asked > LOOK_S:
@@ -50,7 +50,7 @@ def peak(core: client.CoreV1Api) -> Callable[[], int]:
             pods = core.list_namespaced_pod(
                 STACK, label_selector="app.kubernetes.io/component=api"
             ).items
-            said = [
+            output = [
                 stream.stream(
                     core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
                     command=["sh", "-c", "cat /proc/[0-9]*/status"],
@@ -59,10 +59,10 @@ def peak(core: client.CoreV1Api) -> Callable[[], int]:
                 for pod in pods
                 if not pod.metadata.deletion_timestamp
             ]  # fmt: skip
-            most = max(resident_peak(one) for one in said)
+            most = max(resident_peak(one) for one in output)
         return most
 
-    return found
+    return highest
 
 
 @pytest.mark.usefixtures("before")
@@ -73,15 +73,15 @@ class TestFuzz(FuzzTests):
 def test_nothing_was_left_behind(
     site: Site, core: client.CoreV1Api, info: dict[str, Any], before: dict[str, int]
 ) -> None:
-    said = {
+    logs = {
         pod.metadata.name: core.read_namespaced_pod_log(pod.metadata.name, STACK)
         for part in ("api", "worker")
         for pod in core.list_namespaced_pod(
             STACK, label_selector=f"app.kubernetes.io/component={part}"
         ).items
     }
-    assert said
-    wrong = {name: found for name, log in said.items() if (found := complaints(log, site.key))}
+    assert logs
+    wrong = {name: actual for name, log in logs.items() if (actual := complaints(log, site.key))}
     assert wrong == {}
     # A pod that the autoscaler took away has not crashed.
     now = containers(core)

@@ -50,12 +50,12 @@ OPEN = {
 def open_ports(machine: Any) -> set[int]:
     """Return the TCP ports on which a host listens on more than its loopback addresses."""
     lines = machine.check_output("ss --no-header --listening --tcp --numeric").splitlines()
-    found = set()
+    ports = set()
     for line in lines:
         address, port = line.split()[3].rsplit(":", 1)
         if not address.startswith(("127.", "[::1]")):
-            found.add(int(port))
-    return found
+            ports.add(int(port))
+    return ports
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -173,10 +173,10 @@ def test_a_reload_of_units_finds_every_gpu(gpu_machine: Any) -> None:
 def test_nvidia_settings_are_a_drop_in_of_their_own(gpu_machine: Any) -> None:
     main = gpu_machine.file("/etc/containerd/config.toml").content_string
     assert "nvidia" not in main.lower().replace("/etc/containerd/conf.d/", "")
-    found = gpu_machine.check_output(
+    files = gpu_machine.check_output(
         "grep --recursive --files-with-matches nvidia /etc/containerd --include='*.toml'"
     )
-    drop_ins = [path for path in found.splitlines() if "/certs.d/" not in path]
+    drop_ins = [path for path in files.splitlines() if "/certs.d/" not in path]
     assert drop_ins
     folders = {str(Path(path).parent) for path in drop_ins}
     assert any(

@@ -108,8 +108,8 @@ def test_http_is_redirected_without_the_query(
 
 
 def test_browsers_stay_with_https(https: urllib3.HTTPSConnectionPool) -> None:
-    said = https.request("GET", "/status").headers["Strict-Transport-Security"]
-    assert said.startswith("max-age=15768000")
+    header = https.request("GET", "/status").headers["Strict-Transport-Security"]
+    assert header.startswith("max-age=15768000")
 
 
 def test_client_that_never_speaks_is_dropped(info: dict[str, Any], host: str) -> None:
@@ -255,7 +255,9 @@ def test_no_speech_without_the_key(https: urllib3.HTTPSConnectionPool, key: dict
     )
 
 
-def test_bad_request_is_told_so(https: urllib3.HTTPSConnectionPool, info: dict[str, Any]) -> None:
+def test_bad_request_gets_an_error(
+    https: urllib3.HTTPSConnectionPool, info: dict[str, Any]
+) -> None:
     answer = speak(https, {"X-API-Key": info["api_key"]}, output_format={"container": "tape"})
     assert answer.status == 400
     assert answer.json().keys() >= {"error_code", "title", "message", "request_id"}
@@ -307,11 +309,11 @@ def test_a_body_says_its_length_in_http_2_too(
     asked = "printf x | curl --silent --insecure --http2 --write-out '%{http_code}'"
     asked += f" --output /dev/null --resolve {host}:443:{info['ingress_address']} --request POST"
     address = f"https://{host}/tts/bytes"
-    said = machines("gpu1").run(f"{asked} --data x {address}")
-    assert said.stdout == "401", "the API would have answered"
+    output = machines("gpu1").run(f"{asked} --data x {address}")
+    assert output.stdout == "401", "the API would have answered"
     # HAProxy 2.6 ends the stream without its answer while the body is under way.
-    said = machines("gpu1").run(f"{asked} --upload-file - {address}")
-    assert said.stdout in {"411", "000"}
+    output = machines("gpu1").run(f"{asked} --upload-file - {address}")
+    assert output.stdout in {"411", "000"}
 
 
 @pytest.mark.parametrize(("kib", "status"), [(12, 200), (20, 400)])
@@ -320,7 +322,7 @@ def test_headers_have_a_limit(https: urllib3.HTTPSConnectionPool, kib: int, stat
     assert answer.status == status
 
 
-def test_unknown_host_is_told_so(https: urllib3.HTTPSConnectionPool) -> None:
+def test_unknown_host_gets_an_error(https: urllib3.HTTPSConnectionPool) -> None:
     answer = https.request("GET", "/status", headers={"Host": "other.lab.test"})
     assert answer.status == 404
     assert answer.json()["error_code"] == "not_found"

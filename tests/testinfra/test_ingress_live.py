@@ -38,20 +38,23 @@ NAMES = [HOST, RATE, CONNECTIONS, SILENT, HSTS]
 @pytest.fixture(scope="module")
 def echo(api: client.ApiClient, info: dict[str, Any]) -> Iterator[Echo]:
     """The echo server and its routes; the ingress serves them when this returns."""
-    with deployed(api, info["ingress_address"]) as found:
-        found.certify(NAMES, 1)
-        found.expose(HOST)
-        found.expose(RATE, {"limit-rps": "5"})
-        found.expose(CONNECTIONS, {"limit-connections": "3"})
-        found.expose(SILENT, {"timeout-tunnel": "3s"})
-        found.expose(HSTS, {"hsts": "false"})
-        wait("the routes to the echo server", lambda: all(served(found, name) for name in NAMES))
-        yield found
+    with deployed(api, info["ingress_address"]) as echo_server:
+        echo_server.certify(NAMES, 1)
+        echo_server.expose(HOST)
+        echo_server.expose(RATE, {"limit-rps": "5"})
+        echo_server.expose(CONNECTIONS, {"limit-connections": "3"})
+        echo_server.expose(SILENT, {"timeout-tunnel": "3s"})
+        echo_server.expose(HSTS, {"hsts": "false"})
+        wait(
+            "the routes to the echo server",
+            lambda: all(served(echo_server, name) for name in NAMES),
+        )
+        yield echo_server
 
 
 @dataclass
 class Quiet:
-    """A WebSocket on which nothing is said while the tests run."""
+    """A WebSocket without messages while the tests run."""
 
     loop: asyncio.AbstractEventLoop
     socket: Socket
@@ -135,10 +138,10 @@ def test_client_address_cannot_be_made_up(echo: Echo, quiet: dict[str, Quiet]) -
     arrived = ask(echo, headers=forged).json()["headers"]
     with socket.create_connection((echo.address, 443), 10) as mine:
         own = mine.getsockname()[0]
-    found = {name.lower(): value for name, value in arrived}
-    assert found["x-forwarded-for"] == own
-    assert found["x-real-ip"] == own
-    assert found["x-forwarded-proto"] == "https"
+    received = {name.lower(): value for name, value in arrived}
+    assert received["x-forwarded-for"] == own
+    assert received["x-real-ip"] == own
+    assert received["x-forwarded-proto"] == "https"
     assert "203.0.113.7" not in json.dumps(arrived)
 
 
@@ -304,8 +307,8 @@ def reached(
             f"the caller in {namespace}",
             lambda: core.read_namespaced_pod(name, namespace).status.phase == "Succeeded",
         )
-        said = core.read_namespaced_pod_log(name, namespace).split()
-        return [word == "open" for word in said]
+        log = core.read_namespaced_pod_log(name, namespace).split()
+        return [word == "open" for word in log]
     finally:
         core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
         if made:
@@ -317,13 +320,13 @@ def test_expiry_of_each_certificate_is_a_metric(
 ) -> None:
     asked = "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | socat -t 5 - TCP:127.0.0.1:10254"
     name = controllers(core)[0].metadata.name
-    said: str = stream(
+    output: str = stream(
         core.connect_get_namespaced_pod_exec, name, "ingress", command=["sh", "-c", asked],
         stdout=True, stderr=False,
     )  # fmt: skip
     expiry = {
         line.split('domain="')[1].split('"')[0]: float(line.split()[-1])
-        for line in said.splitlines()
+        for line in output.splitlines()
         if line.startswith("haproxyingress_cert_expire_date_epoch{")
     }
     assert expiry.keys() >= {*info["ingress_hosts"], HOST}
@@ -337,7 +340,7 @@ def test_response_may_be_late(echo: Echo) -> None:
     assert ask(echo, path="/?hold=40", timeout=60).status == 200
 
 
-def test_renewed_certificate_cuts_nobody_off(echo: Echo) -> None:
+def test_renewed_certificate_cuts_no_connection(echo: Echo) -> None:
     async def renew() -> tuple[float, int]:
         sockets = await open_many(50, echo.address, HOST, echo.context())
         try:
@@ -356,7 +359,7 @@ def test_renewed_certificate_cuts_nobody_off(echo: Echo) -> None:
     assert left == 50
 
 
-def test_reload_cuts_nobody_off(echo: Echo, api: client.ApiClient) -> None:
+def test_reload_cuts_no_connection(echo: Echo, api: client.ApiClient) -> None:
     async def reload() -> tuple[int, int]:
         sockets = await open_many(100, echo.address, HOST, echo.context())
         try:
@@ -435,7 +438,7 @@ def test_replaced_controller_lets_connections_end(
         begun.close()
         while await held.echo("more"):
             await asyncio.sleep(0.2)
-            assert time.monotonic() - started < grace + 15, "nobody ends it"
+            assert time.monotonic() - started < grace + 15, "the server does not end it"
         return finished, time.monotonic() - started
 
     finished, cut_after = asyncio.run(end())

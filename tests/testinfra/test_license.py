@@ -73,14 +73,14 @@ class Site:
 
     def pods(self) -> list[Any]:
         """The license proxy's pods."""
-        found: list[Any] = self._core.list_namespaced_pod(STACK, label_selector=PROXY).items
-        return found
+        present: list[Any] = self._core.list_namespaced_pod(STACK, label_selector=PROXY).items
+        return present
 
     def log(self) -> str:
-        """What the license proxy's pod has said."""
+        """Return the log of the license proxy's pod."""
         [pod] = self.pods()
-        said: str = self._core.read_namespaced_pod_log(pod.metadata.name, STACK)
-        return said
+        output: str = self._core.read_namespaced_pod_log(pod.metadata.name, STACK)
+        return output
 
     def replace_pod(self) -> None:
         """Lose the license proxy's pod, and return when another one serves."""
@@ -103,8 +103,8 @@ class Site:
         name = outside.license_endpoint(self.lab)
         subprocess.run(["podman", *verb, name], check=True, capture_output=True)
 
-    def told(self) -> str:
-        """All that the license endpoint was ever told by this lab."""
+    def reported(self) -> str:
+        """Return all requests that the license endpoint got from this lab."""
         return (self.lab.license_directory / "received.jsonl").read_text(encoding="utf-8")
 
 
@@ -153,29 +153,29 @@ class TestConnected:
         self, site: Site, core: client.CoreV1Api
     ) -> None:
         becomes(site, "connected")
-        found = core.list_namespaced_pod(
+        pods = core.list_namespaced_pod(
             STACK, label_selector="app.kubernetes.io/name=egress-gateway"
         )
         logs = [
             core.read_namespaced_pod_log(pod.metadata.name, STACK, tail_lines=500)
-            for pod in found.items
+            for pod in pods.items
         ]
         address = site.pods()[0].status.pod_ip
         wanted = f"{address} license.lab.test -> license.lab.test:443"
         assert any(wanted in log for log in logs), wanted
 
-    def test_usage_is_told_and_no_text(self, site: Site, info: dict[str, Any]) -> None:
-        before = len(site.told().splitlines())
+    def test_usage_is_reported_and_no_text(self, site: Site, info: dict[str, Any]) -> None:
+        before = len(site.reported().splitlines())
         assert site.ask()[0] == 200
 
-        def not_told() -> str:
-            new = [json.loads(line) for line in site.told().splitlines()[before:]]
+        def not_reported() -> str:
+            new = [json.loads(line) for line in site.reported().splitlines()[before:]]
             counts = [item["usage"]["totals"].get("tts", {}).get("characters", 0) for item in new]
             return "" if counts and counts[-1] > counts[0] else f"characters: {counts}"
 
-        wait_while(not_told, 40)
-        assert SPEECH["transcript"] not in site.told()
-        assert info["api_key"] not in site.told() + site.log()
+        wait_while(not_reported, 40)
+        assert SPEECH["transcript"] not in site.reported()
+        assert info["api_key"] not in site.reported() + site.log()
 
     def test_endpoint_away_then_grace_then_refused_then_back(
         self, site: Site, prometheus: Prometheus
@@ -185,15 +185,15 @@ class TestConnected:
         becomes(site, "grace")
         until = site.status()["until"]
         assert site.ask()[0] == 200
-        # The pod is lost, too: the grace period is neither lost nor begun anew.
+        # The pod is lost, too: the grace period goes on and does not start again.
         site.replace_pod()
         becomes(site, "grace", 10)
         assert site.status()["until"] == until
         fires(prometheus, "LicenseInGrace")
         assert site.ask()[0] == 200
         becomes(site, "expired", GRACE_S)
-        said = answers(site, 402)
-        assert (said["error_code"], said["title"]) == ("license_expired", "Payment required")
+        answer = answers(site, 402)
+        assert (answer["error_code"], answer["title"]) == ("license_expired", "Payment required")
         fires(prometheus, "LicenseExpired")
         assert "grace -> expired" in site.log()
         site.reach_endpoint(True)
@@ -217,7 +217,7 @@ class TestConnected:
 
 @pytest.fixture(scope="class")
 def vendor(site: Site) -> Iterator[Vendor]:
-    """No way out, nobody outside, and a vendor whose licences the site takes."""
+    """No way out, no endpoint outside, and a vendor whose licences the site accepts."""
     made = Vendor()
     site.reach_endpoint(False)
     try:
@@ -225,7 +225,7 @@ def vendor(site: Site) -> Iterator[Vendor]:
             "stack.yml",
             egress_mode="airgapped",
             artifact_sync_bucket="",
-            # Without a licence nobody is heard, a new pod neither.
+            # Without a licence requests are refused, also by a new pod.
             workers_canary=False,
             license_proxy_mode="airgapped",
             license_proxy_public_key=made.public_key,
@@ -281,16 +281,16 @@ class TestAirGapped:
         assert site.ask()[0] == 200
         path = tmp_path / "audit.tar"
 
-        def told() -> bool:
+        def recorded() -> bool:
             on_lab("license.yml", license_audit_file=str(path))
             return b'"event": "usage"' in path.read_bytes()
 
-        wait("usage in the audit log", told, 60)
+        wait("usage in the audit log", recorded, 60)
         content = path.read_bytes()
         for word in (b'"event": "license"', b'"event": "state"', b"L-2"):
             assert word in content
         assert SPEECH["transcript"].encode() not in content
-        # One letter of it, and the operator is told.
+        # One changed letter is reported to the operator.
         path.write_bytes(content.replace(b'"L-2"', b'"L-9"', 1))
         assert "was changed" in verified(path)
         later = tmp_path / "later.tar"

@@ -81,8 +81,8 @@ def load(info: dict[str, Any]) -> Iterator[None]:
 def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.CoreV1Api) -> None:
     def missing() -> set[str]:
         # The pods that only hold images on their hosts measure nothing.
-        found = core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}!=images").items
-        pods = {pod.metadata.name for pod in found}
+        present = core.list_namespaced_pod(STACK, label_selector=f"{COMPONENT}!=images").items
+        pods = {pod.metadata.name for pod in present}
         assert pods
         up = prometheus.values(f'min by (pod) (up{{namespace="{STACK}"}})', "pod")
         return {pod for pod in pods if up.get(pod) != 1}
@@ -92,14 +92,14 @@ def test_every_pod_of_the_stack_is_read(prometheus: Prometheus, core: client.Cor
 
 def test_workers_and_api_are_read_every_five_seconds(prometheus: Prometheus) -> None:
     pools = prometheus.get("targets", state="active")["activeTargets"]
-    found = [item for item in pools if "cartesia-monitor" in item["scrapePool"]]
-    assert {item["labels"]["container"] for item in found} == {
+    ours = [item for item in pools if "cartesia-monitor" in item["scrapePool"]]
+    assert {item["labels"]["container"] for item in ours} == {
         "api",
         "worker",
         "artifact-sync",
         "haproxy",
     }
-    assert {item["scrapeInterval"] for item in found} == {"5s"}
+    assert {item["scrapeInterval"] for item in ours} == {"5s"}
 
 
 def test_every_target_answers(prometheus: Prometheus) -> None:
@@ -158,8 +158,8 @@ def test_prometheus_cannot_be_changed_by_its_port(info: dict[str, Any], path: st
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=30)
     assert refused.value.code in (403, 500)
-    said = refused.value.read().decode()
-    assert "not enabled" in said or "disabled" in said
+    actual = refused.value.read().decode()
+    assert "not enabled" in actual or "disabled" in actual
 
 
 def test_a_new_rule_is_loaded_without_that(prometheus: Prometheus, api: client.ApiClient) -> None:
@@ -200,8 +200,8 @@ def test_gpus_are_counted_against_the_inventory(
 ) -> None:
     wanted = {name: host["gpus"] for name, host in info["hosts"].items() if host["gpus"]}
     for record in ("node:gpu_expected:count", "node:gpu_capacity:sum", "node:gpu_allocatable:sum"):
-        found = prometheus.values(f"{record} > 0", "node")
-        assert found == wanted, record
+        counts = prometheus.values(f"{record} > 0", "node")
+        assert counts == wanted, record
 
 
 @pytest.mark.soak
@@ -212,10 +212,10 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
     host = connect(node)
 
     def alerts() -> set[str]:
-        found = prometheus.get("alerts")["alerts"]
+        firing = prometheus.get("alerts")["alerts"]
         return {
             item["labels"]["alertname"]
-            for item in found
+            for item in firing
             if item["state"] == "firing" and item["labels"].get("node") == node
         }
 
@@ -228,7 +228,7 @@ def test_failed_gpu_raises_its_alert_until_it_is_back(
         wait("the alert of a failed GPU, and no other", lambda: alerts() == {"GpuUnhealthy"}, 200)
     finally:
         host.run(f"rm -f {fault} {fault}.new")
-        # As the runbook says: the plugin looks at its GPUs anew.
+        # As in the runbook: a new pod of the plugin checks its GPUs.
         [plugin] = core.list_namespaced_pod(
             "kube-system",
             label_selector="app.kubernetes.io/name=nvidia-device-plugin",

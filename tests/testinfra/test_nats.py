@@ -45,10 +45,10 @@ with socket.create_connection(("nats", 4222), 5) as s:
 
 def servers(core: client.CoreV1Api) -> dict[str, Any]:
     """The ready servers by name."""
-    found = core.list_namespaced_pod(STACK, label_selector=NATS).items
+    pods = core.list_namespaced_pod(STACK, label_selector=NATS).items
     return {
         pod.metadata.name: pod
-        for pod in found
+        for pod in pods
         if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
     }
 
@@ -96,8 +96,8 @@ def test_the_last_server_carries_speech(
     """Jobs need no majority of the servers; only the store of dictionaries does."""
 
     def others() -> str:
-        found = core.list_namespaced_pod(STACK, label_selector=NATS).items
-        return ", ".join(pod.metadata.name for pod in found if pod.metadata.name != "nats-0")
+        pods = core.list_namespaced_pod(STACK, label_selector=NATS).items
+        return ", ".join(pod.metadata.name for pod in pods if pod.metadata.name != "nats-0")
 
     def scale(count: int) -> None:
         apps.patch_namespaced_stateful_set_scale("nats", STACK, {"spec": {"replicas": count}})
@@ -128,8 +128,8 @@ def monitored(core: client.CoreV1Api, name: str, page: str) -> dict[str, Any]:
         connection.settimeout(10)
         connection.sendall(f"GET /{page} HTTP/1.0\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
-    return found
+    content: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return content
 
 
 def joined(core: client.CoreV1Api, name: str) -> tuple[set[str], bool]:
@@ -151,8 +151,8 @@ def knock(
     """A server's answer to a client in a pod that passes the network policies."""
     who = {"user": user, "pass": password} if user else {}
     label = f"app.kubernetes.io/component={component}"
-    found = core.list_namespaced_pod(STACK, label_selector=label).items
-    pod = next(pod for pod in found if not pod.metadata.deletion_timestamp)
+    pods = core.list_namespaced_pod(STACK, label_selector=label).items
+    pod = next(pod for pod in pods if not pod.metadata.deletion_timestamp)
     return str(
         stream.stream(
             core.connect_get_namespaced_pod_exec, pod.metadata.name, STACK,
@@ -264,7 +264,7 @@ def test_certificate_of_other_names_is_refused(core: client.CoreV1Api) -> None:
     tls = {"nats_certificate": server["certificate"], "nats_key": server["key"]}
     before = {name: pod.metadata.uid for name, pod in servers(core).items()}
     for playbook in ("site.yml", "stack.yml"):
-        said = refused_on_lab(playbook, nats_ca=authority.certificate, **tls)
-        assert "nats_certificate is for nats, not for nats-0.nats-headless" in said
-        assert "changed=0" in said
+        output = refused_on_lab(playbook, nats_ca=authority.certificate, **tls)
+        assert "nats_certificate is for nats, not for nats-0.nats-headless" in output
+        assert "changed=0" in output
     assert {name: pod.metadata.uid for name, pod in servers(core).items()} == before

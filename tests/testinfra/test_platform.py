@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform on a cluster that has a Prometheus and an ingress controller of somebody else's."""
+"""The platform on a cluster with another team's Prometheus and ingress controller."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ OURS = {"kube-state-metrics", "node-metrics", "etcd-metrics"}
 
 def workloads(apps: client.AppsV1Api, namespace: str) -> set[str]:
     """Names of a namespace's Deployments and DaemonSets."""
-    found = [
+    deployments = [
         *apps.list_namespaced_deployment(namespace).items,
         *apps.list_namespaced_daemon_set(namespace).items,
     ]
-    return {item.metadata.name for item in found}
+    return {item.metadata.name for item in deployments}
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,8 @@ def test_their_prometheus_reads_the_stack(theirs: None, info: dict[str, Any]) ->
     query = f'min(up{{namespace="{STACK}",container="worker"}})'
 
     def read() -> bool:
-        found = kube.get(f"{service}/api/v1/query", query=query)["data"]["result"]
-        return bool(found) and found[0]["value"][1] == "1"
+        items = kube.get(f"{service}/api/v1/query", query=query)["data"]["result"]
+        return bool(items) and items[0]["value"][1] == "1"
 
     wait("samples of the workers", read, 60)
 
@@ -141,8 +141,8 @@ def test_certificate_that_serves_no_host_goes_with_its_key(
 ) -> None:
     def kept() -> set[str]:
         name = "app.kubernetes.io/name=ingress-certificate"
-        found = core.list_namespaced_secret(STACK, label_selector=name).items
-        return {secret.metadata.name for secret in found}
+        secrets = core.list_namespaced_secret(STACK, label_selector=name).items
+        return {secret.metadata.name for secret in secrets}
 
     before = kept()
     assert before == {"ingress-certificate-1", "ingress-certificate-2"}
@@ -152,13 +152,13 @@ def test_certificate_that_serves_no_host_goes_with_its_key(
         "key": given.with_suffix(".key").read_text(encoding="utf-8"),
     }
     try:
-        said = on_lab(
+        output = on_lab(
             "platform.yml", "-vvv", ingress_hosts=info["ingress_hosts"][:1],
             ingress_certificates=[only],
         )  # fmt: skip
         assert kept() == {"ingress-certificate-1"}
-        assert "Secret ingress-certificate-2" in said
-        assert only["key"].splitlines()[1] not in said
+        assert "Secret ingress-certificate-2" in output
+        assert only["key"].splitlines()[1] not in output
     finally:
         on_lab("platform.yml")
     assert kept() == before

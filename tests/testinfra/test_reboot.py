@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host that is switched off and on comes back without anyone's help: GPUs, kubelet, pods."""
+"""A host that is switched off and on comes back by itself: GPUs, kubelet, pods."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def pods(core: client.CoreV1Api, node: str) -> list[Any]:
     The kubelet fails a GPU pod that it looks at again before the device plugin is back
     (UnexpectedAdmissionError). The Deployment replaces it at once; the failed one stays to be read.
     """
-    found: list[Any] = core.list_pod_for_all_namespaces(
+    present: list[Any] = core.list_pod_for_all_namespaces(
         field_selector=f"spec.nodeName={node},status.phase!=Failed"
     ).items
-    return found
+    return present
 
 
 def incomplete(apps: client.AppsV1Api) -> list[str]:

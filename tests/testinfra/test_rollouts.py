@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A version that does not work: nobody who speaks notices, and the run says why it went back."""
+"""A broken version: no client notices, and the run reports why it rolled back."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def worker(image: str) -> dict[str, Any]:
 
 def digest(core: client.CoreV1Api) -> str:
     """The worker's image by its digest."""
-    found = core.list_namespaced_pod(
+    pods = core.list_namespaced_pod(
         STACK,
         label_selector=f"app.kubernetes.io/name={WORKER}",
         field_selector="status.phase=Running",
     )
-    image: str = found.items[0].status.container_statuses[0].image_id
+    image: str = pods.items[0].status.container_statuses[0].image_id
     return image
 
 
 def pods(core: client.CoreV1Api) -> set[str]:
     """The worker's pods."""
-    found = core.list_namespaced_pod(STACK, label_selector=f"app.kubernetes.io/name={WORKER}")
-    return {pod.metadata.name for pod in found.items}
+    present = core.list_namespaced_pod(STACK, label_selector=f"app.kubernetes.io/name={WORKER}")
+    return {pod.metadata.name for pod in present.items}
 
 
 def sets(apps: client.AppsV1Api) -> int:
     """How many revisions of the worker have pods."""
-    found = apps.list_namespaced_replica_set(
+    replica_sets = apps.list_namespaced_replica_set(
         STACK, label_selector=f"app.kubernetes.io/name={WORKER}"
     ).items
-    return sum(bool(item.status.replicas) for item in found)
+    return sum(bool(item.status.replicas) for item in replica_sets)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_bad_version_goes_back(
 ) -> None:
     before, old = template(apps), pods(core)
     with Crowd(info, 2, sentences=3) as crowd:
-        said = refused_on_lab("stack.yml", **variables)
+        output = refused_on_lab("stack.yml", **variables)
         heard = crowd.leave()
-    assert "run again as before this rollout, because it failed" in said
-    assert why in said
+    assert "run again as before this rollout, because it failed" in output
+    assert why in output
     assert heard.broken == []
     assert heard.refused == 0
     assert heard.whole >= 2
@@ -117,14 +117,14 @@ def test_account_that_may_not_pull_changes_nothing_that_runs(
     stranger = {"private_key_id": "0" * 40, "client_email": "me@example.com", "private_key": "x"}
     before = template(apps)
     try:
-        said = refused_on_lab(
+        output = refused_on_lab(
             "stack.yml",
             site_service_account=json.dumps(stranger),
             # The right account is told that there is no such image: see above.
             workers=[worker("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag")],
         )
-        assert "DaemonSet cartesia/worker-images cannot become ready" in said
-        assert "401 Unauthorized" in said
+        assert "DaemonSet cartesia/worker-images cannot become ready" in output
+        assert "401 Unauthorized" in output
         assert template(apps) == before
         assert speech(info, "Still the old image.").duration_s > 0.5
     finally:

@@ -46,9 +46,9 @@ class Worker:
 
     def fewer_than(self, pods: int) -> str:
         """Say how many pods are ready while there are fewer than that."""
-        found = self.read()
-        ready = found.status.ready_replicas or 0
-        return "" if ready >= pods else f"{ready} pods ready, {found.spec.replicas} wanted"
+        state = self.read()
+        ready = state.status.ready_replicas or 0
+        return "" if ready >= pods else f"{ready} pods ready, {state.spec.replicas} wanted"
 
     def other_than(self, pods: int) -> str:
         """Say how many pods are wanted while that is another number."""
@@ -143,7 +143,7 @@ def test_every_metric_has_a_value(custom: client.CustomObjectsApi) -> None:
     wait_while(busy, 60)
 
 
-def test_rollout_beside_a_free_gpu_refuses_nobody(rehearsal: Heard, worker: Worker) -> None:
+def test_rollout_beside_a_free_gpu_refuses_no_request(rehearsal: Heard, worker: Worker) -> None:
     assert worker.environment()["REHEARSAL"] == "1"
     assert rehearsal.broken == []
     assert rehearsal.refused == 0
@@ -156,8 +156,8 @@ def test_rollout_beside_a_free_gpu_refuses_nobody(rehearsal: Heard, worker: Work
 def no_prometheus(core: client.CoreV1Api, custom: client.CustomObjectsApi) -> Iterator[None]:
     """Take Prometheus away, and bring it back."""
     where = ("monitoring.coreos.com", "v1", "monitoring", "prometheuses")
-    [found] = custom.list_namespaced_custom_object(*where)["items"]
-    name, replicas = found["metadata"]["name"], found["spec"].get("replicas", 1)
+    [items] = custom.list_namespaced_custom_object(*where)["items"]
+    name, replicas = items["metadata"]["name"], items["spec"].get("replicas", 1)
     selector = f"prometheus={name}"
     custom.patch_namespaced_custom_object(*where, name, {"spec": {"replicas": 0}})
     core.delete_collection_namespaced_pod(
@@ -184,7 +184,7 @@ def test_workers_follow_the_load_and_only_the_load(
         record_property("all_gpus_s", wait_while(lambda: worker.fewer_than(gpus), 60))
         with no_prometheus(core, custom):
             heard = crowd.leave()
-            # Nobody speaks any more, and for two windows nobody can know.
+            # No client speaks, and for two windows there are no metrics.
             seen = time.monotonic() + 2 * DOWN_S
             worker.keeps(gpus, lambda: time.monotonic() > seen, 60)
     assert heard.broken == []
@@ -215,8 +215,8 @@ def taken(core: client.CoreV1Api, count: int) -> Iterator[None]:
     [image] = {
         image
         for node in core.list_node().items
-        for found in node.status.images or []
-        for image in found.names or []
+        for images in node.status.images or []
+        for image in images.names or []
         if image.startswith("registry.k8s.io/pause:")
     }
     core.create_namespace({"metadata": {"name": name}})
@@ -239,18 +239,18 @@ def taken(core: client.CoreV1Api, count: int) -> Iterator[None]:
 
 def not_running(core: client.CoreV1Api, namespace: str) -> str:
     """Name the pods that do not run yet."""
-    found = core.list_namespaced_pod(namespace).items
-    return ", ".join(f"{p.metadata.name} is {p.status.phase}" for p in found
+    pods = core.list_namespaced_pod(namespace).items
+    return ", ".join(f"{p.metadata.name} is {p.status.phase}" for p in pods
                      if p.status.phase != "Running")  # fmt: skip
 
 
 def still_there(core: client.CoreV1Api, namespace: str) -> str:
     """Say so while a namespace is there."""
-    found = core.list_namespace(field_selector=f"metadata.name={namespace}").items
-    return f"namespace {namespace} is there" if found else ""
+    namespaces = core.list_namespace(field_selector=f"metadata.name={namespace}").items
+    return f"namespace {namespace} is there" if namespaces else ""
 
 
-def test_rollout_without_a_spare_gpu_ends_and_cuts_nobody(
+def test_rollout_without_a_spare_gpu_ends_and_cuts_no_stream(
     rehearsal: Heard, info: dict[str, Any], gpus: int, core: client.CoreV1Api, worker: Worker
 ) -> None:
     wait_while(lambda: worker.other_than(1), 120)
@@ -275,7 +275,7 @@ def test_autoscaling_takes_over_the_pods_that_there_are(rehearsal: Heard, worker
     deploy(**SHORT, **worker_with(autoscaling={"enabled": False}, replicas=3))
     wait_while(lambda: worker.fewer_than(3), 30)
     with ThreadPoolExecutor(1) as pool:
-        # A window in which nothing is scaled down: whoever takes a pod away is the playbook.
+        # A window in which nothing is scaled down: only the playbook removes pods.
         job = pool.submit(deploy, workers_scale_up_window=UP_S)
         worker.keeps(3, job.done, 180)
         job.result()
@@ -296,4 +296,4 @@ def test_worker_is_given_up_and_comes_back_for_the_first_who_asks(
         wait_while(lambda: "" if crowd.heard.whole else "nothing heard yet", 60)
         heard = crowd.leave()
     assert heard.broken == []
-    assert heard.refused > 0, "somebody spoke without a worker"
+    assert heard.refused > 0, "a request succeeded without a worker"

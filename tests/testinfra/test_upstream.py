@@ -72,11 +72,11 @@ def test_digest_that_changed_is_refused(caches: Path) -> None:
     path = caches / "baremetal-sonic/upstream.lock.json"
     entries = json.loads(path.read_text())
     (name,) = [item for item in entries if item.startswith("image:registry.k8s.io/pause=")]
-    found = entries[name]["digest"]
+    digest = entries[name]["digest"]
     other = "sha256:" + "0" * 64
     entries[name]["digest"] = other
     path.write_text(json.dumps(entries))
     done = bundle(caches, "upstream")
     assert done.returncode == 1
-    for word in (name, found, other, str(path), "delete the entry"):
+    for word in (name, digest, other, str(path), "delete the entry"):
         assert word in done.stderr

@@ -43,7 +43,7 @@ def volume(name: str, size: str, mode: str, source: dict[str, Any]) -> dict[str,
 def volumes(
     api: client.ApiClient, core: client.CoreV1Api, machines: Callable[[str], Any]
 ) -> Iterator[None]:
-    """A class without a provisioner and two volumes; the stack on them, and not any more."""
+    """A class without a provisioner and two volumes, with the stack on them, then without."""
     machines(HOST).check_output(f"mkdir -p {FOLDER}/license")
     here = {"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": [HOST]}
@@ -82,8 +82,8 @@ def volumes(
 
 def claimed(core: client.CoreV1Api) -> list[Any]:
     """The stack's claims of this class; the lab's own folder has one, too."""
-    found: list[Any] = core.list_namespaced_persistent_volume_claim(STACK).items
-    return [claim for claim in found if claim.spec.storage_class_name == CLASS]
+    claims: list[Any] = core.list_namespaced_persistent_volume_claim(STACK).items
+    return [claim for claim in claims if claim.spec.storage_class_name == CLASS]
 
 
 @pytest.mark.usefixtures("volumes")

@@ -26,7 +26,7 @@ def find_storage() -> str | None:
 
 
 def service_account() -> dict[str, Any]:
-    """Return the key of a service account whose token address nobody serves."""
+    """Return the key of a service account whose token address no server has."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
     return {

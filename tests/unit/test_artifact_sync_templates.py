@@ -18,8 +18,8 @@ def deployment(**variables: Any) -> dict[str, Any]:
         site_versions={"sonic_reference": "0.1.0"},
         **variables,
     )
-    [found] = [one for one in made if one and one["kind"] == "Deployment"]
-    spec: dict[str, Any] = found["spec"]["template"]["spec"]
+    [deployments] = [one for one in made if one and one["kind"] == "Deployment"]
+    spec: dict[str, Any] = deployments["spec"]["template"]["spec"]
     return spec
 
 

@@ -92,8 +92,8 @@ def inventory() -> dict[str, Any]:
 def values(**variables: Any) -> dict[str, Any]:
     """The values that the role renders."""
     [rendered] = render("chart", "values.yml.j2", **inventory() | variables)
-    found: dict[str, Any] = rendered
-    return found
+    result: dict[str, Any] = rendered
+    return result
 
 
 def test_values_are_the_vendors_example() -> None:
@@ -104,7 +104,7 @@ def test_stand_in_takes_them_and_no_other() -> None:
     checker = jsonschema.Draft7Validator(SCHEMA)
     good = values()
     checker.validate(good)
-    # At every level, a key that nobody knows fails, and so does one that is missing.
+    # At every level, an unknown key and a missing key fail.
     wrong = 0
     for path in maps(good):
         for change in ("more", "less"):
@@ -123,12 +123,12 @@ def test_stand_in_takes_them_and_no_other() -> None:
 
 def maps(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The places of all maps in a value."""
-    found = [path] if isinstance(value, dict) else []
+    paths = [path] if isinstance(value, dict) else []
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in items:
         if isinstance(inner, dict | list):
-            found += maps(inner, (*path, key))
-    return found
+            paths += maps(inner, (*path, key))
+    return paths
 
 
 def leaves(value: Any, path: str = "") -> list[str]:
@@ -185,7 +185,7 @@ def test_least_that_a_worker_needs() -> None:
     # The chart knows no number of pods but the autoscaling's.
     scaling = {"enabled": False, "threshold": "0.6", "minReplicas": 3, "maxReplicas": 3}
     assert worker["autoscaling"] == scaling
-    jsonschema.validate(found, SCHEMA)
+    jsonschema.validate(chart, SCHEMA)
 
 
 def test_secrets_have_the_vendors_names_and_keys() -> None:
@@ -200,7 +200,7 @@ def test_secrets_have_the_vendors_names_and_keys() -> None:
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made
     }
-    assert found == {
+    assert actual == {
         "api-key-secret": {
             "CONTAINER_KEY": "sk_ours",
             "CARTESIA_API_KEY": "sk_ours",

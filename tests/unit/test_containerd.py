@@ -21,7 +21,7 @@ def mirrors(**variables: Any) -> dict[str, str]:
         "site_registry_mirror": "",
     }
     [files] = render("containerd", "files.yml.j2", **site | variables)
-    found = {}
+    hosts = {}
     for item in files:
         folder, name = Path(item["path"]).parent, Path(item["path"]).name
         if folder.parent != Path("/etc/containerd/certs.d"):
@@ -32,9 +32,9 @@ def mirrors(**variables: Any) -> dict[str, str]:
         settings = tomllib.loads(item["content"])
         upstream = "registry-1.docker.io" if folder.name == "docker.io" else folder.name
         assert settings["server"] == f"https://{upstream}"
-        [(found[folder.name], host)] = settings["host"].items()
+        [(hosts[folder.name], host)] = settings["host"].items()
         assert host == {"capabilities": ["pull", "resolve"], "override_path": True}
-    return found
+    return hosts
 
 
 def test_upstream() -> None:
@@ -42,22 +42,22 @@ def test_upstream() -> None:
 
 
 def test_one_mirror_for_all() -> None:
-    found = mirrors(site_registry_mirror="http://192.0.2.2:5000")
-    assert found == {name: f"http://192.0.2.2:5000/v2/{name}" for name in UPSTREAM}
+    configured = mirrors(site_registry_mirror="http://192.0.2.2:5000")
+    assert configured == {name: f"http://192.0.2.2:5000/v2/{name}" for name in UPSTREAM}
 
 
 @pytest.mark.parametrize("mirror", ["", "http://192.0.2.2:5000"])
 def test_another_mirror_for_some(mirror: str) -> None:
     own = {"ghcr.io": "https://harbor.example.com/v2/ghcr", "example.com": "https://b.example.com"}
-    found = mirrors(site_registry_mirror=mirror, containerd_mirrors=own)
-    assert found == (mirrors(site_registry_mirror=mirror) | own)
+    configured = mirrors(site_registry_mirror=mirror, containerd_mirrors=own)
+    assert configured == (mirrors(site_registry_mirror=mirror) | own)
 
 
 def test_none_for_some() -> None:
-    found = mirrors(
+    configured = mirrors(
         site_registry_mirror="http://192.0.2.2:5000", containerd_mirrors={"ghcr.io": ""}
     )
-    assert set(found) == UPSTREAM - {"ghcr.io"}
+    assert set(configured) == UPSTREAM - {"ghcr.io"}
 
 
 def test_containerd_is_pinned_without_lowering_it() -> None:

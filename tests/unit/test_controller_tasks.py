@@ -23,14 +23,14 @@ CONTROLLER = ("localhost", "{{ site_client }}")
 
 def delegated() -> list[tuple[str, dict[str, Any]]]:
     """Tasks that the controller runs for a host, with their files."""
-    found = []
+    on_controller = []
     for path in sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]):
         content = load(path) or []
         plays = [task for play in content for task in play.get("tasks", [])]
         for task in tasks(plays if path.parent.name == "playbooks" else content):
             if task.get("delegate_to") in CONTROLLER:
-                found.append((str(path.relative_to(ROOT)), task))
-    return found
+                on_controller.append((str(path.relative_to(ROOT)), task))
+    return on_controller
 
 
 def test_there_are_tasks_of_the_controller() -> None:

@@ -63,13 +63,13 @@ def test_prometheus_reads_every_host_by_its_address_in_the_cluster(tmp_path: Pat
         tmp_path,
         kubeadm_node_ip="{{ '10.7.0.1' if inventory_hostname == 'gpu2' else ansible_host }}",
     )
-    found = {
+    addresses = {
         peer["ipBlock"]["cidr"]
         for rule in made["monitoring", "strict-prometheus"]["egress"]
         if {"protocol": "TCP", "port": 10250} in rule["ports"]
         for peer in rule["to"]
     }
-    assert found == {"192.0.2.11/32", "192.0.2.21/32", "10.7.0.1/32", "192.0.2.22/32"}
+    assert addresses == {"192.0.2.11/32", "192.0.2.21/32", "10.7.0.1/32", "192.0.2.22/32"}
 
 
 def test_a_host_that_is_reached_by_a_name_has_its_kubelets_address(tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Objects]:
 
 def named(objects: Objects, kind: str, name: str) -> dict[str, Any]:
     """Return one object. Fails when there is none, or more than one."""
-    [found] = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
-    return found
+    [matching] = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
+    return matching
 
 
 def test_certificates_have_their_secrets_before_the_route(rendered: dict[str, Objects]) -> None:

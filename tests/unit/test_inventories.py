@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example inventories pass preflight, and bad ones are told everything that is wrong."""
+"""The example inventories pass preflight, and bad ones get all problems at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PLAYBOOK = [
                 },
             },
             {
-                "name": "Judge",
+                "name": "Validate",
                 "baremetal.sonic.preflight": {
                     "roles": ROLES,
                     "report": "report",
@@ -97,10 +97,10 @@ def inventory(tmp_path: Path, name: str) -> Path:
     return copied / "hosts.yml"
 
 
-def judge(
+def validate(
     tmp_path: Path, hosts: Path, *options: str, what: str = "problems"
 ) -> tuple[int, list[str]]:
-    """Run preflight's judgement; returns the exit status and the problems (or the warnings)."""
+    """Run preflight; return the exit status and the problems (or the warnings)."""
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(yaml.safe_dump(PLAYBOOK), encoding="utf-8")
     done = ansible(
@@ -111,25 +111,25 @@ def judge(
         environment={"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
     )
     assert "{" in done.stdout, done.stdout + done.stderr
-    said: dict[str, Any] = json.loads(
+    output: dict[str, Any] = json.loads(
         done.stdout[done.stdout.index("{") : done.stdout.rindex("\n}") + 2]
     )
-    results = said["plays"][0]["tasks"][-1]["hosts"].values()
+    results = output["plays"][0]["tasks"][-1]["hosts"].values()
     return done.returncode, [line for result in results for line in result.get(what, [])]
 
 
 @pytest.mark.parametrize("name", ["single-site", "two-sites"])
 def test_examples_are_in_order(tmp_path: Path, name: str) -> None:
-    assert judge(tmp_path, inventory(tmp_path, name)) == (0, [])
+    assert validate(tmp_path, inventory(tmp_path, name)) == (0, [])
 
 
-def test_everything_is_told_at_once_with_its_site(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_their_site(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "two-sites")
     copied = hosts.parent
     (copied / "group_vars/oslo.yml").write_text("site_name: oslo\ntts_replicas: 5\n")
     certificate(copied / "files", "berlin", "elsewhere.example.com")
     (copied / "files/api-key").unlink()
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert [line for line in problems if "license_proxy_api_key" in line and "berlin" in line]
     assert [line for line in problems if "license_proxy_api_key" in line and "oslo" in line]
@@ -154,7 +154,7 @@ def test_more_pods_than_gpus_are_worth_a_warning(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     site = hosts.parent / "group_vars/all/site.yml"
     site.write_text(site.read_text().replace("maxReplicas: 8", "maxReplicas: 9"))
-    status, warnings = judge(tmp_path, hosts, what="warnings")
+    status, warnings = validate(tmp_path, hosts, what="warnings")
     assert status == 0
     assert [line for line in warnings if "maxReplicas is 9, the inventory has 8 GPUs" in line]
 
@@ -164,7 +164,7 @@ def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
     (hosts.parent / "group_vars/all/site.yml").write_text(
         "site_name: rack1\nworkers: [{name: tts, replicas: many, workerArgs: {model: m}}]\n"
     )
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     text = "\n".join(problems)
     for name in ("ingress_hosts", "ingress_certificates", "license_proxy_api_key", "capacity"):
@@ -191,14 +191,14 @@ def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
 
 def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {lonely: {}}}\n", encoding="utf-8")
-    status, problems = judge(tmp_path, tmp_path / "hosts.yml")
+    status, problems = validate(tmp_path, tmp_path / "hosts.yml")
     assert status != 0
     for group in ("control_plane", "gpu_workers", "ingress"):
         assert any(f"the group {group} has no host" in line for line in problems), group
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         (
             {"egress_profile": "lax", "egress_mode": "sometimes"},
@@ -222,35 +222,35 @@ def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
     ],
 )
 def test_bad_egress_variables(
-    tmp_path: Path, variables: dict[str, Any], said: tuple[str, ...]
+    tmp_path: Path, variables: dict[str, Any], message: tuple[str, ...]
 ) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/egress.yml").write_text(yaml.safe_dump(variables))
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
-    assert [text for text in said if text not in "\n".join(problems)] == []
-    assert len(problems) == len(said)
+    assert [text for text in message if text not in "\n".join(problems)] == []
+    assert len(problems) == len(message)
 
 
 def test_a_bare_off_is_the_profile_off(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     (hosts.parent / "group_vars/all/egress.yml").write_text("egress_profile: off\n")
-    assert judge(tmp_path, hosts) == (0, [])
+    assert validate(tmp_path, hosts) == (0, [])
 
 
 def test_hosts_and_clients_of_the_ingress(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     wrong = {"ingress_hosts": ["a_b.example.com"], "ingress_unlimited_clients": ["office"]}
-    _status, [client, host] = judge(tmp_path, hosts, "-e", json.dumps(wrong))
+    _status, [client, host] = validate(tmp_path, hosts, "-e", json.dumps(wrong))
     assert client.startswith("ingress_unlimited_clients: 'office' is no address and no network")
     assert host.startswith("ingress_hosts: 'a_b.example.com' is no host name")
     given = json.dumps({"ingress_hosts": ["Speech.Example.COM."]})
-    assert judge(tmp_path, hosts, "-e", given) == (0, [])
+    assert validate(tmp_path, hosts, "-e", given) == (0, [])
 
 
-def test_virtual_ip_is_judged(tmp_path: Path) -> None:
+def test_virtual_ip_is_validated(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
-    status, problems = judge(tmp_path, hosts, "-e", "ingress_virtual_ip=192.0.2.21")
+    status, problems = validate(tmp_path, hosts, "-e", "ingress_virtual_ip=192.0.2.21")
     assert status != 0
     [problem] = problems
     assert "ingress_virtual_ip=192.0.2.21 is the address of gpu1" in problem
@@ -262,13 +262,13 @@ def test_another_controller_needs_no_ingress_hosts(tmp_path: Path) -> None:
     hosts.write_text(
         text.replace("    ingress:\n      hosts:\n        cp1:\n", ""), encoding="utf-8"
     )
-    assert judge(tmp_path, hosts)[0] != 0
-    assert judge(tmp_path, hosts, "-e", '{"ingress_install": false}') == (0, [])
+    assert validate(tmp_path, hosts)[0] != 0
+    assert validate(tmp_path, hosts, "-e", '{"ingress_install": false}') == (0, [])
 
 
-def test_license_is_judged(tmp_path: Path) -> None:
+def test_license_is_validated(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
-    status, problems = judge(tmp_path, hosts, "-e", "license_proxy_mode=airgapped")
+    status, problems = validate(tmp_path, hosts, "-e", "license_proxy_mode=airgapped")
     assert status != 0
     [persistence, key] = problems
     assert "license_proxy_persistence: air-gapped mode keeps its audit log" in persistence
@@ -283,31 +283,31 @@ def test_nats_is_validated_with_the_servers_that_the_site_has(tmp_path: Path) ->
     given |= {"nats_ca": authority.certificate, "nats_users": {"worker": "w" * 16}}
     options = tmp_path / "nats.json"
     options.write_text(json.dumps(given), encoding="utf-8")
-    status, [users, names] = judge(tmp_path, hosts, "-e", f"@{options}")
+    status, [users, names] = validate(tmp_path, hosts, "-e", f"@{options}")
     assert status != 0
     assert "nats_users.worker is no user of NATS" in users
     assert "not for nats-0.nats-headless, nats-1.nats-headless, nats-2.nats-headless" in names
     options.write_text(json.dumps(given | {"nats_replicas": 1, "nats_users": {}}), encoding="utf-8")
-    assert judge(tmp_path, hosts, "-e", f"@{options}") == (0, [])
-    status, [problem] = judge(tmp_path, hosts, "-e", "nats_access=lax")
+    assert validate(tmp_path, hosts, "-e", f"@{options}") == (0, [])
+    status, [problem] = validate(tmp_path, hosts, "-e", "nats_access=lax")
     assert status != 0
     assert "nats_access must be one of: strict, users, open" in problem
 
 
 def test_a_host_is_added_by_limit(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
-    assert judge(tmp_path, hosts, "--limit", "gpu2") == (0, [])
+    assert validate(tmp_path, hosts, "--limit", "gpu2") == (0, [])
 
 
 def test_limit_leaves_nothing_of_the_site_out(tmp_path: Path) -> None:
     """The whole site's variables count, and the cluster of a leader outside the play."""
     hosts = inventory(tmp_path, "single-site")
     options = ["--limit", "gpu2", "-e", '{"ca": "aaaa", "leader_ca": "bbbb", "ingress_hosts": []}']
-    status, problems = judge(tmp_path, hosts, *options)
+    status, problems = validate(tmp_path, hosts, *options)
     assert status != 0
     assert [line for line in problems if line.startswith("gpu2: belongs to another cluster")]
     (hosts.parent / "files/api-key").unlink()
-    _status, problems = judge(tmp_path, hosts, "--limit", "gpu2")
+    _status, problems = validate(tmp_path, hosts, "--limit", "gpu2")
     assert [line for line in problems if "license_proxy_api_key" in line]
 
 
@@ -319,9 +319,9 @@ def test_a_text_for_a_truth_value_means_what_it_says(tmp_path: Path, form: str) 
         "    ingress:\n      hosts:\n        cp1:\n", ""
     )
     hosts.write_text(text, encoding="utf-8")
-    assert judge(tmp_path, hosts)[0] != 0
+    assert validate(tmp_path, hosts)[0] != 0
     if form == "text":
-        assert judge(tmp_path, hosts, "-e", "ingress_install=false") == (0, [])
+        assert validate(tmp_path, hosts, "-e", "ingress_install=false") == (0, [])
         return
     ini = hosts.with_name("hosts.ini")
     ini.write_text(
@@ -329,12 +329,12 @@ def test_a_text_for_a_truth_value_means_what_it_says(tmp_path: Path, form: str) 
         "gpu1 ansible_host=192.0.2.21 nvidia_driver_gpu_count=8\n"
         "[all:vars]\ningress_install=false\n"
     )
-    assert judge(tmp_path, ini) == (0, [])
+    assert validate(tmp_path, ini) == (0, [])
 
 
 def test_a_text_for_a_list_is_refused(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
-    status, problems = judge(tmp_path, hosts, "-e", "ingress_hosts=speech.example.com")
+    status, problems = validate(tmp_path, hosts, "-e", "ingress_hosts=speech.example.com")
     assert status != 0
     assert [line for line in problems if "ingress_hosts is a text, a list is wanted" in line]
 
@@ -345,7 +345,7 @@ def test_names_addresses_and_networks_of_hosts(tmp_path: Path) -> None:
     text = text.replace("gpu1:", "GPU_1:").replace("192.0.2.22", "gpu2.dc.example.test")
     hosts.write_text(text, encoding="utf-8")
     networks = '{"networks": [{"network": "10.96.0.0/12", "interface": "eth1"}]}'
-    status, problems = judge(tmp_path, hosts, "-e", networks)
+    status, problems = validate(tmp_path, hosts, "-e", networks)
     assert status != 0
     starts = (
         "GPU_1: the inventory name becomes",

@@ -126,13 +126,13 @@ def test_no_account_may_read_everything(account: str) -> None:
 
 def test_secrets_are_read_in_kedas_own_namespace_only() -> None:
     objects = applied()
-    found = {
+    actual = {
         (account, namespace)
         for account in PROGRAMS
         for namespace, rule in rights(objects, account)
         if "secrets" in rule["resources"]
     }
-    assert found == {("keda-operator", "keda")}
+    assert actual == {("keda-operator", "keda")}
     writable = [
         rule.get("resourceNames")
         for _namespace, rule in rights(objects, "keda-operator")
@@ -213,12 +213,12 @@ def test_its_namespace_is_restricted() -> None:
 def test_images_are_pulled_by_the_sites_digests() -> None:
     digest = f"sha256:{'0a' * 32}"
     image = "ghcr.io/kedacore/keda:2.21.0"
-    found = {
+    actual = {
         item["metadata"]["name"]: item["spec"]["template"]["spec"]["containers"][0]["image"]
         for item in applied(site_image_digests={image: digest})
         if item["kind"] == "Deployment"
     }
-    assert found == {
+    assert actual == {
         "keda-operator": f"{image}@{digest}",
         "keda-metrics-apiserver": "i",
         "keda-admission": "i",

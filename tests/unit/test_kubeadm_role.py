@@ -26,8 +26,8 @@ ENCRYPTION = {
 
 def versions() -> dict[str, str]:
     text = (ROOT / "roles/site/defaults/main.yml").read_text(encoding="utf-8")
-    found: dict[str, str] = yaml.safe_load(text)["site_versions"]
-    return found
+    actual: dict[str, str] = yaml.safe_load(text)["site_versions"]
+    return actual
 
 
 def api_server(**variables: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
@@ -41,8 +41,8 @@ def api_server(**variables: Any) -> tuple[dict[str, str], dict[str, dict[str, An
 
 def policy() -> dict[str, Any]:
     [document] = render("kubeadm", "audit-policy.yml.j2")
-    found: dict[str, Any] = document
-    return found
+    actual: dict[str, Any] = document
+    return actual
 
 
 def level(user: str, groups: list[str], verb: str, group: str, resource: str) -> str:
@@ -65,8 +65,8 @@ def level(user: str, groups: list[str], verb: str, group: str, resource: str) ->
             )
         )
         if fits:
-            found: str = rule["level"]
-            return found
+            actual: str = rule["level"]
+            return actual
     return "None"
 
 

@@ -47,8 +47,8 @@ def rendered() -> dict[str, Objects]:
 
 
 def find(objects: Objects, kind: str, name: str) -> dict[str, Any]:
-    [found] = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
-    return found
+    [actual] = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    return actual
 
 
 def deployment(objects: Objects) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def environment(objects: Objects) -> dict[str, str]:
 
 def volume(objects: Objects, name: str) -> dict[str, Any]:
     volumes: Objects = deployment(objects)["template"]["spec"]["volumes"]
-    [found] = [item for item in volumes if item["name"] == name]
-    return found
+    [actual] = [item for item in volumes if item["name"] == name]
+    return actual
 
 
 def test_connected_is_the_default(rendered: dict[str, Objects]) -> None:
@@ -102,11 +102,11 @@ def test_air_gapped_has_the_licence_in_a_secret_only(rendered: dict[str, Objects
     objects = rendered["airgapped"]
     given = find(objects, "Secret", "license-proxy")["data"]["license.json"]
     assert base64.b64decode(given).decode() == LICENCE
-    found = environment(objects)
-    assert found["SONIC_LICENSE_MODE"] == "airgapped"
-    assert found["SONIC_LICENSE_PUBLIC_KEY"].strip() == VENDOR.public_key.strip()
-    assert found["SONIC_LICENSE_FILE"] == "/etc/license-proxy/license.json"
-    assert "SONIC_LICENSE_ENDPOINT" not in found
+    actual = environment(objects)
+    assert actual["SONIC_LICENSE_MODE"] == "airgapped"
+    assert actual["SONIC_LICENSE_PUBLIC_KEY"].strip() == VENDOR.public_key.strip()
+    assert actual["SONIC_LICENSE_FILE"] == "/etc/license-proxy/license.json"
+    assert "SONIC_LICENSE_ENDPOINT" not in actual
     assert json.loads(LICENCE)["signature"] not in json.dumps(deployment(objects))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules, dashboards and monitors: Prometheus' own tool judges them; alerts have runbooks."""
+"""Rules, dashboards and monitors: Prometheus' own tool checks them; alerts have runbooks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ RUNBOOKS = ROOT / "docs/runbooks"
 @pytest.fixture(scope="session")
 def promtool() -> str:
     """Prometheus' tool; skips where there is none."""
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if not found:
+    items = os.environ.get("PROMTOOL") or shutil.which("promtool")
+    if not items:
         pytest.skip("no promtool: set PROMTOOL to its path, or put it on the search path")
-    return found
+    return items
 
 
 @pytest.fixture(scope="session")
@@ -150,11 +150,11 @@ def test_every_workload_is_waited_for(rendered: dict[str, Any]) -> None:
 def test_monitors_and_rules_are_found_by_their_label(tmp_path: Path) -> None:
     wanted = {"team": "speech"}
     objects = render(tmp_path, prometheus_labels=wanted)["objects"]
-    found = [item for item in objects if item["apiVersion"] == "monitoring.coreos.com/v1"]
-    [prometheus] = [item for item in found if item["kind"] == "Prometheus"]
+    actual = [item for item in objects if item["apiVersion"] == "monitoring.coreos.com/v1"]
+    [prometheus] = [item for item in actual if item["kind"] == "Prometheus"]
     for kind in ("podMonitor", "serviceMonitor", "probe", "rule"):
         assert prometheus["spec"][f"{kind}Selector"] == {"matchLabels": wanted}
-    for item in found:
+    for item in actual:
         if item["kind"] != "Prometheus":
             assert item["metadata"]["labels"].items() >= wanted.items(), item["metadata"]["name"]
 
@@ -180,12 +180,12 @@ def test_dashboards_are_grafanas(rendered: dict[str, Any]) -> None:
 
 def test_secret_port_stays_closed_by_default(rendered: dict[str, Any], tmp_path: Path) -> None:
     def service(objects: list[dict[str, Any]]) -> dict[str, Any]:
-        [found] = [
+        [items] = [
             item["spec"]
             for item in objects
             if item["kind"] == "Service" and item["metadata"]["name"] == "prometheus"
         ]
-        spec: dict[str, Any] = found
+        spec: dict[str, Any] = items
         return spec
 
     assert service(rendered["objects"])["type"] == "ClusterIP"
@@ -195,7 +195,7 @@ def test_secret_port_stays_closed_by_default(rendered: dict[str, Any], tmp_path:
 
 def test_clients_of_prometheus_can_only_read(rendered: dict[str, Any]) -> None:
     [spec] = [item["spec"] for item in rendered["objects"] if item["kind"] == "Prometheus"]
-    # By HTTP the operator starts it with --web.enable-lifecycle, which also lets anybody end it.
+    # By HTTP the operator starts it with --web.enable-lifecycle, which also lets any client end it.
     assert spec["reloadStrategy"] == "ProcessSignal"
     assert spec["enableAdminAPI"] is False
     assert not spec.get("enableRemoteWriteReceiver")

@@ -26,11 +26,11 @@ VERSIONS = {"site_versions": {"nats": "2.15.2"}}
 
 def made(**variables: Any) -> dict[str, dict[str, Any]]:
     """The objects by kind; there are two Services."""
-    found = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
+    actual = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
     named = {"ConfigMap": "nats"}
     return {
         item["kind"]: item
-        for item in found
+        for item in actual
         if item["metadata"]["name"] == named.get(item["kind"], item["metadata"]["name"])
     }
 
@@ -83,10 +83,10 @@ def workers(**variables: Any) -> list[Any]:
 
 def container(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What a pod's environment has, and the names in their order."""
-    [found] = deployment["spec"]["template"]["spec"]["containers"]
+    [actual] = deployment["spec"]["template"]["spec"]["containers"]
     env = {
         item["name"]: item.get("value") or item["valueFrom"].get("secretKeyRef")
-        for item in found["env"]
+        for item in actual["env"]
     }
     return env, list(env)
 
@@ -150,8 +150,8 @@ def test_new_secrets_replace_the_pods_that_use_them(changed: str) -> None:
     new: dict[str, Any] = {"users": SECRETS["users"] | {"tts": "t" * 20}, "certificate": "RENEWED"}
 
     def config(secrets: dict[str, Any]) -> str:
-        found = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=1, nats_secrets=secrets)
-        template = next(i for i in found if i["kind"] == "StatefulSet")["spec"]["template"]
+        actual = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=1, nats_secrets=secrets)
+        template = next(i for i in actual if i["kind"] == "StatefulSet")["spec"]["template"]
         return str(template["metadata"]["annotations"])
 
     assert config(SECRETS) == config(dict(SECRETS))
@@ -174,8 +174,8 @@ def test_a_new_password_replaces_the_pods_of_its_user_only() -> None:
 def test_servers_join_each_other_by_tls_when_clients_do() -> None:
     def joined(**variables: Any) -> tuple[bool, str | None]:
         """Whether routes need certificates, and the pods' label by which others are replaced."""
-        found = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
-        named = {(item["kind"], item["metadata"]["name"]): item for item in found}
+        actual = render("nats", "nats.yml.j2", **VERSIONS | {"nats_secrets": SECRETS} | variables)
+        named = {(item["kind"], item["metadata"]["name"]): item for item in actual}
         config = named["ConfigMap", "nats"]["data"]["nats.conf"].partition("cluster {")[2]
         template = named["StatefulSet", "nats"]["spec"]["template"]
         spec = template["spec"]
@@ -195,11 +195,11 @@ def test_servers_join_each_other_by_tls_when_clients_do() -> None:
 
 
 def test_open_asks_for_nothing() -> None:
-    found = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=3, nats_access="open")
-    text = json.dumps(found)
+    actual = render("nats", "nats.yml.j2", **VERSIONS, nats_replicas=3, nats_access="open")
+    text = json.dumps(actual)
     assert "tls {" not in text
     assert "PASSWORD" not in text
-    assert not [item for item in found if item["metadata"]["name"] == "nats-ca"]
+    assert not [item for item in actual if item["metadata"]["name"] == "nats-ca"]
     for deployment in workers():
         env, _order = container(deployment)
         assert env["NATS_URL"] == "nats://nats:4222"

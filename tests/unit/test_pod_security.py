@@ -113,12 +113,12 @@ def allowed(container: Object, pod: Object) -> Iterator[str]:
 
 def refused(pod: Object) -> list[str]:
     """What "restricted" has against a pod."""
-    found = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
+    items = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
     for volume in pod.get("volumes") or []:
-        found += [f"{volume['name']}: {kind}" for kind in volume.keys() - VOLUMES - {"name"}]
+        items += [f"{volume['name']}: {kind}" for kind in volume.keys() - VOLUMES - {"name"}]
     for container in (pod.get("initContainers") or []) + pod["containers"]:
-        found += [f"{container['name']}: {what}" for what in allowed(container, pod)]
-    return found
+        items += [f"{container['name']}: {what}" for what in allowed(container, pod)]
+    return items
 
 
 def pods(name: str) -> list[Object]:
@@ -129,9 +129,9 @@ def pods(name: str) -> list[Object]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_stacks_pods_are_restricted(name: str) -> None:
-    found = pods(name)
-    assert found
-    assert [refused(pod) for pod in found] == [[]] * len(found)
+    present = pods(name)
+    assert present
+    assert [refused(pod) for pod in present] == [[]] * len(present)
 
 
 def test_the_check_finds_what_is_not() -> None:

@@ -171,9 +171,9 @@ def test_two_api_pods_where_there_are_two_hosts(hosts: list[str], count: int) ->
 def test_pods_that_stand_in_for_each_other_are_on_different_hosts(
     objects: dict[str, list[dict[str, Any]]],
 ) -> None:
-    found = dict(pods(objects))
+    actual = dict(pods(objects))
     for name in ("Deployment cartesia-api", "Deployment egress-gateway"):
-        [spread] = found[name]["topologySpreadConstraints"]
+        [spread] = actual[name]["topologySpreadConstraints"]
         assert spread["whenUnsatisfiable"] == "DoNotSchedule"
         # Otherwise a host that is down or cordoned would keep the second pod waiting.
         assert spread["nodeTaintsPolicy"] == "Honor"
@@ -181,11 +181,11 @@ def test_pods_that_stand_in_for_each_other_are_on_different_hosts(
 
 
 def test_a_host_that_is_gone_is_not_waited_for(objects: dict[str, list[dict[str, Any]]]) -> None:
-    found = dict(pods(objects))
+    actual = dict(pods(objects))
     for name in ("cartesia-api", "egress-gateway", "artifact-sync"):
         waits = {
             item["key"]: item["tolerationSeconds"]
-            for item in found[f"Deployment {name}"]["tolerations"]
+            for item in actual[f"Deployment {name}"]["tolerations"]
             if item["effect"] == "NoExecute"
         }
         assert waits == {

@@ -28,5 +28,5 @@ CASES = {
 )
 def test_a_host_is_probed_at_its_address_in_the_cluster(variable: str, hosts: str) -> None:
     given: dict[str, Any] = {name: variables for name, (variables, _address) in CASES.items()}
-    found = templated(VARIABLES[variable], {hosts: list(CASES), "hostvars": given})
-    assert list(found) == [address for _variables, address in CASES.values()]
+    actual = templated(VARIABLES[variable], {hosts: list(CASES), "hostvars": given})
+    assert list(actual) == [address for _variables, address in CASES.values()]

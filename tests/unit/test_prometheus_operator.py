@@ -42,11 +42,11 @@ def applied(namespace: str = "monitoring", **variables: Any) -> list[Object]:
 
 
 def rules(objects: list[Object], kind: str, namespace: str | None = None) -> list[Object]:
-    found: list[Object] = []
+    result: list[Object] = []
     for item in objects:
         if item["kind"] == kind and item["metadata"].get("namespace") == namespace:
-            found += item["rules"]
-    return found
+            result += item["rules"]
+    return result
 
 
 def test_secrets_are_its_own_namespaces_only() -> None:

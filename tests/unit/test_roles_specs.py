@@ -88,8 +88,8 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 
 def task_files() -> list[Path]:
     """Return the roles' task and handler files."""
-    found = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/handlers/*.yml")]
-    return sorted(found)
+    actual = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/handlers/*.yml")]
+    return sorted(actual)
 
 
 def test_there_are_roles() -> None:
@@ -271,8 +271,8 @@ def test_kubernetes_staging_modules_follow_kubernetes() -> None:
 
 def pins(path: Path) -> dict[str, str]:
     """Return the exact pins of a requirements file, by normalised name."""
-    found = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)", path.read_text(), re.MULTILINE)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+    matches = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in matches}
 
 
 @pytest.mark.parametrize("source", ["requirements/lab.in", "services/requirements.txt"])

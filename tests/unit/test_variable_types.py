@@ -34,13 +34,13 @@ Loader.add_constructor("!unsafe", lambda _loader, _node: None)
 
 def typed_variables() -> dict[str, str]:
     """The roles' variables that are truth values or numbers, with their types."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
         for entry in specs.values():
             options = (entry.get("options") or {}).items()
-            found |= {name: opt["type"] for name, opt in options if opt["type"] in CONVERTS}
-    return found
+            result |= {name: opt["type"] for name, opt in options if opt["type"] in CONVERTS}
+    return result
 
 
 TYPES = typed_variables()
@@ -56,17 +56,17 @@ def unconverted(template: str, whole: bool) -> list[str]:
     """
     tree = PARSER.parse(template)
     alone = isinstance(tree.body[0], nodes.Output) and len(tree.body) == 1 if tree.body else False
-    found: list[str] = []
+    result: list[str] = []
 
     def visit(node: nodes.Node, parents: list[nodes.Node]) -> None:
         name = node.name if isinstance(node, nodes.Name) and node.ctx == "load" else ""
         if name in TYPES and not converted(name, parents, whole and alone):
-            found.append(name)
+            result.append(name)
         for child in node.iter_child_nodes():
             visit(child, [node, *parents])
 
     visit(tree, [])
-    return found
+    return result
 
 
 def converted(name: str, parents: list[nodes.Node], alone: bool) -> bool:
@@ -99,8 +99,8 @@ def expressions(value: Any, key: str = "") -> Iterator[str]:
 def sources() -> list[Path]:
     """Every file of roles and playbooks in which variables are used."""
     parts = ("tasks/*.yml", "handlers/*.yml", "vars/**/*.yml", "defaults/*.yml", "templates/*.j2")
-    found = [path for part in parts for path in ROOT.glob(f"roles/*/{part}")]
-    return sorted([*found, *ROOT.glob("playbooks/*.yml")])
+    actual = [path for part in parts for path in ROOT.glob(f"roles/*/{part}")]
+    return sorted([*actual, *ROOT.glob("playbooks/*.yml")])
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

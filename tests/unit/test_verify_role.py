@@ -20,9 +20,9 @@ def secret(name: str, minutes: int) -> dict[str, Any]:
 def test_only_join_tokens_older_than_an_hour_are_named() -> None:
     tasks = yaml.safe_load((ROOT / "roles/verify/tasks/tokens.yml").read_text(encoding="utf-8"))
     [check] = [task for task in tasks if "verify_old_tokens" in task.get("vars", {})]
-    found = {"resources": [secret("old", 90), secret("young", 30), secret("day", 1440)]}
+    secrets = {"resources": [secret("old", 90), secret("young", 30), secret("day", 1440)]}
     wanted = check["vars"]["verify_old_tokens"]
-    assert templated(wanted, {"verify_tokens": found}) == [
+    assert templated(wanted, {"verify_tokens": secrets}) == [
         "bootstrap-token-old",
         "bootstrap-token-day",
     ]

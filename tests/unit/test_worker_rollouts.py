@@ -24,12 +24,12 @@ def specs(*workers: dict[str, Any], **variables: Any) -> dict[str, dict[str, Any
 
 def test_first_pod_holds_the_others_back() -> None:
     surge = {"tts": {"maxSurge": 3, "maxUnavailable": 0}}
-    found = specs(worker(), worker("stt"), strategies=surge, canary="tts")
-    first = found["tts"]
+    actual = specs(worker(), worker("stt"), strategies=surge, canary="tts")
+    first = actual["tts"]
     # The API server asks for a deadline that is greater.
     assert first["minReadySeconds"] == first["progressDeadlineSeconds"] - 1 > 900
     assert first["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    assert "minReadySeconds" not in found["stt"]
+    assert "minReadySeconds" not in actual["stt"]
     rest = specs(worker(), worker("stt"), strategies=surge)
     assert "minReadySeconds" not in rest["tts"]
     assert rest["tts"]["strategy"]["rollingUpdate"] == surge["tts"]
@@ -59,8 +59,8 @@ def test_models_are_kept_where_the_site_says() -> None:
     def volumes(**variables: Any) -> tuple[Any, Any]:
         spec = specs(worker(), **variables)["tts"]["template"]["spec"]
         mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
-        found = {v["name"]: v for v in spec["volumes"]}
-        return found.get("models"), mounts.get("models")
+        actual = {v["name"]: v for v in spec["volumes"]}
+        return actual.get("models"), mounts.get("models")
 
     assert volumes() == (None, None)
     path, mount = volumes(workers_cache_path="/data/models")

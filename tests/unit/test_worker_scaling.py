@@ -32,8 +32,8 @@ def render(*workers: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """The only object of a kind."""
-    [found] = [item for item in objects if item["kind"] == kind]
-    return found
+    [actual] = [item for item in objects if item["kind"] == kind]
+    return actual
 
 
 def test_worker_without_autoscaling_has_its_number_of_pods() -> None:
@@ -149,17 +149,17 @@ CASES: dict[str, tuple[dict[str, str], int, tuple[float | None, ...], int | None
     "none there, none needed": (api(), 0, (0, 0, 0), 0),
     "none there, nothing is known": ({}, 0, (None, None, None), None),
     # Seen once, 25 s ago: KEDA asks each 15 s.
-    "none there, somebody asked": (api(stranded="0x23 1 0x20"), 0, (0, 0, 0.25), 1),
+    "none there, a request waits": (api(stranded="0x23 1 0x20"), 0, (0, 0, 0.25), 1),
 }
 
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
     """Prometheus' own evaluator of queries."""
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if not found:
+    items = os.environ.get("PROMTOOL") or shutil.which("promtool")
+    if not items:
         pytest.skip("no promtool: set PROMTOOL to its path, or put it on the search path")
-    return found
+    return items
 
 
 @pytest.mark.parametrize("name", CASES)

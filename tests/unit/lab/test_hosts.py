@@ -16,8 +16,8 @@ from tests.unit.lab.conftest import Programs
 
 def listed(*names: str, state: str = "exited", pid: int = 0) -> str:
     """Shell code that prints what podman says of containers, as JSON."""
-    found = [{"Names": [name], "Id": "f17f", "Pid": pid, "State": state} for name in names]
-    return f"echo '{json.dumps(found)}'"
+    containers = [{"Names": [name], "Id": "f17f", "Pid": pid, "State": state} for name in names]
+    return f"echo '{json.dumps(containers)}'"
 
 
 # A podman with one lab of two containers, whose image a container of another lab uses or not.
@@ -83,7 +83,7 @@ def test_failed_removal_keeps_the_keys_for_the_next_try(programs: Programs) -> N
     assert lab.directory.exists()
 
 
-def test_network_of_somebody_else_is_refused(programs: Programs) -> None:
+def test_network_of_another_program_is_refused(programs: Programs) -> None:
     inspect = """echo '[{"labels": {}, "subnets": [{"subnet": "172.30.7.0/24"}]}]'"""
     programs.put("podman", f'case "$*" in "network inspect"*) {inspect};; esac')
     with pytest.raises(LabError, match="choose another LAB=name"):
@@ -118,8 +118,8 @@ def test_container_in_every_state_that_an_interruption_leaves(
     asked: list[str],
 ) -> None:
     names = [] if state == "missing" else ["sonic-lab-cp1"]
-    found = listed(*names, state=state, pid=4242)
-    programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {found};; esac')
+    actual = listed(*names, state=state, pid=4242)
+    programs.put("podman", f'case "$*" in *" name=^sonic-lab-cp1$ "*) {actual};; esac')
     monkeypatch.setattr(hosts, "_alive", lambda identity, pid: (identity, pid) == ("f17f", 4242))
     lab = Lab("lab", subnet="172.30.0.0/24")
     assert hosts.start(lab, "sonic-lab-cp1", "172.30.0.11", [], ["image"]) is new
@@ -159,7 +159,7 @@ def test_lab_that_was_killed_is_removed_at_the_first_try(
     assert "podman rm --force --time 5 --volumes sonic-lab-cp1" in programs.ran
 
 
-def test_killed_container_that_podman_cannot_be_told_of_is_one_clear_error(
+def test_killed_container_that_cannot_be_reported_to_podman_is_one_clear_error(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     programs.put("podman", KILLED)

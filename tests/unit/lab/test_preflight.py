@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a machine that cannot hold the lab, and of subnets."""
+"""The messages about a machine that cannot hold the lab, and about subnets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_machine_without_any_route(machine: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subnet", "said"),
+    ("subnet", "message"),
     [
         ("172.30.1.0/24", "is taken by 172.30.0.0/23"),
         ("172.30.2.0/24", "is taken by 172.30.2.0/24"),
@@ -67,10 +67,10 @@ def test_machine_without_any_route(machine: Programs) -> None:
         ("172.30.5.0/255.255.255.0", "is not a /24, as 172.30.5.0/24 is"),
     ],
 )
-def test_subnets_that_are_refused(machine: Programs, subnet: str, said: str) -> None:
+def test_subnets_that_are_refused(machine: Programs, subnet: str, message: str) -> None:
     (problem,) = preflight.subnet_problems(subnet, Lab("lab"))
     assert problem.startswith(f"LAB_SUBNET={subnet} ")
-    assert said in problem
+    assert message in problem
 
 
 def test_subnet_that_is_free_or_the_labs_own(machine: Programs) -> None:
@@ -79,7 +79,7 @@ def test_subnet_that_is_free_or_the_labs_own(machine: Programs) -> None:
     assert preflight.subnet_problems("172.30.2.0/24", own) == []
 
 
-def test_all_that_is_wrong_is_told_at_once(
+def test_all_problems_are_reported_at_once(
     machine: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a running lab is asked and what is told of it."""
+"""What the lab's commands show and measure of a running lab."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_interrupted_fetch_leaves_no_half_kubeconfig(
 
 
 def test_info_is_json_and_names_the_files_of_this_lab(lab: Lab) -> None:
-    told = json.loads(json.dumps(show.info(lab)))
-    assert told["ingress_address"] == "172.30.0.11"
-    assert told["hosts"]["cp1"]["container"] == "sonic-lab-cp1"
+    shown = json.loads(json.dumps(show.info(lab)))
+    assert shown["ingress_address"] == "172.30.0.11"
+    assert shown["hosts"]["cp1"]["container"] == "sonic-lab-cp1"
     for name in ("ca_file", "kubeconfig", "ssh_key"):
-        assert Path(told[name]).parent == lab.directory
+        assert Path(shown[name]).parent == lab.directory
 
 
 def test_prometheus_is_where_the_inventory_opens_it(lab: Lab) -> None:
@@ -127,8 +127,8 @@ def test_bench_says_what_changed(
     monkeypatch.setattr("lab.bench_ingress.measure", loaded.append)
     monkeypatch.setattr("lab.bench_speech.measure", loaded.append)
     bench.run(lab)
-    told = capsys.readouterr().out
-    assert "cp1 48+12, gpu-with-a-name-of-more-than-26.example.com 20+3, CHANGED 2" in told
+    output = capsys.readouterr().out
+    assert "cp1 48+12, gpu-with-a-name-of-more-than-26.example.com 20+3, CHANGED 2" in output
     timings = json.loads((lab.directory / "timings.json").read_text())
     assert list(timings) == list(bench.PLAYBOOKS)
     assert loaded == [lab, lab.directory / "batching.html"]

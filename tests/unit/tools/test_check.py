@@ -96,11 +96,11 @@ def test_failure_of_lint_stops_what_follows_but_not_its_neighbours(
     run.all()
     assert sorted(ran) == ["a", "b"]
     assert (run.passed, run.failed) == (1, 1)
-    told = capsys.readouterr().out
-    assert "what is wrong" in told
-    assert "what is noise" not in told
-    assert "==> [1/3] a: FAILED" in told
-    assert "==> c: not run" in told
+    output = capsys.readouterr().out
+    assert "what is wrong" in output
+    assert "what is noise" not in output
+    assert "==> [1/3] a: FAILED" in output
+    assert "==> c: not run" in output
 
 
 @pytest.fixture
@@ -125,7 +125,9 @@ def test_what_a_killed_run_left_is_ended(state: Path, sleeper: subprocess.Popen[
 
 
 @pytest.mark.parametrize("text", ["{pid} 1", "", "{pid}", "{pid} ", "{pid} 2 3"])
-def test_nobody_else_is_ended(state: Path, sleeper: subprocess.Popen[bytes], text: str) -> None:
+def test_no_other_process_is_ended(
+    state: Path, sleeper: subprocess.Popen[bytes], text: str
+) -> None:
     """The number may be another process's by now; and the note may be half written."""
     check.GROUP.write_text(text.format(pid=sleeper.pid))
     check.end_leftover()

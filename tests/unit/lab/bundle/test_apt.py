@@ -106,11 +106,11 @@ def shop(
 
 
 def test_package_is_taken_by_the_digest_of_the_signed_index(shop: Shop, tmp_path: Path) -> None:
-    found = shop.repository.digest("deb:tool", "tool", "1.2-1")
-    assert found == f"sha256:{hashlib.sha256(shop.deb.read_bytes()).hexdigest()}"
+    digest = shop.repository.digest("deb:tool", "tool", "1.2-1")
+    assert digest == f"sha256:{hashlib.sha256(shop.deb.read_bytes()).hexdigest()}"
     out = tmp_path / "out"
     out.mkdir()
-    shop.repository.fetch("deb:tool", "tool", "1.2-1", found, out)
+    shop.repository.fetch("deb:tool", "tool", "1.2-1", digest, out)
     assert [path.read_bytes() for path in out.iterdir()] == [shop.deb.read_bytes()]
     with pytest.raises(NotTakenError, match=r"has no tool 1\.3-1"):
         shop.repository.digest("deb:tool", "tool", "1.3-1")
@@ -119,7 +119,7 @@ def test_package_is_taken_by_the_digest_of_the_signed_index(shop: Shop, tmp_path
 
 
 def test_package_that_is_not_the_indexs_is_not_taken(shop: Shop, tmp_path: Path) -> None:
-    found = shop.repository.digest("deb:tool", "tool", "1.2-1")
+    digest = shop.repository.digest("deb:tool", "tool", "1.2-1")
     content_ = bytearray(shop.deb.read_bytes())
     content_[-1] ^= 1
     shop.deb.unlink()
@@ -127,7 +127,7 @@ def test_package_that_is_not_the_indexs_is_not_taken(shop: Shop, tmp_path: Path)
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(LabError, match="deb:tool"):
-        shop.repository.fetch("deb:tool", "tool", "1.2-1", found, out)
+        shop.repository.fetch("deb:tool", "tool", "1.2-1", digest, out)
 
 
 @pytest.mark.parametrize("change", ["unsigned", "edited"])

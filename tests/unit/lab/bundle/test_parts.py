@@ -274,18 +274,18 @@ def test_registry_that_does_not_start_is_an_error_and_is_ended(
 
 
 def test_second_build_waits_for_the_first(tmp_path: Path) -> None:
-    said: list[str] = []
+    printed: list[str] = []
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         def say(text: str) -> None:
-            said.append(text)
+            printed.append(text)
             fcntl.flock(lock, fcntl.LOCK_UN)
 
         with build._alone(tmp_path, say), pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert said == ["waiting for another lab's build"]
+    assert printed == ["waiting for another lab's build"]
 
 
 def test_tag_of_the_services_follows_their_source(

@@ -131,9 +131,9 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
 
 
 def test_digest_of_a_tag_from_a_registry_with_tokens_and_limits(registry: Registry) -> None:
-    found = registry.served.manifest("example.com/tool", "1")
-    assert found is not None
-    digest, body = found
+    manifest = registry.served.manifest("example.com/tool", "1")
+    assert manifest is not None
+    digest, body = manifest
     assert digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
     with publishers.client() as http:
         got = publishers.image_digest(http, "image:tool", f"{registry.name}/tool", "1")
@@ -152,8 +152,8 @@ def test_tag_that_a_registry_does_not_have(registry: Registry) -> None:
 def test_registry_that_gives_no_digest_is_asked_for_the_manifest() -> None:
     body = b'{"schemaVersion": 2}'
     http = httpx.Client(transport=httpx.MockTransport(lambda _r: httpx.Response(200, content=body)))
-    found = publishers.image_digest(http, "image:tool", "example.com/tool", "1")
-    assert found == f"sha256:{hashlib.sha256(body).hexdigest()}"
+    digest = publishers.image_digest(http, "image:tool", "example.com/tool", "1")
+    assert digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def test_hosts_that_answer_are_found_within_the_time(registry: Registry) -> None:

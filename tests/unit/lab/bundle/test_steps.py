@@ -191,7 +191,7 @@ def test_notes_come_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
 
 
-def test_failed_command_tells_its_words_and_the_end_of_what_it_said() -> None:
+def test_failed_command_is_reported_with_the_end_of_its_output() -> None:
     script = "seq 100; echo reason >&2; exit 3"
     with pytest.raises(LabError) as caught:
         run(["sh", "-c", script])

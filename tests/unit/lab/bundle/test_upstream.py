@@ -115,7 +115,7 @@ class Part:
     """A publisher's part that is no network's."""
 
     name: str
-    found: str | None = ONE
+    digest: str | None = ONE
     fetched: str | None = ONE
     url: str = "https://example.com/v2"
 
@@ -124,9 +124,9 @@ class Part:
         return (f"{self.name}=1",)
 
     def resolve(self) -> dict[str, str]:
-        if self.found is None:
+        if self.digest is None:
             raise NotTakenError(self.name, "404")
-        return {self.items[0]: self.found}
+        return {self.items[0]: self.digest}
 
     def fetch(self, digests: dict[str, str], out: Path) -> None:
         if self.fetched is None:
@@ -139,7 +139,7 @@ class Publisher:
 
     def __init__(self, cache: Path, patch: pytest.MonkeyPatch) -> None:
         self.cache = cache
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.parts = {name: Part(name) for name in ("image:a", "deb:b")}
         self.built = {name: self._step(name) for name in self.parts}
         self.looked = 0
@@ -155,7 +155,7 @@ class Publisher:
 
     def taking(self, wanted: str = "") -> upstream.Taking:
         known: dict[str, upstream.Source] = dict(self.parts)
-        return upstream.Taking(known, self.cache, self.said.append, wanted)
+        return upstream.Taking(known, self.cache, self.printed.append, wanted)
 
     def choose(self, wanted: str = "") -> dict[str, Step]:
         return self.taking(wanted).choose(self.built)
@@ -178,7 +178,7 @@ def test_parts_are_taken_by_their_digests_and_then_need_no_network(publisher: Pu
         "image:a=1",
         "deb:b=1",
     }
-    assert any(str(upstream.lock_path()) in line for line in publisher.said)
+    assert any(str(upstream.lock_path()) in line for line in publisher.printed)
     publisher.answers = set()
     for wanted in ("", "upstream"):
         again = publisher.choose(wanted)
@@ -193,14 +193,14 @@ def test_another_digest_is_refused_when_it_is_taken_again(
 ) -> None:
     publisher.take()
     publisher.cache = tmp_path / "emptied"
-    publisher.parts["image:a"].found = TWO
+    publisher.parts["image:a"].digest = TWO
     for wanted in ("", "upstream"):
         with pytest.raises(LabError, match=f"image:a=1.*{TWO}.*{ONE}") as caught:
             publisher.choose(wanted)
         assert not isinstance(caught.value, NotTakenError)
 
 
-def test_what_was_built_stays_and_nobody_is_asked(publisher: Publisher) -> None:
+def test_built_parts_stay_and_no_publisher_is_asked(publisher: Publisher) -> None:
     Runner(publisher.cache, print).run(publisher.built.values())
     assert publisher.choose() == {}
     assert publisher.choose("build") == {}
@@ -221,7 +221,7 @@ def test_build_asks_no_publisher(publisher: Publisher) -> None:
 def test_no_answer_builds_all_unless_upstream_is_demanded(publisher: Publisher) -> None:
     publisher.answers = set()
     assert publisher.choose() == {}
-    assert publisher.said == [
+    assert publisher.printed == [
         "none of the publishers' registries and repositories answers: building"
     ]
     with pytest.raises(LabError, match=r"LAB_SOURCES=upstream.*example\.com.*LAB_SOURCES=build"):
@@ -231,14 +231,14 @@ def test_no_answer_builds_all_unless_upstream_is_demanded(publisher: Publisher) 
 def test_silent_host_is_named_and_its_parts_are_built(publisher: Publisher) -> None:
     publisher.parts["deb:b"].url = "https://silent.example.com/deb"
     assert set(publisher.choose()) == {"image:a"}
-    assert "no answer from silent.example.com" in publisher.said[0]
+    assert "no answer from silent.example.com" in publisher.printed[0]
 
 
 def test_missing_part_is_built_unless_upstream_is_demanded(publisher: Publisher) -> None:
-    publisher.parts["image:a"].found = None
+    publisher.parts["image:a"].digest = None
     assert set(publisher.choose()) == {"deb:b"}
-    assert any("image:a" in line and "building it" in line for line in publisher.said)
-    publisher.parts["deb:b"].found = None
+    assert any("image:a" in line and "building it" in line for line in publisher.printed)
+    publisher.parts["deb:b"].digest = None
     with pytest.raises(LabError, match=r"image:a cannot be taken.*deb:b cannot.*Without LAB_S"):
         publisher.choose("upstream")
 

@@ -30,7 +30,7 @@ class Helm:
     def __init__(self, modules: Modules, folder: Path, *, upgrades: bool = True) -> None:
         self._modules = modules
         self._folder = folder
-        # What changes the release is an error where nobody is to do so.
+        # A change of the release is an error where none is allowed.
         self._upgrades = upgrades
         (folder / "kubeconfig").touch()
         (folder / "chart").mkdir()

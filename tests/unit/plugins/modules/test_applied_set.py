@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The module applied_set: what is in Secrets reaches the API, and nobody else."""
+"""The module applied_set: values of Secrets reach the API only."""
 
 from __future__ import annotations
 

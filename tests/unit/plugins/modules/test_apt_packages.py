@@ -101,8 +101,8 @@ def test_a_package_that_a_pin_keeps_away() -> None:
     candidates = apt_packages.candidate_versions(POLICY)
     available = {"docker.io": ["20.10.24"]}
     assert apt_packages.choose(["docker.io"], available, candidates) == ([], ["docker.io"])
-    said = apt_packages.refusal(["docker.io"], available)
-    assert "a pin in /etc/apt/preferences.d keeps away 20.10.24" in said
+    lines = apt_packages.refusal(["docker.io"], available)
+    assert "a pin in /etc/apt/preferences.d keeps away 20.10.24" in lines
 
 
 @pytest.mark.parametrize("status", ["ii ", "hi ", "ri ", "pi "])
@@ -240,14 +240,14 @@ def test_everything_that_is_not_allowed_is_named_before_a_change(host: Host) -> 
     host.simulates(SIMULATED)
     host.holds("kubelet", "bash")
     for check in (False, True):
-        said = host.call(check=check)["msg"]
-        assert "would remove docker.io 20.10.24+dfsg1-1+b3" in said
-        assert "would lower the version of containerd.io 2.3.9-1 to 2.3.7-1" in said
+        result = host.call(check=check)["msg"]
+        assert "would remove docker.io 20.10.24+dfsg1-1+b3" in result
+        assert "would lower the version of containerd.io 2.3.9-1 to 2.3.7-1" in result
         assert (
-            "would change the held kubelet 1.36.2-1.1: release them with 'apt-mark unhold" in said
+            "would change the held kubelet 1.36.2-1.1: release them with 'apt-mark unhold" in result
         )
         for kind in ("remove", "downgrade", "held"):
-            assert f"add {kind} to site_apt_allow" in said
+            assert f"add {kind} to site_apt_allow" in result
     assert host.installed == []
 
 
@@ -285,8 +285,8 @@ def test_apts_own_words_are_passed_on(host: Host) -> None:
     host.modules.program(
         "apt-get", "echo 'kubelet : Depends: cri-tools'; echo 'E: broken' >&2; exit 100"
     )
-    said = host.call()["msg"]
-    assert "apt-get failed: E: broken\nkubelet : Depends: cri-tools" in said
+    result = host.call()["msg"]
+    assert "apt-get failed: E: broken\nkubelet : Depends: cri-tools" in result
 
 
 def locked(host: Host, monkeypatch: pytest.MonkeyPatch, lock: Path, clock: Clock) -> None:
@@ -314,9 +314,9 @@ def test_a_lock_that_stays_taken_fails_before_a_change(
     lock, clock = tmp_path / "lock", Clock()
     process = hold(lock)
     locked(host, monkeypatch, lock, clock)
-    said = host.call(lock_timeout=30)["msg"]
-    assert f"dpkg: after 30 s of waiting, {lock} is held by process {process.pid}" in said
-    assert f"({sys.executable} -c" in said
+    result = host.call(lock_timeout=30)["msg"]
+    assert f"dpkg: after 30 s of waiting, {lock} is held by process {process.pid}" in result
+    assert f"({sys.executable} -c" in result
     assert host.installed == []
     assert clock.now == 130.0
 

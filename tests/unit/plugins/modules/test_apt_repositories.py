@@ -43,7 +43,7 @@ def call(apt: Modules, *repositories: dict[str, Any], **more: Any) -> dict[str, 
     return apt.call(apt_repositories.main, repositories=list(repositories), **more)
 
 
-def test_second_call_changes_nothing_and_asks_nobody(apt: Modules, tmp_path: Path) -> None:
+def test_second_call_changes_nothing_and_runs_no_command(apt: Modules, tmp_path: Path) -> None:
     first = call(apt, SITE)
     path = tmp_path / "sources/site.sources"
     assert (first["changed"], first["changed_paths"]) == (True, [str(path)])
@@ -109,7 +109,7 @@ def test_half_written_file_of_a_killed_run_is_none(apt: Modules, tmp_path: Path)
 
 
 def test_names_that_apt_would_pass_over_or_that_meet(apt: Modules, tmp_path: Path) -> None:
-    """apt reads only files of letters, digits, _ - and dots, and says so where nobody looks."""
+    """apt ignores files whose names have other characters than letters, digits, _ - and dots."""
     result = call(apt, SITE, SITE | {"uris": "http://192.0.2.4"}, SITE | {"name": "my site"})
     assert result["failed"]
     assert "site: named twice" in result["msg"]
@@ -150,7 +150,7 @@ def test_a_key_with_another_fingerprint_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("repository", "said"),
+    ("repository", "message"),
     [
         (
             SITE | {"key": "<html>", "fingerprints": [PINNED]},
@@ -160,9 +160,9 @@ def test_a_key_with_another_fingerprint_is_refused(
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    apt: Modules, repository: dict[str, Any], said: str
+    apt: Modules, repository: dict[str, Any], message: str
 ) -> None:
-    assert said in call(apt, repository)["msg"]
+    assert message in call(apt, repository)["msg"]
     assert apt.ran == []
 
 

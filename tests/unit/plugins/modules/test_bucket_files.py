@@ -62,7 +62,7 @@ def test_files_are_uploaded_once_and_removed(
         ({"endpoint": "http://127.0.0.1:9"}, f"the bucket {BUCKET} at http://127.0.0.1:9: "),
     ],
 )
-def test_what_cannot_be_used_is_told(
+def test_unusable_values_are_reported(
     modules: Modules,
     options: dict[str, Any],
     problem: str,

@@ -102,7 +102,7 @@ def test_driver_that_does_not_answer_fails_who_expects_gpus(run: Run) -> None:
     assert result["msg"] == f"{os.uname().nodename}: {result['reason']}"
 
 
-def test_caller_that_reboots_is_told_to(run: Run) -> None:
+def test_caller_that_reboots_gets_reboot_required(run: Run) -> None:
     result = run(init=18, expected_count=2, reboot_for=["driver_not_loaded", "version_mismatch"])
     assert "failed" not in result
     assert result["reboot_required"] is True

@@ -65,7 +65,7 @@ class Api:
 
 
 class Cluster(helming.Helm):
-    """A cluster with a release that nobody is to change, and the module."""
+    """A cluster with a release that must not change, and the module."""
 
     def __init__(self, modules: Modules, folder: Path, api: Api) -> None:
         super().__init__(modules, folder, upgrades=False)
@@ -85,10 +85,14 @@ def cluster(modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_started_once_and_removed(cluster: Cluster) -> None:
     cluster.has(release(1, "1"), release(2, "2"))
-    told = cluster.call(check=True)
-    assert (told["changed"], told["deployment"], cluster.there) == (True, "tts-canary", {})
+    predicted = cluster.call(check=True)
+    assert (predicted["changed"], predicted["deployment"], cluster.there) == (
+        True,
+        "tts-canary",
+        {},
+    )
     made = cluster.call()
-    assert made == told
+    assert made == predicted
     assert (made["worker"], made["models"]) == ("tts", ["sonic"])
     assert made["diff"] == {"before": "[]\n", "after": "- Deployment tts-canary\n"}
     [container] = cluster.there[CANARY]["spec"]["template"]["spec"]["containers"]
@@ -120,14 +124,14 @@ def test_one_that_is_left_over_is_removed(
     assert not cluster.call(workers=workers)["changed"]
 
 
-def test_secret_values_reach_the_pod_and_are_not_told(cluster: Cluster) -> None:
+def test_secret_values_reach_the_pod_and_are_not_shown(cluster: Cluster) -> None:
     cluster.has(release(1, "1"), release(2, "2", key="sk_hidden"))
     result = cluster.call(secret_values={"key": "sk_hidden"})
     assert "sk_hidden" in json.dumps(cluster.there)
     assert "sk_hidden" not in json.dumps(result)
 
 
-def test_interrupted_release_is_told(cluster: Cluster) -> None:
+def test_interrupted_release_is_reported(cluster: Cluster) -> None:
     cluster.has(release(1, "1", status="pending-upgrade"), release(2, "2"))
     result = cluster.call()
     assert result["failed"]

@@ -94,12 +94,12 @@ def test_unchanged_makes_no_revision(cluster: Cluster) -> None:
 )
 def test_change_is_seen_and_made(cluster: Cluster, other: str) -> None:
     cluster.has(release(4, a=1), other)
-    told = cluster.call(values={"a": 1}, check=True)
-    assert told["changed"]
-    assert told["diff"]["before"] != told["diff"]["after"]
+    predicted = cluster.call(values={"a": 1}, check=True)
+    assert predicted["changed"]
+    assert predicted["diff"]["before"] != predicted["diff"]["after"]
     assert cluster.verbs[-1] == "upgrade --dry-run=server"
     made = cluster.call(values={"a": 1})
-    assert (made["revision"], made["previous"], made["diff"]) == (5, 4, told["diff"])
+    assert (made["revision"], made["previous"], made["diff"]) == (5, 4, predicted["diff"])
     assert cluster.verbs[-1] == "upgrade"
 
 
@@ -114,9 +114,9 @@ def test_secrets_are_in_no_difference(cluster: Cluster) -> None:
     cluster.has("", release(1, **values))
     result = cluster.call(values={"a": {"b": 1}}, secret_values={"a": {"key": "sk_hidden"}})
     assert cluster.stdin == values
-    said = json.dumps(result)
-    assert "sk_hidden" not in said
-    assert "c2VjcmV0" not in said
+    actual = json.dumps(result)
+    assert "sk_hidden" not in actual
+    assert "c2VjcmV0" not in actual
     assert "b: 1" in result["diff"]["after"]
 
 
@@ -133,7 +133,7 @@ def test_helms_words_are_the_error(cluster: Cluster) -> None:
     assert result["msg"] == "release speech: values dont meet the schema"
 
 
-def test_interrupted_release_is_told(cluster: Cluster) -> None:
+def test_interrupted_release_is_reported(cluster: Cluster) -> None:
     cluster.has(release(4, status="pending-upgrade"), release(5))
     result = cluster.call()
     assert result["failed"]

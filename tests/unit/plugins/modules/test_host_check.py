@@ -64,7 +64,7 @@ def test_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert host_check.existing(tmp_path / "a/b/c") == tmp_path
 
 
-def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_problem_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     options: dict[str, Any] = {
@@ -149,9 +149,9 @@ def test_gpus_of_the_inventory_and_of_the_bus(
     monkeypatch: pytest.MonkeyPatch, wanted: int, there: int, right: bool
 ) -> None:
     monkeypatch.setattr(nvml.Host, "read", lambda: nvml.Host(pci_gpus=there))
-    found = host_check.CHECKS["gpus"]({"gpus": wanted})
-    assert (found == []) == right
-    assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in found[0]
+    actual = host_check.CHECKS["gpus"]({"gpus": wanted})
+    assert (actual == []) == right
+    assert right or f"{there} of NVIDIA's GPUs are on the PCI bus" in actual[0]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_gpus_of_the_inventory_and_of_the_bus(
 )
 def test_clocks(monkeypatch: pytest.MonkeyPatch, controller: float, says: str) -> None:
     monkeypatch.setattr("time.time", lambda: 1000.0)
-    found = host_check.CHECKS["clock"]({"time": controller})
-    assert [says in line for line in found] == ([True] if says else [])
+    actual = host_check.CHECKS["clock"]({"time": controller})
+    assert [says in line for line in actual] == ([True] if says else [])
 
 
 @pytest.mark.parametrize(

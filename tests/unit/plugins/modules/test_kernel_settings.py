@@ -50,8 +50,8 @@ class Root:
         return self.path(name).read_text()
 
     def everything(self) -> dict[str, str]:
-        found = self.folder.rglob("*")
-        return {str(p.relative_to(self.folder)): p.read_text() for p in found if p.is_file()}
+        paths = self.folder.rglob("*")
+        return {str(p.relative_to(self.folder)): p.read_text() for p in paths if p.is_file()}
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_failed_join_says_why_and_keeps_the_token_to_itself(host: Host) -> None:
 
 @pytest.mark.parametrize("secret", [{}, {"token": "abcdef.0123456789abcdef"}])
 def test_join_without_a_whole_secret(host: Host, modules: Modules, secret: dict[str, str]) -> None:
-    """What check mode's token returns, or a variable that somebody filled by hand."""
+    """What check mode's token returns, or a variable filled by hand."""
     result = host.call(**JOIN | {"secret": secret})
     assert "secret lacks" in result["msg"]
     assert "state=token" in result["msg"]
@@ -267,18 +267,18 @@ def test_token(host: Host, modules: Modules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("echo 'error: dial tcp: connection refused' >&2; exit 1", "connection refused"),
         ("echo 'kubeadm join --token a.b --odd'", "no --discovery-token-ca-cert-hash"),
     ],
 )
-def test_token_that_cannot_be_made(host: Host, script: str, said: str) -> None:
+def test_token_that_cannot_be_made(host: Host, script: str, message: str) -> None:
     host.kubeadm(script)
     result = host.call(state="token")
     assert result["failed"]
     assert result["msg"].startswith("no join token could be made: ")
-    assert said in result["msg"]
+    assert message in result["msg"]
 
 
 @pytest.mark.parametrize(

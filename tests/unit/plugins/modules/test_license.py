@@ -26,8 +26,8 @@ BASE = "/api/v1/namespaces/cartesia/services/license-proxy:8080/proxy"
 
 def terms(text: str) -> dict[str, Any]:
     """What the proxy tells of a licence: the same times, written in another way."""
-    found = license_module.terms_of(text)
-    return {name: value.replace("+00:00", "Z") for name, value in found.items()}
+    read = license_module.terms_of(text)
+    return {name: value.replace("+00:00", "Z") for name, value in read.items()}
 
 
 class Proxy:
@@ -70,12 +70,12 @@ def call(modules: Modules, **options: Any) -> dict[str, Any]:
     return modules.call(license_module.main, **given, **options)
 
 
-def test_without_a_licence_the_state_is_told_and_nothing_sent(
+def test_without_a_licence_the_state_is_returned_and_nothing_sent(
     modules: Modules, proxy: Proxy
 ) -> None:
-    said = call(modules, license="")
-    assert (said["changed"], said["state"], said["reason"]) == (False, "expired", "so")
-    assert "terms" not in said
+    result = call(modules, license="")
+    assert (result["changed"], result["state"], result["reason"]) == (False, "expired", "so")
+    assert "terms" not in result
     assert proxy.sent == []
 
 
@@ -98,9 +98,9 @@ def test_what_a_file_adds_to_a_licence_is_not_sent(modules: Modules, proxy: Prox
 
 def test_check_mode_sends_nothing_and_predicts(modules: Modules, proxy: Proxy) -> None:
     text = VENDOR.licence()
-    said = call(modules, license=text, check=True, diff=True)
-    assert said["changed"] is True
-    assert said["diff"]["after"].startswith("L-1, from ")
+    result = call(modules, license=text, check=True, diff=True)
+    assert result["changed"] is True
+    assert result["diff"]["after"].startswith("L-1, from ")
     assert proxy.sent == []
     call(modules, license=text)
     assert call(modules, license=text, check=True)["changed"] is False
@@ -109,42 +109,42 @@ def test_check_mode_sends_nothing_and_predicts(modules: Modules, proxy: Proxy) -
 
 @pytest.mark.parametrize("text", ["plain", "{}", "[]", '{"license": "e30="}', '{"license": 7}'])
 def test_check_mode_names_what_is_no_licence(modules: Modules, proxy: Proxy, text: str) -> None:
-    said = call(modules, license=text, check=True)
-    assert said["failed"]
-    assert "this is no licence" in said["msg"]
+    result = call(modules, license=text, check=True)
+    assert result["failed"]
+    assert "this is no licence" in result["msg"]
 
 
-def test_check_mode_foretells_a_refusal(modules: Modules, proxy: Proxy) -> None:
+def test_check_mode_predicts_a_refusal(modules: Modules, proxy: Proxy) -> None:
     now = datetime.now(UTC)
     call(modules, license=VENDOR.licence("L-2", issued=now - timedelta(hours=1)))
-    for text, said in (
+    for text, expected in (
         (VENDOR.licence("L-1", issued=now - timedelta(hours=2)), "L-1 is not newer than L-2"),
         (VENDOR.licence("L-3", issued=now + timedelta(days=2)), "L-3 is of "),
         (VENDOR.licence("L-0", issued=now - timedelta(days=90)), "L-0 ended "),
     ):
         answer = call(modules, license=text, check=True)
         assert answer["failed"]
-        assert said in answer["msg"]
+        assert expected in answer["msg"]
     assert len(proxy.sent) == 1
 
 
 def test_what_the_proxy_warns_of_is_a_warning(
     modules: Modules, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: said.append(text))
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
     call(modules, license="")
-    assert said == []
+    assert warnings == []
     proxy.warnings = ["audit log: the log was cut"]
     call(modules, license="")
-    assert said == ["the license proxy says: audit log: the log was cut"]
+    assert warnings == ["the license proxy says: audit log: the log was cut"]
 
 
-def test_a_refusal_is_told_in_the_proxys_words(modules: Modules, proxy: Proxy) -> None:
+def test_a_refusal_is_reported_with_the_proxys_message(modules: Modules, proxy: Proxy) -> None:
     proxy.refuses = "the licence L-1 is not newer than L-2"
-    said = call(modules, license=VENDOR.licence())
-    assert said["failed"]
-    assert said["msg"].endswith("says: the licence L-1 is not newer than L-2")
+    result = call(modules, license=VENDOR.licence())
+    assert result["failed"]
+    assert result["msg"].endswith("says: the licence L-1 is not newer than L-2")
 
 
 def test_the_audit_log_is_written(modules: Modules, proxy: Proxy, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_the_audit_log_is_written(modules: Modules, proxy: Proxy, tmp_path: Path
     assert not path.exists()
     assert call(modules, audit_dest=str(path))["changed"] is True
     assert path.read_bytes() == b"archive"
-    said = call(modules, audit_dest=str(tmp_path / "none/audit.tar"))
-    assert "cannot be written" in said["msg"]
+    result = call(modules, audit_dest=str(tmp_path / "none/audit.tar"))
+    assert "cannot be written" in result["msg"]
 
 
 def archive(path: Path, count: int, text: str = "", lines: int | None = None) -> str:
@@ -175,18 +175,20 @@ def archive(path: Path, count: int, text: str = "", lines: int | None = None) ->
 def test_an_archive_is_verified(modules: Modules, tmp_path: Path) -> None:
     path = archive(tmp_path / "new.tar", 5)
     earlier = archive(tmp_path / "old.tar", 3)
-    said = modules.call(license_audit.main, path=path, earlier=earlier)
-    assert (said["changed"], said["problems"], said["records"]) == (False, [], 5)
+    result = modules.call(license_audit.main, path=path, earlier=earlier)
+    assert (result["changed"], result["problems"], result["records"]) == (False, [], 5)
 
 
 def test_an_archive_that_was_changed_fails_and_says_where(modules: Modules, tmp_path: Path) -> None:
     cut = archive(tmp_path / "cut.tar", 5, lines=4)
-    said = modules.call(license_audit.main, path=cut)
-    assert said["problems"] == ["the manifest says 5 records, the log has 4"]
-    anew = archive(tmp_path / "anew.tar", 5, "less")
-    said = modules.call(license_audit.main, path=anew, earlier=archive(tmp_path / "old.tar", 3))
-    assert "does not begin with the 3 records of the earlier one" in said["msg"]
+    result = modules.call(license_audit.main, path=cut)
+    assert result["problems"] == ["the manifest says 5 records, the log has 4"]
+    rewritten = archive(tmp_path / "rewritten.tar", 5, "less")
+    result = modules.call(
+        license_audit.main, path=rewritten, earlier=archive(tmp_path / "old.tar", 3)
+    )
+    assert "does not begin with the 3 records of the earlier one" in result["msg"]
     (tmp_path / "text").write_text("no archive")
     for wrong in ("text", "absent"):
-        said = modules.call(license_audit.main, path=str(tmp_path / wrong))
-        assert "cannot be verified" in said["msg"]
+        result = modules.call(license_audit.main, path=str(tmp_path / wrong))
+        assert "cannot be verified" in result["msg"]

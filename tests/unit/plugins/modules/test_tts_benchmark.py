@@ -51,7 +51,7 @@ def test_a_row_for_each_number_of_listeners(
     assert (result["changed"], result["errors"]) == (False, [])
 
 
-def test_what_failed_is_told_once(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_reported_once(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
     site(monkeypatch, SpeechError("broke off"), SpeechError("broke off"))
     result = call(modules, concurrency=[4], rounds=1)
     assert result["rows"][0]["failed"] == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of certificates before they are served."""
+"""The problems and warnings of certificates before they are served."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\
 
 
 @pytest.mark.parametrize(
-    ("value", "critical", "said"),
+    ("value", "critical", "message"),
     [
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False, "lacks serverAuth"),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False, "serverAuth"),
@@ -198,11 +198,11 @@ def test_usages_and_extensions(
     trusted: str,
     value: x509.ExtensionType,
     critical: bool,
-    said: str,
+    message: str,
 ) -> None:
     problems = problems_of(extension(middle, key, (value, critical)), key, trusted)
-    assert len(problems) == (1 if said else 0)
-    assert said in "".join(problems)
+    assert len(problems) == (1 if message else 0)
+    assert message in "".join(problems)
 
 
 def test_key_usage_that_browsers_refuse_is_warned_of(
@@ -216,7 +216,7 @@ def test_key_usage_that_browsers_refuse_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("extensions", "authority", "said"),
+    ("extensions", "authority", "message"),
     [
         ([(x509.NameConstraints([x509.DNSName("corp.test")], None), True)], True, "constraints"),
         ([(x509.NameConstraints([x509.DNSName("example.com")], None), True)], True, ""),
@@ -226,13 +226,13 @@ def test_key_usage_that_browsers_refuse_is_warned_of(
     ],
 )
 def test_authority_that_may_not_issue_this(
-    root: Authority, key: Key, trusted: str, extensions: Any, authority: bool, said: str
+    root: Authority, key: Key, trusted: str, extensions: Any, authority: bool, message: str
 ) -> None:
     between = Authority("Between", root)
     text = root.issue("Between", between.key, [], authority=authority, extensions=extensions)
     problems = problems_of(between.issue("leaf", key, [HOST]) + text, key, trusted)
-    assert len(problems) == (1 if said else 0)
-    assert said in "".join(problems)
+    assert len(problems) == (1 if message else 0)
+    assert message in "".join(problems)
 
 
 def test_path_length(root: Authority, key: Key, trusted: str) -> None:
@@ -246,7 +246,7 @@ def test_path_length(root: Authority, key: Key, trusted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         (ec.generate_private_key(ec.SECP256K1()), "of the kind secp256k1"),
         (ec.generate_private_key(ec.BrainpoolP256R1()), "of the kind brainpoolP256r1"),
@@ -254,9 +254,9 @@ def test_path_length(root: Authority, key: Key, trusted: str) -> None:
         (dsa.generate_private_key(2048), "of the kind DSA"),
     ],
 )
-def test_keys_that_clients_refuse(root: Authority, trusted: str, made: Any, said: str) -> None:
+def test_keys_that_clients_refuse(root: Authority, trusted: str, made: Any, message: str) -> None:
     [problem] = problems_of(root.issue("leaf", made, [HOST]), made, trusted)
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
@@ -415,8 +415,8 @@ def test_short_key(root: Authority, trusted: str) -> None:
 
 
 def test_no_certificate_at_all(trusted: str) -> None:
-    found = problems_of("nothing", "nothing", trusted)
-    assert [line[:47] for line in found] == [
+    problems = problems_of("nothing", "nothing", trusted)
+    assert [line[:47] for line in problems] == [
         "ingress_certificates[0].certificate is not PEM ",
         "ingress_certificates[0].key is not PEM text of ",
     ]

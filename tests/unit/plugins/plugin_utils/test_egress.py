@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The egress matrix and what follows from it, judged by an evaluator of network policies."""
+"""The egress matrix and what follows from it, checked by an evaluator of network policies."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_policies_do_what_the_matrix_says(profile: str, source: str) -> None:
             continue
         for target, port, own in probes(source, name, made):
             seen += 1
-            # A name that is another component's is denied where names are told apart.
+            # Another component's name is denied in profiles that distinguish names.
             wanted = cell and (own or profile != "strict")
             policies = [*made["policies"], METRICS_OF_THE_INGRESS]
             if allowed(policies, SOURCES[source], target, port) != wanted:
@@ -307,9 +307,9 @@ def test_changing_the_profile_moves_no_name() -> None:
     assert plan("off")["aliases"] == plan("vendor")["aliases"] == plan("strict")["aliases"]
 
 
-def test_nobody_is_let_in_by_an_empty_list() -> None:
-    nobody: dict[str, Any] = {name: [] for name in peers()}
-    policies = plan("strict", **nobody)["policies"]
+def test_an_empty_list_allows_no_peer() -> None:
+    no_peers: dict[str, Any] = {name: [] for name in peers()}
+    policies = plan("strict", **no_peers)["policies"]
     assert not allowed(policies, SOURCES["outsider"], component("api"), ("TCP", 5000))
     for policy in policies:
         for side, key in (("ingress", "from"), ("egress", "to")):
@@ -339,7 +339,7 @@ def test_the_internet_is_without_the_clusters_own_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ({"name": "https://api.cartesia.ai"}, "full host name"),
         ({"name": "*.cartesia.ai"}, "full host name"),
@@ -351,9 +351,9 @@ def test_the_internet_is_without_the_clusters_own_networks() -> None:
         ({"name": "api.cartesia.ai", "address": "api"}, "IPv4"),
     ],
 )
-def test_bad_entries_of_the_allowlist(entry: dict[str, Any], said: str) -> None:
+def test_bad_entries_of_the_allowlist(entry: dict[str, Any], message: str) -> None:
     [problem] = egress.allowlist_problems([{"used_by": ["api"], "port": 443} | entry])
-    assert said in problem
+    assert message in problem
     assert problem.startswith("egress_allowlist: ")
 
 
@@ -368,7 +368,7 @@ def test_defaults_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"egress_profile": "vendor", "site_pod_cidr": "100.64.0.0/16"}, "site_pod_cidr"),
         ({"site_service_cidr": "services"}, "site_service_cidr is services"),

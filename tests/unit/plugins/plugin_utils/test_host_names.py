@@ -26,7 +26,7 @@ def test_name_in_one_form(name: str, made: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("", "is empty"),
         (".", "is empty"),
@@ -53,9 +53,9 @@ def test_name_in_one_form(name: str, made: str) -> None:
         ('a".example', "is wrong"),
     ],
 )
-def test_what_is_no_name(name: str, said: str) -> None:
+def test_what_is_no_name(name: str, message: str) -> None:
     with pytest.raises(host_names.HostNameError) as refused:
         host_names.canonical(name)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     [problem] = host_names.problems([name])
     assert problem.startswith(f"ingress_hosts: {name!r} ")

@@ -46,7 +46,7 @@ def test_short(image: str, short: str) -> None:
     assert images.short_image(image, REGISTRY, TAG) == short
 
 
-def judged(image: str, **values: Any) -> list[str]:
+def problems_of(image: str, **values: Any) -> list[str]:
     worker = {"name": "tts", "workerArgs": {"image": image}}
     site = {"site_image_registry": REGISTRY, "site_release_tag": TAG, "workers": [worker]}
     return images.problems({**plain_defaults(), **site, **values})
@@ -55,11 +55,11 @@ def judged(image: str, **values: Any) -> list[str]:
 @pytest.mark.parametrize("source", ["manifests", "chart"])
 @pytest.mark.parametrize("image", ["worker", f"worker@{DIGEST}", f"{REGISTRY}/worker:{TAG}"])
 def test_good_images(image: str, source: str) -> None:
-    assert judged(image, stack_source=source) == []
+    assert problems_of(image, stack_source=source) == []
 
 
 @pytest.mark.parametrize(
-    ("image", "values", "said"),
+    ("image", "values", "message"),
     [
         ("Worker:", {}, "image Worker: is no name of an image"),
         ("worker@sha256:12", {}, "is no name of an image"),
@@ -69,10 +69,10 @@ def test_good_images(image: str, source: str) -> None:
         (f"{REGISTRY}/worker:old", {"stack_source": "chart"}, "cannot come from the chart"),
     ],
 )
-def test_bad_images(image: str, values: dict[str, Any], said: str) -> None:
-    [problem] = judged(image, **values)
+def test_bad_images(image: str, values: dict[str, Any], message: str) -> None:
+    [problem] = problems_of(image, **values)
     assert problem.startswith("worker tts: ")
-    assert said in problem
+    assert message in problem
 
 
 def test_chart_needs_a_tag() -> None:
@@ -80,7 +80,7 @@ def test_chart_needs_a_tag() -> None:
 
 
 @pytest.mark.parametrize("text", ["/etc/account.json", "[]", '{"client_email": "a@b"}'])
-def test_bad_account_is_told_and_not_shown(text: str) -> None:
+def test_bad_account_is_reported_and_not_shown(text: str) -> None:
     [problem] = images.account_problems(text)
     assert "site_service_account" in problem
     assert text not in problem
@@ -110,7 +110,7 @@ def test_another_tag_gets_no_digest(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digests", "said"),
+    ("digests", "message"),
     [
         ({NATS: DIGEST}, None),
         ({NATS: "0a" * 32}, "is no digest"),

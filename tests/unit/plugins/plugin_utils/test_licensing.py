@@ -34,19 +34,19 @@ EGRESS: dict[str, Any] = {
 }
 
 
-def judge(values: dict[str, Any], **egress: Any) -> list[str]:
+def problems_of(values: dict[str, Any], **egress: Any) -> list[str]:
     return problems(values, EGRESS | egress, ["cp1", "gpu1"], NOW)
 
 
 @pytest.mark.parametrize("values", [CONNECTED, AIR_GAPPED])
 def test_what_is_in_order(values: dict[str, Any]) -> None:
-    assert judge(values) == []
-    assert judge(AIR_GAPPED, egress_mode="airgapped") == []
-    assert judge(CONNECTED, egress_profile="off", egress_mode="airgapped") == []
+    assert problems_of(values) == []
+    assert problems_of(AIR_GAPPED, egress_mode="airgapped") == []
+    assert problems_of(CONNECTED, egress_profile="off", egress_mode="airgapped") == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"endpoint": "http://api.cartesia.ai/"}, "license_proxy_endpoint is no URL"),
         ({"endpoint": "api.cartesia.ai"}, "license_proxy_endpoint is no URL"),
@@ -66,14 +66,14 @@ def test_what_is_in_order(values: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_connected(change: dict[str, Any], said: str) -> None:
-    [found] = judge(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
-    assert said in found
-    assert "pass" not in found
+def test_connected(change: dict[str, Any], message: str) -> None:
+    [problems] = problems_of(CONNECTED | {f"license_proxy_{name}": v for name, v in change.items()})
+    assert message in problems
+    assert "pass" not in problems
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"persistence": {"enabled": False}}, "air-gapped mode keeps its audit log"),
         ({"public_key": ""}, "license_proxy_public_key is empty"),
@@ -88,22 +88,26 @@ def test_connected(change: dict[str, Any], said: str) -> None:
         ),
     ],
 )
-def test_air_gapped(change: dict[str, Any], said: str) -> None:
-    [found] = judge(AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()})
-    assert said in found
+def test_air_gapped(change: dict[str, Any], message: str) -> None:
+    [problems] = problems_of(
+        AIR_GAPPED | {f"license_proxy_{name}": v for name, v in change.items()}
+    )
+    assert message in problems
 
 
 def test_modes_that_contradict_each_other() -> None:
-    [found] = judge(CONNECTED, egress_mode="airgapped")
-    assert "license_proxy_mode is connected and egress_mode airgapped" in found
-    [found] = judge(CONNECTED, egress_allowlist=[{"name": "api.cartesia.ai", "used_by": ["api"]}])
-    assert "does not let the license-proxy reach" in found
+    [problems] = problems_of(CONNECTED, egress_mode="airgapped")
+    assert "license_proxy_mode is connected and egress_mode airgapped" in problems
+    [problems] = problems_of(
+        CONNECTED, egress_allowlist=[{"name": "api.cartesia.ai", "used_by": ["api"]}]
+    )
+    assert "does not let the license-proxy reach" in problems
 
 
-def test_all_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     values = CONNECTED | {
         "license_proxy_grace": -1,
         "license_proxy_endpoint": "x",
         "license_proxy_persistence": {"enabled": True},
     }
-    assert len(judge(values)) == 3
+    assert len(problems_of(values)) == 3

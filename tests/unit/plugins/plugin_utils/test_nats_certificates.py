@@ -48,9 +48,9 @@ def test_nats_servers_are_each_others_clients() -> None:
 def test_everything_wrong_with_a_nats_certificate_is_listed() -> None:
     other = Authority("Other CA")
     made = {"ca": other.certificate, "key": other.server(["nats"])["key"]}
-    found = nats(Authority(), ["nats"], 1, **made)
-    assert [line.partition(" ")[0] for line in found] == ["nats_key", "nats_certificate:"]
-    assert "or to nats_ca" in found[1]
+    actual = nats(Authority(), ["nats"], 1, **made)
+    assert [line.partition(" ")[0] for line in actual] == ["nats_key", "nats_certificate:"]
+    assert "or to nats_ca" in actual[1]
     late = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=400)
     expired = nats(Authority(), ["nats"], 1, now=late)
     assert [line.partition(" on ")[0] for line in expired] == [

@@ -26,12 +26,12 @@ def secret(name: str, entries: dict[str, str]) -> dict[str, Any]:
     return {"kind": "Secret", "metadata": {"name": name, "labels": {}}, "data": data}
 
 
-def stored(found: dict[str, Any]) -> list[dict[str, Any]]:
+def stored(secrets: dict[str, Any]) -> list[dict[str, Any]]:
     """The Secrets that the role applies for a result."""
-    users = found["users"] | {"offerings": found["offerings"]}
-    pair = {"tls.crt": found["certificate"], "tls.key": found["key"]}
+    users = secrets["users"] | {"offerings": secrets["offerings"]}
+    pair = {"tls.crt": secrets["certificate"], "tls.key": secrets["key"]}
     made = [secret("nats-users", users), secret("nats-tls", pair)]
-    return made + ([secret("nats-authority", found["authority"])] if found["authority"] else [])
+    return made + ([secret("nats-authority", secrets["authority"])] if secrets["authority"] else [])
 
 
 def complete(before: list[dict[str, Any]], days: float = 0, **given: Any) -> dict[str, Any]:
@@ -40,61 +40,61 @@ def complete(before: list[dict[str, Any]], days: float = 0, **given: Any) -> dic
 
 
 def test_the_first_run_makes_everything() -> None:
-    found = complete([])
-    assert set(found["users"]) == {"api", "stt", "tts"}
-    passwords = [*found["users"].values(), found["offerings"]]
+    secrets = complete([])
+    assert set(secrets["users"]) == {"api", "stt", "tts"}
+    passwords = [*secrets["users"].values(), secrets["offerings"]]
     assert len(set(passwords)) == 4
-    assert all(nats_secrets.PASSWORD.fullmatch(one) for one in found["users"].values())
-    assert len(found["offerings"]) == 64
-    tls = (found["certificate"], found["key"], found["ca"])
+    assert all(nats_secrets.PASSWORD.fullmatch(one) for one in secrets["users"].values())
+    assert len(secrets["offerings"]) == 64
+    tls = (secrets["certificate"], secrets["key"], secrets["ca"])
     assert certificates.nats_problems(*tls, servers=3, now=NOW) == []
     other = complete([])
     assert {*other["users"].values()}.isdisjoint(passwords)
-    assert other["ca"] != found["ca"]
+    assert other["ca"] != secrets["ca"]
 
 
 def test_clients_that_are_strict_accept_the_certificate() -> None:
-    found = complete([])
-    [root] = x509.load_pem_x509_certificates(found["ca"].encode())
-    [leaf] = x509.load_pem_x509_certificates(found["certificate"].encode())
+    secrets = complete([])
+    [root] = x509.load_pem_x509_certificates(secrets["ca"].encode())
+    [leaf] = x509.load_pem_x509_certificates(secrets["certificate"].encode())
     for name in ("nats", "nats-2.nats-headless"):
         verifier = PolicyBuilder().store(Store([root])).time(NOW)
         assert verifier.build_server_verifier(x509.DNSName(name)).verify(leaf, []) == [leaf, root]
 
 
 def test_the_second_run_changes_nothing() -> None:
-    found = complete([])
+    secrets = complete([])
     for days in (0, 1, 500):
-        assert complete(stored(found), days) == found
+        assert complete(stored(secrets), days) == secrets
 
 
 @pytest.mark.parametrize("missing", ["nats-users", "nats-tls", "nats-authority"])
 def test_an_interrupted_run_is_finished(missing: str) -> None:
-    found = complete([])
-    left = [item for item in stored(found) if item["metadata"]["name"] != missing]
+    secrets = complete([])
+    left = [item for item in stored(secrets) if item["metadata"]["name"] != missing]
     again = complete(left)
-    assert (again["users"] == found["users"]) == (missing != "nats-users")
-    assert (again["ca"] == found["ca"]) == (missing != "nats-authority")
-    assert again["certificate"] != found["certificate"] or missing == "nats-users"
+    assert (again["users"] == secrets["users"]) == (missing != "nats-users")
+    assert (again["ca"] == secrets["ca"]) == (missing != "nats-authority")
+    assert again["certificate"] != secrets["certificate"] or missing == "nats-users"
     tls = (again["certificate"], again["key"], again["ca"])
     assert certificates.nats_problems(*tls, servers=3, now=NOW) == []
     assert complete(stored(again)) == again
 
 
 def test_one_password_is_replaced_by_taking_it_away() -> None:
-    found = complete([])
-    before = stored(found)
+    secrets = complete([])
+    before = stored(secrets)
     del before[0]["data"]["tts"]
     again = complete(before)
-    assert again["users"]["tts"] != found["users"]["tts"]
-    assert again | {"users": found["users"]} == found
-    assert again["users"]["api"] == found["users"]["api"]
+    assert again["users"]["tts"] != secrets["users"]["tts"]
+    assert again | {"users": secrets["users"]} == secrets
+    assert again["users"]["api"] == secrets["users"]["api"]
 
 
 @pytest.mark.parametrize("text", ["", "short", "12345678901234567890", "with space 1234567"])
 def test_a_stored_password_that_nats_cannot_read_is_replaced(text: str) -> None:
-    found = complete([])
-    before = stored(found)
+    secrets = complete([])
+    before = stored(secrets)
     before[0]["data"]["api"] = base64.b64encode(text.encode()).decode()
     assert nats_secrets.PASSWORD.fullmatch(complete(before)["users"]["api"])
 
@@ -113,26 +113,26 @@ def test_unreadable_secrets_are_made_again(name: str, broken: str) -> None:
 
 
 def test_the_certificate_is_renewed_before_it_ends_and_the_authority_stays() -> None:
-    found = complete([])
-    assert complete(stored(found), 549) == found
-    later = complete(stored(found), 551)
-    assert later["certificate"] != found["certificate"]
-    assert later["authority"] == found["authority"]
+    secrets = complete([])
+    assert complete(stored(secrets), 549) == secrets
+    later = complete(stored(secrets), 551)
+    assert later["certificate"] != secrets["certificate"]
+    assert later["authority"] == secrets["authority"]
     assert complete(stored(later), 552) == later
 
 
 def test_other_names_need_another_certificate() -> None:
-    found = complete([])
-    more = nats_secrets.complete(stored(found), NONE, [*NAMES, "bus"], NOW)
-    assert more["certificate"] != found["certificate"]
-    assert more["ca"] == found["ca"]
+    secrets = complete([])
+    more = nats_secrets.complete(stored(secrets), NONE, [*NAMES, "bus"], NOW)
+    assert more["certificate"] != secrets["certificate"]
+    assert more["ca"] == secrets["ca"]
 
 
 def test_a_new_authority_is_trusted_beside_the_one_before() -> None:
-    found = complete([])
-    later = complete(stored(found), 2600)
+    secrets = complete([])
+    later = complete(stored(secrets), 2600)
     new, old = x509.load_pem_x509_certificates(later["ca"].encode())
-    assert old.public_bytes(Encoding.PEM).decode() == found["ca"]
+    assert old.public_bytes(Encoding.PEM).decode() == secrets["ca"]
     [leaf] = x509.load_pem_x509_certificates(later["certificate"].encode())
     leaf.verify_directly_issued_by(new)
     # The one before stays in the bundle: what it is made of would change without a reason else.

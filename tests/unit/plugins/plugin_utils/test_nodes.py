@@ -57,9 +57,9 @@ HAS = {"addresses": ["10.89.0.5", "192.0.2.11"]}
     ],
 )
 def test_addresses(address: str, says: str) -> None:
-    found = nodes.address_problems({"gpu1": address}, {"gpu1": HAS})
-    assert [says in line for line in found.values()] == ([True] if says else [])
-    assert not found or "kubeadm_node_ip" in found["gpu1"]
+    problems = nodes.address_problems({"gpu1": address}, {"gpu1": HAS})
+    assert [says in line for line in problems.values()] == ([True] if says else [])
+    assert not problems or "kubeadm_node_ip" in problems["gpu1"]
 
 
 def test_a_host_that_was_not_looked_at_may_have_any_address() -> None:
@@ -67,8 +67,8 @@ def test_a_host_that_was_not_looked_at_may_have_any_address() -> None:
 
 
 def test_two_hosts_with_one_address() -> None:
-    found = nodes.address_problems({"a": "192.0.2.1", "b": "192.0.2.1"}, {})
-    assert list(found.values()) == ["b and a have the same address 192.0.2.1: correct one"]
+    problems = nodes.address_problems({"a": "192.0.2.1", "b": "192.0.2.1"}, {})
+    assert list(problems.values()) == ["b and a have the same address 192.0.2.1: correct one"]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_networks(
     ranges: dict[str, str], address: str, networks: list[str], says: list[str]
 ) -> None:
     report = {"networks": [{"network": net, "interface": "eth0"} for net in networks]}
-    found = nodes.network_problems(RANGES | ranges, {"gpu1": address}, {"gpu1": report})
-    assert len(found) == len(says)
-    for line, part in zip(found, says, strict=True):
+    problems = nodes.network_problems(RANGES | ranges, {"gpu1": address}, {"gpu1": report})
+    assert len(problems) == len(says)
+    for line, part in zip(problems, says, strict=True):
         assert part in line
 
 
@@ -146,5 +146,5 @@ OPTIONS: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_texts_in_place_of_other_types(given: dict[str, Any], says: str) -> None:
-    found = nodes.type_problems(OPTIONS, given)
-    assert [says in line for line in found] == ([True] if says else [])
+    problems = nodes.type_problems(OPTIONS, given)
+    assert [says in line for line in problems] == ([True] if says else [])

@@ -44,7 +44,7 @@ def test_certificate_in_any_layout(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is not PEM text of a certificate"),
         (TEXT[:-30], "no BEGIN line has its END line"),
@@ -64,10 +64,10 @@ def test_certificate_in_any_layout(text: str) -> None:
         ("x" * (pem.MAX_TEXT + 1), "is longer than 256 KiB"),
     ],
 )
-def test_text_that_holds_no_usable_certificate(text: str, said: str) -> None:
+def test_text_that_holds_no_usable_certificate(text: str, message: str) -> None:
     with pytest.raises(pem.PemError) as refused:
         pem.certificates(text)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_certificate_with_an_extension_twice() -> None:
@@ -91,7 +91,7 @@ def test_key_that_servers_find(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is not PEM text of a private key"),
         ("\ufeff" + KEY, "a byte order mark comes before it"),
@@ -109,10 +109,10 @@ def test_key_that_servers_find(text: str) -> None:
         ("x" * (pem.MAX_TEXT + 1), "is longer than 256 KiB"),
     ],
 )
-def test_text_that_holds_no_usable_key(text: str, said: str) -> None:
+def test_text_that_holds_no_usable_key(text: str, message: str) -> None:
     with pytest.raises(pem.PemError) as refused:
         pem.private_keys(text)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     # Nothing of the key itself is shown.
     assert KEY.splitlines()[1][:20] not in str(refused.value)
 

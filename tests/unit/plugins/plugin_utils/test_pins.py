@@ -30,7 +30,7 @@ def repository(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"key": "-----BEGIN"}, None),
         ({"key": "-----BEGIN", "key_url": URL}, None),

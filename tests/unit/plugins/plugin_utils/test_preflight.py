@@ -67,9 +67,9 @@ def test_autoscaling_that_may_want_more_gpus_than_there_are() -> None:
     ],
 )
 def test_virtual_ip(address: str, problem: str) -> None:
-    found = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
-    assert len(found) == bool(problem)
-    assert all(problem in line for line in found)
+    problems = preflight.virtual_ip_problems(address, {"cp1": "192.0.2.11", "gpu1": "gpu1"})
+    assert len(problems) == bool(problem)
+    assert all(problem in line for line in problems)
 
 
 GOOGLE = json.dumps({"client_email": "a", "private_key": "b", "token_uri": "c"})
@@ -124,7 +124,7 @@ def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("users", "said"),
+    ("users", "message"),
     [
         ({}, []),
         ({"api": "a" * 16, "tts": "b_-4567890123456", "stt": "c" * 16}, []),
@@ -134,9 +134,9 @@ def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
         ({"stt": "with space 123456"}, ["nats_users.stt has"]),
     ],
 )
-def test_nats_users(users: dict[str, str], said: list[str]) -> None:
+def test_nats_users(users: dict[str, str], message: list[str]) -> None:
     problems = preflight.nats_problems({"nats_users": users}, 1)
-    assert [line[: len(start)] for line, start in zip(problems, said, strict=True)] == said
+    assert [line[: len(start)] for line, start in zip(problems, message, strict=True)] == message
     assert "short" not in "".join(problems)
 
 
@@ -163,6 +163,8 @@ def test_open_nats_has_no_use_for_passwords_and_certificates() -> None:
 def test_keys_that_no_header_holds_are_named_and_not_shown() -> None:
     good = {"license_proxy_api_key": "sk-1\n", "chart_openai_api_key": ""}
     assert preflight.secret_problems(good) == []
-    [found] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
-    assert found.startswith("license_proxy_api_key holds a character that no HTTP header may hold")
-    assert "sk-" not in found
+    [problems] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
+    assert problems.startswith(
+        "license_proxy_api_key holds a character that no HTTP header may hold"
+    )
+    assert "sk-" not in problems

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a host's GPUs: by the compiled mock library, and by a library that fails."""
+"""The description of a host's GPUs, with the compiled mock library and with failing ones."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def report_fault(root: Path, name: str, text: str) -> None:
     draft.rename(root / "run/nvidia-mock/xid" / name)
 
 
-def test_faults_are_told_once_and_in_order(
+def test_faults_are_reported_once_and_in_order(
     events: Callable[[int], tuple[int, int, int]], root: Path
 ) -> None:
     assert events(10)[0] == 10, "a fault from before the listener counts as old"

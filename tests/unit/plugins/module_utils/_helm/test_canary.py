@@ -83,8 +83,8 @@ def planned(before: Release, after: Release, *workers: str) -> Canary:
 
 
 def test_every_reference_of_a_pod_is_found() -> None:
-    found = {(r.kind, r.name) for r in references(yaml.safe_load(POD))}
-    assert found == NAMED
+    names = {(r.kind, r.name) for r in references(yaml.safe_load(POD))}
+    assert names == NAMED
 
 
 def test_one_pod_of_the_new_version_under_a_name_of_its_own() -> None:
@@ -147,8 +147,8 @@ def test_changed_and_new_objects_are_copied_for_it() -> None:
         "metadata": {"name": "key-canary", "namespace": NAMESPACE},
     }  # fmt: skip
     spec = made["spec"]["template"]["spec"]
-    found = {(r.kind, r.name) for r in references(spec)}
-    assert found ^ NAMED == {
+    names = {(r.kind, r.name) for r in references(spec)}
+    assert names ^ NAMED == {
         ("Secret", "key"),
         ("Secret", "key-canary"),
         ("ConfigMap", "one"),
@@ -158,7 +158,7 @@ def test_changed_and_new_objects_are_copied_for_it() -> None:
 
 @pytest.mark.parametrize("kind", ["ServiceAccount", "PersistentVolumeClaim"])
 def test_none_where_it_could_not_be_given_what_it_needs(kind: str) -> None:
-    [name] = [name for found, name in NAMED if found == kind]
+    [name] = [name for objects, name in NAMED if objects == kind]
     before = release(worker("tts"))
     canary = planned(before, release(worker("tts", "2"), other(kind, name)))
     assert canary == Canary(why=canary.why)

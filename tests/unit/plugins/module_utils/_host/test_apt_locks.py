@@ -158,13 +158,13 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("said", REFUSALS)
-def test_a_command_that_met_a_lock_is_run_again(said: str) -> None:
-    clock, commands = Clock(), Commands((100, "", said), (100, "", said), (0, "done", ""))
+@pytest.mark.parametrize("message", REFUSALS)
+def test_a_command_that_met_a_lock_is_run_again(message: str) -> None:
+    clock, commands = Clock(), Commands((100, "", message), (100, "", message), (0, "done", ""))
     runner = apt(commands, clock)
     assert runner(["apt-get", "update"]) == (0, "done", "")
     assert len(commands.ran) == 3
-    assert runner.summary() == [f"waited 4 s: apt says: {said}"]
+    assert runner.summary() == [f"waited 4 s: apt says: {message}"]
 
 
 def test_a_command_that_meets_a_lock_for_ever_fails() -> None:
@@ -175,7 +175,7 @@ def test_a_command_that_meets_a_lock_for_ever_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "E: Unable to fetch some archives",
         (
@@ -185,10 +185,10 @@ def test_a_command_that_meets_a_lock_for_ever_fails() -> None:
         "",
     ],
 )
-def test_other_failures_are_not_waited_for(said: str) -> None:
-    clock, commands = Clock(), Commands((100, "", said))
-    assert not refused(said)
-    assert apt(commands, clock)(["apt-get", "update"]) == (100, "", said)
+def test_other_failures_are_not_waited_for(message: str) -> None:
+    clock, commands = Clock(), Commands((100, "", message))
+    assert not refused(message)
+    assert apt(commands, clock)(["apt-get", "update"]) == (100, "", message)
     assert clock.now == 100.0
 
 

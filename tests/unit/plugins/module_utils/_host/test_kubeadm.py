@@ -19,7 +19,7 @@ def test_checks_are_ignored_for_a_second_try_only() -> None:
     assert "--skip-token-print" not in again
 
 
-def test_only_errors_are_told() -> None:
+def test_only_errors_are_reported() -> None:
     output = (
         "[init] Using Kubernetes version: v1.36.3\n"
         "\t[WARNING Hostname]: hostname could not be reached\n"
@@ -28,15 +28,15 @@ def test_only_errors_are_told() -> None:
         "\t[ERROR Mem]: the system RAM (900 MB) is less than the minimum 1700 MB\n"
         "To see the stack trace of this error execute with --v=5 or higher\n"
     )
-    told = kubeadm.failure(output).splitlines()
-    assert [line.split(":")[0].strip() for line in told] == [
+    printed = kubeadm.failure(output).splitlines()
+    assert [line.split(":")[0].strip() for line in printed] == [
         "error",
         "[ERROR Port-6443]",
         "[ERROR Mem]",
     ]
 
 
-def test_output_without_an_error_is_told_by_its_end() -> None:
+def test_output_without_an_error_is_reported_by_its_end() -> None:
     assert kubeadm.failure("a\nb\nc\n", lines=2) == "b\nc"
     assert kubeadm.failure("") == ""
     assert kubeadm.last_line(" \n") == "no message"

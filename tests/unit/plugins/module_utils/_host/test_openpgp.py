@@ -44,7 +44,7 @@ def test_fingerprints_are_those_that_gpg_prints(content: str, expected: list[str
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "no public key"),
         ("<html>Moved</html>", "not an ASCII-armoured"),
@@ -63,8 +63,8 @@ def test_fingerprints_are_those_that_gpg_prints(content: str, expected: list[str
         (armoured(b"\xc6\xe1\x00\x00"), "in parts"),
     ],
 )
-def test_whatever_could_hide_a_key_is_refused(content: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_whatever_could_hide_a_key_is_refused(content: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         openpgp.fingerprints(content)
 
 

@@ -83,8 +83,8 @@ def wanted(server: Server, name: str = "speech.example.com") -> certificates.Wan
 
 
 def test_fake_certificate_is_called_so(server: Server) -> None:
-    [said] = certificates.wait([wanted(server)], 0)
-    assert f"{ADDRESS}:{server.port} for speech.example.com: the controller's own fake" in said
+    [lines] = certificates.wait([wanted(server)], 0)
+    assert f"{ADDRESS}:{server.port} for speech.example.com: the controller's own fake" in lines
 
 
 def test_client_that_names_no_host(server: Server) -> None:
@@ -94,8 +94,8 @@ def test_client_that_names_no_host(server: Server) -> None:
 
 def test_another_certificate_is_named(server: Server) -> None:
     server.given = Authority("Old CA").server(["speech.example.com"])
-    [said] = certificates.wait([wanted(server)], 0)
-    assert said.endswith("another certificate (Old CA, server)")
+    [lines] = certificates.wait([wanted(server)], 0)
+    assert lines.endswith("another certificate (Old CA, server)")
 
 
 def test_wait_ends_when_the_certificate_is_there(
@@ -115,5 +115,5 @@ def test_wait_ends_when_the_certificate_is_there(
 def test_nothing_listens(server: Server) -> None:
     with socket.create_server((ADDRESS, 0)) as unused:
         port = unused.getsockname()[1]
-    [said] = certificates.wait([certificates.Wanted(ADDRESS, port, "a.example.com", "00")], 0)
-    assert f"{ADDRESS}:{port} for a.example.com: no certificate, " in said
+    [lines] = certificates.wait([certificates.Wanted(ADDRESS, port, "a.example.com", "00")], 0)
+    assert f"{ADDRESS}:{port} for a.example.com: no certificate, " in lines

@@ -47,7 +47,7 @@ class Api:
         if "labelSelector" in query:
             label, _equals, value = query["labelSelector"].partition("=")
             group, _slash, plural = path.rpartition("/")
-            found = [
+            items = [
                 item
                 for name, item in self.objects.items()
                 if name.startswith(f"{group}/namespaces/") and f"/{plural}/" in name
@@ -60,7 +60,7 @@ class Api:
                         for k, v in copy.deepcopy(item).items()
                         if k not in ("kind", "apiVersion")
                     }
-                    for item in found
+                    for item in items
                     if item["metadata"]["labels"].get(label) == value
                 ]
             }
@@ -257,7 +257,7 @@ def test_nothing_else_goes(api: Api) -> None:
     assert f"{POLICIES}/yours" in api.objects
 
 
-def test_a_change_is_told_with_before_and_after(api: Api) -> None:
+def test_a_change_is_returned_with_before_and_after(api: Api) -> None:
     sync(api, service("a"))
     [change] = sync(api, service("a", 81))
     assert change.before is not None
@@ -267,21 +267,21 @@ def test_a_change_is_told_with_before_and_after(api: Api) -> None:
 
 
 def test_what_was_there_without_the_label_is_taken_over(api: Api) -> None:
-    found = service("a")
-    found["metadata"]["namespace"] = "stack"
-    api.objects[f"{SERVICES}/a"] = found
+    present = service("a")
+    present["metadata"]["namespace"] = "stack"
+    api.objects[f"{SERVICES}/a"] = present
     [change] = sync(api, service("a"))
     assert change.before is not None
     assert api.objects[f"{SERVICES}/a"]["metadata"]["labels"]["baremetal.sonic/set"] == "mine"
 
 
-def test_check_mode_tells_the_same_and_does_nothing(api: Api) -> None:
+def test_check_mode_predicts_the_same_and_changes_nothing(api: Api) -> None:
     sync(api, service("a"))
     before = copy.deepcopy(api.objects)
-    said = called(sync(api, service("b"), dry_run=True))
-    assert said == ["Service b", "Service a"]
+    actual = called(sync(api, service("b"), dry_run=True))
+    assert actual == ["Service b", "Service a"]
     assert api.objects == before
-    assert called(sync(api, service("b"))) == said
+    assert called(sync(api, service("b"))) == actual
 
 
 def test_the_namespace_is_made_first(api: Api) -> None:

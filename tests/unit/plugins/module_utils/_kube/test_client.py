@@ -55,8 +55,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        said = [self.headers["Content-Type"].encode(), self.headers["Authorization"].encode(), body]
-        answer = b" ".join(said)
+        parts = [
+            self.headers["Content-Type"].encode(),
+            self.headers["Authorization"].encode(),
+            body,
+        ]
+        answer = b" ".join(parts)
         self.send_response(200 if self.path == "/echo" else 409)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -67,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Written(BaseHTTPRequestHandler):
-    """An API server that notes what it is told; /gone is no more, /kept may not be touched."""
+    """An API server that records its requests; /gone is missing, /kept must not change."""
 
     seen: list[tuple[str, str, Any]]
     accepted: list[str]
@@ -79,7 +83,7 @@ class Written(BaseHTTPRequestHandler):
         self.accepted.append(self.headers["Accept"])
         path = self.path.partition("?")[0]
         status = {"/gone": 404, "/kept": 403}.get(path, 200)
-        text = json.dumps({"kind": "Status", "message": f"told {path}"}).encode()
+        text = json.dumps({"kind": "Status", "message": f"got {path}"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -181,8 +185,8 @@ def test_unknown_context(tmp_path: Path) -> None:
 
 
 def test_bytes_are_sent_as_they_are_and_come_as_they_are(client: KubeClient) -> None:
-    said = client.content("/echo", send=b"\xff{}")
-    assert said == b"application/json Bearer secret-token \xff{}"
+    actual = client.content("/echo", send=b"\xff{}")
+    assert actual == b"application/json Bearer secret-token \xff{}"
     with pytest.raises(KubeError) as refused:
         client.content("/other", send=b"{}")
     assert refused.value.status == 409
@@ -191,7 +195,7 @@ def test_bytes_are_sent_as_they_are_and_come_as_they_are(client: KubeClient) -> 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_objects_are_applied_on_the_servers_side(writer: KubeClient, dry_run: bool) -> None:
     answer = writer.apply("/object", {"kind": "Pod"}, "me", dry_run=dry_run)
-    assert answer["message"] == "told /object"
+    assert answer["message"] == "got /object"
     [(method, path, body)] = Written.seen
     assert (method, body) == ("PATCH", {"kind": "Pod"})
     assert "fieldManager=me" in path
@@ -213,8 +217,8 @@ def test_what_is_gone_need_not_be_deleted(writer: KubeClient) -> None:
     writer.delete("/gone")
 
 
-def test_what_may_not_be_deleted_is_told(writer: KubeClient) -> None:
-    with pytest.raises(KubeError, match="told /kept"):
+def test_protected_objects_are_reported(writer: KubeClient) -> None:
+    with pytest.raises(KubeError, match="got /kept"):
         writer.delete("/kept")
 
 

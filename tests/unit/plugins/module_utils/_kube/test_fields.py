@@ -77,8 +77,8 @@ def entry(**changed: Any) -> Object:
 @pytest.fixture
 def there() -> Object:
     """What was applied, as it is there: with defaults, a status, and what others wrote."""
-    found = copy.deepcopy(WANTED)
-    found["metadata"] |= {
+    item = copy.deepcopy(WANTED)
+    item["metadata"] |= {
         "uid": "1",
         "annotations": {"deployment.kubernetes.io/revision": "1"},
         "managedFields": [
@@ -86,20 +86,20 @@ def there() -> Object:
             entry(),
         ],
     }
-    container = found["spec"]["template"]["spec"]["containers"][0]
+    container = item["spec"]["template"]["spec"]["containers"][0]
     container["ports"][0]["protocol"] = "TCP"
     container["imagePullPolicy"] = "IfNotPresent"
-    found["spec"]["progressDeadlineSeconds"] = 600
-    found["status"] = {"replicas": 2}
-    return found
+    item["spec"]["progressDeadlineSeconds"] = 600
+    item["status"] = {"replicas": 2}
+    return item
 
 
 def test_what_was_applied_is_applied(there: Object) -> None:
     assert is_applied(WANTED, there, "me")
 
 
-def test_of_somebody_else_nothing_is_known(there: Object) -> None:
-    assert not is_applied(WANTED, there, "somebody")
+def test_another_managers_fields_are_unknown(there: Object) -> None:
+    assert not is_applied(WANTED, there, "another-manager")
     there["metadata"]["managedFields"] = [entry(operation="Update")]
     assert not is_applied(WANTED, there, "me")
     there["metadata"]["managedFields"] = [entry(apiVersion="apps/v1beta1")]
@@ -109,8 +109,8 @@ def test_of_somebody_else_nothing_is_known(there: Object) -> None:
 
 
 def container(of: Object) -> Object:
-    found: Object = of["spec"]["template"]["spec"]["containers"][0]
-    return found
+    first: Object = of["spec"]["template"]["spec"]["containers"][0]
+    return first
 
 
 DRIFT: dict[str, Callable[[Object], Any]] = {
@@ -130,7 +130,7 @@ DRIFT: dict[str, Callable[[Object], Any]] = {
 
 
 @pytest.mark.parametrize("change", DRIFT.values(), ids=DRIFT.keys())
-def test_what_somebody_changed_is_applied_again(there: Object, change: Any) -> None:
+def test_changed_objects_are_applied_again(there: Object, change: Any) -> None:
     change(there)
     assert not is_applied(WANTED, there, "me")
 
@@ -139,10 +139,10 @@ NEW: dict[str, Callable[[Object], Any]] = {
     "another value": lambda wanted: wanted["spec"].update(replicas=1),
     "another field": lambda wanted: wanted["spec"].update(paused=False),
     "default made explicit": lambda wanted: wanted["spec"].update(progressDeadlineSeconds=600),
-    "field not any more": lambda wanted: wanted["spec"].pop("replicas"),
-    "label not any more": lambda wanted: wanted["metadata"].pop("labels"),
+    "field removed": lambda wanted: wanted["spec"].pop("replicas"),
+    "label removed": lambda wanted: wanted["metadata"].pop("labels"),
     "another label": lambda wanted: wanted["metadata"]["labels"].update(more="1"),
-    "item not any more": lambda wanted: container(wanted)["env"].pop(),
+    "item removed": lambda wanted: container(wanted)["env"].pop(),
     "another item": lambda wanted: container(wanted)["env"].append({"name": "C", "value": "3"}),
     "renamed item": lambda wanted: container(wanted)["env"][0].update(name="C"),
     "another argument": lambda wanted: container(wanted)["args"].append("--debug"),

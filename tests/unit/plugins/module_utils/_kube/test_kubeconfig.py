@@ -39,8 +39,8 @@ class Who(BaseHTTPRequestHandler):
         connection: Any = self.connection
         subject = (connection.getpeercert() or {}).get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]
-        said = {"names": names, "authorization": self.headers["Authorization"]}
-        body = json.dumps(said).encode()
+        answer = {"names": names, "authorization": self.headers["Authorization"]}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -99,7 +99,7 @@ def write(tmp_path: Path) -> Write:
     """Writes a kubeconfig and returns its path."""
 
     def to_file(cluster: Entries, user: Entries, **changed: Any) -> str:
-        said = {
+        content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
@@ -114,7 +114,7 @@ def write(tmp_path: Path) -> Write:
             "current-context": "here",
         }
         path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(said | changed), encoding="utf-8")
+        path.write_text(yaml.safe_dump(content | changed), encoding="utf-8")
         return str(path)
 
     return to_file
@@ -188,7 +188,7 @@ def test_another_context(write: Write, cluster: Entries, admin: Entries) -> None
 def test_server_of_another_authority_is_not_spoken_to(
     write: Write, cluster: Entries, admin: Entries
 ) -> None:
-    cluster["certificate-authority-data"] = encoded(Authority("Somebody").certificate)
+    cluster["certificate-authority-data"] = encoded(Authority("Other").certificate)
     with pytest.raises(KubeError, match="certificate verify failed"):
         KubeClient(write(cluster, admin)).get("/")
 
@@ -209,7 +209,7 @@ def test_server_of_another_name_is_not_spoken_to(
         ({"clusters": [{"name": "other", "cluster": {"server": "x"}}]}, "mine"),
     ],
 )
-def test_what_it_lacks_is_said(
+def test_missing_parts_are_reported(
     write: Write, cluster: Entries, admin: Entries, changed: Entries, says: str
 ) -> None:
     path = write(cluster, admin, **changed)
@@ -218,7 +218,7 @@ def test_what_it_lacks_is_said(
     assert path in str(caught.value)
 
 
-def test_spoilt_key_is_said(write: Write, cluster: Entries, admin: Entries) -> None:
+def test_broken_key_is_reported(write: Write, cluster: Entries, admin: Entries) -> None:
     admin["client-key-data"] = encoded("no key")
     with pytest.raises(UnusableError, match="client-key-data"):
         access(write(cluster, admin))

@@ -98,7 +98,7 @@ class Api:
         return {"metadata": metadata}
 
     def touch(self, path: str) -> None:
-        """Somebody changes an object."""
+        """Change an object, as another program does."""
         self.objects[path] |= {"spec": {"replicas": 7}, "given": {}}
         self.objects[path]["metadata"]["generation"] += 1
 
@@ -154,19 +154,19 @@ def test_manifest_is_read_as_kubernetes_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a: [", "not YAML"),
         (b"--- 5\n", "not a Kubernetes object"),
         (b"---\n", "no objects"),
     ],
 )
-def test_what_is_no_manifest_is_told(content: bytes, said: str) -> None:
-    with pytest.raises(ReleaseError, match=said):
+def test_a_file_that_is_no_manifest_is_reported(content: bytes, message: str) -> None:
+    with pytest.raises(ReleaseError, match=message):
         objects(content, "", "tools")
 
 
-def test_wrong_sum_is_told() -> None:
+def test_wrong_sum_is_reported() -> None:
     with pytest.raises(ReleaseError, match="not the file that was pinned"):
         objects(MANIFEST, "00", "tools")
 
@@ -180,7 +180,7 @@ def test_second_run_applies_nothing() -> None:
     assert applied(api) == [], "applied again, nothing is changed"
 
 
-def test_what_somebody_changed_is_put_right() -> None:
+def test_changed_objects_are_repaired() -> None:
     api = Api()
     applied(api)
     api.touch(DEPLOYMENT)
@@ -190,7 +190,7 @@ def test_what_somebody_changed_is_put_right() -> None:
     assert Release(api, "operator", "tools").current("one")
 
 
-def test_what_somebody_removed_comes_back() -> None:
+def test_removed_objects_come_back() -> None:
     api = Api()
     applied(api)
     del api.objects[CRD]
@@ -234,10 +234,10 @@ def test_part_of_the_api_that_something_else_serves_is_not_taken_over() -> None:
     assert path in api.applied
 
 
-def test_check_mode_changes_nothing_and_tells_all() -> None:
+def test_check_mode_changes_nothing_and_predicts_all() -> None:
     api = Api()
-    told = applied(api, dry_run=True)
-    assert len(told) == 5, told
+    predicted = applied(api, dry_run=True)
+    assert len(predicted) == 5, predicted
     assert api.objects == {}
     applied(api)
     api.touch(DEPLOYMENT)
@@ -246,7 +246,7 @@ def test_check_mode_changes_nothing_and_tells_all() -> None:
     assert api.objects == before
 
 
-def test_unknown_kind_is_told() -> None:
+def test_unknown_kind_is_reported() -> None:
     strange = {"apiVersion": "apps/v1", "kind": "Strange", "metadata": {"name": "x"}}
     with pytest.raises(KubeError, match="does not know Strange of apps/v1"):
         Release(Api(), "operator", "tools").apply([strange], "one", False, lambda _path: None)

@@ -56,11 +56,11 @@ def test_rules_and_subjects_are_replaced_not_added_to() -> None:
 def test_containers_and_their_environment_are_merged_by_name() -> None:
     env = [{"name": "A", "value": "x"}, {"name": "B", "value": "y"}]
     spec = {"serviceAccountName": "own", "containers": [{"name": "one", "env": env}]}
-    [found] = changed(
+    [actual] = changed(
         [PODS], [thing("Deployment", "tool", "tools", spec={"template": {"spec": spec}})], []
     )
-    assert found["spec"]["replicas"] == 1
-    pod = found["spec"]["template"]["spec"]
+    assert actual["spec"]["replicas"] == 1
+    pod = actual["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "own"
     assert pod["containers"] == [
         {"name": "one", "image": "i", "env": env},

@@ -88,12 +88,12 @@ def test_gpu_accounting() -> None:
         ("gpu2", 4, 1),
     ]
     assert pods.being_freed(uses)
-    told = pods.describe_use(GPU, uses)
-    assert "gpu1: 0 of 1 free, held by tts-worker-7d9f-aaaaa, tts-worker-7d9f-bbbbb" in told
-    assert "gpu2: 3 of 4 free, held by tts-worker-7d9f-kkkkk (terminating)" in told
+    lines = pods.describe_use(GPU, uses)
+    assert "gpu1: 0 of 1 free, held by tts-worker-7d9f-aaaaa, tts-worker-7d9f-bbbbb" in lines
+    assert "gpu2: 3 of 4 free, held by tts-worker-7d9f-kkkkk (terminating)" in lines
 
 
-def test_no_gpu_anywhere_is_said() -> None:
+def test_no_gpu_anywhere_is_reported() -> None:
     assert pods.describe_use(GPU, []) == f"{GPU}: no node offers any"
     assert not pods.being_freed([])
 

@@ -102,7 +102,7 @@ def other_kind(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"),
+    ("tamper", "message"),
     [
         (change, "record 6 does not follow"),
         (change_last, "the last record was changed"),
@@ -118,11 +118,11 @@ def other_kind(lines: Lines) -> None:
         (other_kind, "record 5 cannot be read"),
     ],
 )
-def test_tampering_shows(tamper: Callable[[Lines], None], said: str) -> None:
+def test_tampering_shows(tamper: Callable[[Lines], None], message: str) -> None:
     log = chain(10)
     lines = list(log.lines)
     tamper(lines)
-    assert said in "; ".join(verify(replace(log, lines=tuple(lines))))
+    assert message in "; ".join(verify(replace(log, lines=tuple(lines))))
 
 
 def test_a_log_that_was_written_anew_shows_by_an_earlier_one() -> None:
@@ -168,7 +168,7 @@ def test_what_is_no_archive(file: io.BytesIO) -> None:
         read_tar(file)
 
 
-def test_a_gap_that_the_proxy_found_is_said() -> None:
+def test_a_gap_that_the_proxy_recorded_is_reported() -> None:
     log = chain(2)
     record = {
         "sequence": 3, "previous": log.manifest["head"], "event": "gap",

@@ -69,13 +69,13 @@ class FakeApi:
 
 
 def pod(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = copy.deepcopy(PODS[name])
-    found["metadata"] |= {
+    item: dict[str, Any] = copy.deepcopy(PODS[name])
+    item["metadata"] |= {
         "uid": name,
         "ownerReferences": [{"uid": "rs-2", "controller": True}],
         "labels": {"app.kubernetes.io/name": "tts-worker"},
     }
-    return found
+    return item
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_api_service_that_becomes_available(api: FakeApi) -> None:
     assert Wait(api, [], SHORT, 5, api_services=SERVICES).run().failure == ""
 
 
-def test_api_service_that_does_not_exist_is_told_early(api: FakeApi) -> None:
+def test_missing_api_service_is_reported_early(api: FakeApi) -> None:
     outcome = Wait(api, [], SHORT, 30, api_services=SERVICES).run()
     assert outcome.failure.startswith("APIService v1beta1.external.metrics.k8s.io cannot become")
     assert outcome.cause == "missing"

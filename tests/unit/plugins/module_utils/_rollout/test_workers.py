@@ -203,7 +203,7 @@ def test_rollout_under_way_keeps_its_numbers() -> None:
     assert (made.surging, made.replaced) == (True, [])
 
 
-def test_rollout_that_is_mended_takes_over_its_own_spare_pod() -> None:
+def test_repaired_rollout_takes_over_its_own_spare_pod() -> None:
     cluster = Cluster(3)
     cluster.run("tts", 2, ready=2, pods=3)
     cluster.pods[-1]["spec"]["nodeName"] = "gpu1"

@@ -12,7 +12,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._speech.artifacts 
     waits_for,
 )
 
-TOLD: dict[str, Any] = {
+FOLLOWERS: dict[str, Any] = {
     "generation": "g2",
     "files": {"voices/a.json": "7", "voices/b.json": "8"},
     "followers": {"api/api-1": "g2", "worker/tts-1": "g2", "worker/gone": "g1"},
@@ -36,7 +36,7 @@ PODS = [pod("api", "api-1"), pod("worker", "tts-1")]
 
 
 def test_all_have_it() -> None:
-    assert waits_for(TOLD, PODS, {"voices/a.json": "7", "voices/gone.json": ""}) == ""
+    assert waits_for(FOLLOWERS, PODS, {"voices/a.json": "7", "voices/gone.json": ""}) == ""
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_all_have_it() -> None:
     ],
 )
 def test_the_sync_is_behind(wanted: dict[str, str], missing: str) -> None:
-    assert waits_for(TOLD, PODS, wanted) == missing
-    failing = TOLD | {"failure": "NotFound"}
+    assert waits_for(FOLLOWERS, PODS, wanted) == missing
+    failing = FOLLOWERS | {"failure": "NotFound"}
     assert waits_for(failing, PODS, wanted) == f"{missing}; it says: NotFound"
 
 
 def test_a_refusal_of_these_files_ends_the_wait() -> None:
-    said = "voices/c.json: name: Field required"
-    refused = TOLD | {"refused": said, "failure": said, "examined": {"voices/c.json": "1"}}
+    reason = "voices/c.json: name: Field required"
+    refused = FOLLOWERS | {"refused": reason, "failure": reason, "examined": {"voices/c.json": "1"}}
     with pytest.raises(RefusedError, match="Field required"):
         waits_for(refused, PODS, {"voices/c.json": "1"})
-    # Somebody else's bad file holds this one back, but may be mended meanwhile.
+    # Another bad file blocks this one, but may be fixed meanwhile.
     assert "it says: voices/c.json" in waits_for(refused, PODS, {"voices/d.json": "1"})
-    # It has been mended, or removed together with another one, since the sync looked.
+    # It was fixed, or removed together with another one, after the sync looked.
     assert "not taken up" in waits_for(refused, PODS, {"voices/c.json": "2"})
     assert "voices/a.json" in waits_for(refused, PODS, {"voices/c.json": "", "voices/a.json": ""})
 
@@ -76,7 +76,7 @@ def test_a_refusal_of_these_files_ends_the_wait() -> None:
     ],
 )
 def test_pods_that_are_behind(late: dict[str, Any], count: int) -> None:
-    said = waits_for(TOLD, [*PODS, late], {"voices/a.json": "7"})
-    assert said.startswith("1 of 3 pods do not have it yet" if count else "")
-    assert bool(said) is bool(count)
+    message = waits_for(FOLLOWERS, [*PODS, late], {"voices/a.json": "7"})
+    assert message.startswith("1 of 3 pods do not have it yet" if count else "")
+    assert bool(message) is bool(count)
     assert len(following([*PODS, late])) == 2 + count

@@ -75,7 +75,7 @@ class QuietServer(ThreadingHTTPServer):
 
 
 class Site:
-    """An ingress on the loopback that answers as told and keeps what it was asked."""
+    """An ingress on the loopback that gives set answers and keeps its requests."""
 
     def __init__(self, pem: Path, key: Path) -> None:
         self.answer: Callable[[BaseHTTPRequestHandler], None] = reply(200, wav())
@@ -253,7 +253,7 @@ def test_bad_input(request_: speech.SpeechRequest, changes: dict[str, str], says
     assert says in str(error)
 
 
-def test_plain_http_port_is_told(request_: speech.SpeechRequest) -> None:
+def test_plain_http_port_is_reported(request_: speech.SpeechRequest) -> None:
     class Plain(BaseHTTPRequestHandler):
         def log_message(self, *args: Any) -> None:
             pass

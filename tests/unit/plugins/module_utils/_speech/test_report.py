@@ -23,11 +23,11 @@ START, END = 1_800_000_000.0, 1_800_003_600.0
 
 def lines(svg: str) -> list[list[tuple[float, float]]]:
     """The points of each drawn line."""
-    found = []
+    texts = []
     for node in ET.fromstring(svg).iter("polyline"):
         pairs = (pair.split(",") for pair in node.attrib["points"].split())
-        found.append([(float(x), float(y)) for x, y in pairs])
-    return found
+        texts.append([(float(x), float(y)) for x, y in pairs])
+    return texts
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_figure_lists_the_greatest_and_says_what_it_leaves_out() -> None:
     assert "8 more are not drawn" in text
 
 
-def test_nothing_measured_is_said() -> None:
+def test_missing_measurements_are_reported() -> None:
     assert "No measurements" in figure(Panel("t", "s"), START, END)
     nothing = Panel("t", "s", series=[Series("x", [(START, math.nan)])])
     assert "No measurements" in figure(nothing, START, END)
