@@ -297,7 +297,7 @@ def test_a_text_for_a_list_is_refused(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     status, problems = judge(tmp_path, hosts, "-e", "ingress_hosts=speech.example.com")
     assert status != 0
-    assert [line for line in problems if "ingress_hosts is a text, a list is wanted" in line]
+    assert [line for line in problems if "ingress_hosts is text, but must be a list" in line]
 
 
 def test_names_addresses_and_networks_of_hosts(tmp_path: Path) -> None:
