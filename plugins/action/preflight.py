@@ -79,18 +79,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for name, members in sites.items():
             # A run for some of the hosts (--limit) also checks the whole site.
             site = _site_hosts(name, variables) or members
-            found = self._hosts(members, options, variables)
-            found += preflight.version_problems(
+            lines = self._hosts(members, options, variables)
+            lines += preflight.version_problems(
                 variables["hostvars"][members[0]].get("site_versions"),
                 variables.get("site_versions"),
                 default_versions(),
             )
-            found += self._nodes(members, site, options, variables)
-            found += self._guards(members, site, options, variables)
+            lines += self._nodes(members, site, options, variables)
+            lines += self._guards(members, site, options, variables)
             prefix = f"site {name}: " if len(sites) > 1 else ""
             more, doubts = self._site(site, options["roles"], variables)
-            problems += [f"{prefix}{line}" for line in found + more]
-            findings += [preflight_report.finding(name, line, places) for line in found + more]
+            problems += [f"{prefix}{line}" for line in lines + more]
+            findings += [preflight_report.finding(name, line, places) for line in lines + more]
             warnings += [f"{prefix}{line}" for line in doubts]
         warnings += [
             f"{host} cannot be reached and is left out: the run goes on with the other hosts, and"
@@ -125,22 +125,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _hosts(
         self, members: list[str], options: dict[str, Any], variables: dict[str, Any]
     ) -> list[str]:
-        found = []
+        lines = []
         machine_ids = {}
         for host in members:
-            said = variables["hostvars"][host].get(options["report"])
-            if said and said.get("unreachable"):
+            report = variables["hostvars"][host].get(options["report"])
+            if report and report.get("unreachable"):
                 if not _may_be_left_out(host, variables):
-                    found.append(f"{host}: {_unreachable(said)}")
+                    lines.append(f"{host}: {_unreachable(report)}")
                 continue
-            if said is None or "problems" not in said:
-                found.append(f"{host}: cannot be reached or has no Python; see the error above")
+            if report is None or "problems" not in report:
+                lines.append(f"{host}: cannot be reached or has no Python; see the error above")
                 continue
             disks = variables["hostvars"][host].get(options["disk_report"]) or {}
-            lines = said["problems"] + disks.get("problems", [])
-            found += [f"{host}: {line}" for line in lines]
-            machine_ids[host] = said["machine_id"]
-        return found + preflight.shared_machine_ids(machine_ids)
+            own = report["problems"] + disks.get("problems", [])
+            lines += [f"{host}: {line}" for line in own]
+            machine_ids[host] = report["machine_id"]
+        return lines + preflight.shared_machine_ids(machine_ids)
 
     def _nodes(
         self,
@@ -160,12 +160,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         first = hostvars[(leaders or site)[0]]
         ranges = {name: str(first.get(name) or plain_defaults()[name]) for name in RANGES}
         right = {host: address for host, address in addresses.items() if host not in wrong}
-        found += nodes.network_problems(ranges, right, reports)
+        problems += nodes.network_problems(ranges, right, reports)
         if leaders and "cluster" not in _skipped(hostvars[leaders[0]]):
             report = _leader_report(leaders[0], members, options, hostvars)
-            lines = nodes.cluster_problems(leaders[0], report, reports)
-            found += [f"{line} [cluster]" for line in lines]
-        return found
+            others = nodes.cluster_problems(leaders[0], report, reports)
+            problems += [f"{line} [cluster]" for line in others]
+        return problems
 
     def _guards(
         self,
@@ -187,8 +187,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         lines = []
         if leaders and leaders[0] not in members and leader_report.get("unreachable"):
             lines = [f"{leaders[0]}: {_unreachable(leader_report)}"]
-        found = guards.cluster_problems(leaders, leader_report, reports)
-        found += guards.version_problems(
+        refused = guards.cluster_problems(leaders, leader_report, reports)
+        refused += guards.version_problems(
             versions,
             reports,
             {host: _driver_packages(hostvars[host], reports[host]) for host in workers},
@@ -200,9 +200,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             [host for host in groups.get("ingress", []) if host in site],
             str(first.get("site_pod_cidr") or plain_defaults()["site_pod_cidr"]),
         )
-        found += guards.firewall_problems(network, reports)
+        refused += guards.firewall_problems(network, reports)
         skipped = {host: _skipped(hostvars[host]) for host in site}
-        counted = guards.counted(found, skipped, (leaders or site)[0])
+        counted = guards.counted(refused, skipped, (leaders or site)[0])
         return lines + [str(problem) for problem in counted]
 
     def _site(
@@ -216,7 +216,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             lines.append("the group control_plane has no host of this site: name at least one")
         workers = [host for host in groups.get("gpu_workers", []) if host in members]
         if not workers:
-            found.append("the group gpu_workers has no host of this site: name at least one")
+            lines.append("the group gpu_workers has no host of this site: name at least one")
         values = dict(plain_defaults())
         leader = variables["hostvars"][(leaders or members)[0]]
         for role in roles:
@@ -224,11 +224,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if role != "chart" or leader.get("stack_source") == "chart":
                 lines += self._role(role, leader, values)
         # The hosts' own checks have reported invalid addresses.
-        found += egress.variable_problems(values, {}) + images.problems(values)
-        found += preflight.artifact_problems(values) + preflight.secret_problems(values)
-        found += pins.problems(values) + proxies.problems(values) + registries.problems(values)
+        lines += egress.variable_problems(values, {}) + images.problems(values)
+        lines += preflight.artifact_problems(values) + preflight.secret_problems(values)
+        lines += pins.problems(values) + proxies.problems(values) + registries.problems(values)
         if "license_proxy" in roles:
-            found += licensing.problems(values, values, members)
+            lines += licensing.problems(values, values, members)
         doubts = proxies.warnings(values)
         if "ingress" in roles:
             lines += self._ingress(members, values, variables)
@@ -239,15 +239,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         branches = {
             host: variables["hostvars"][host].get("nvidia_driver_branch") for host in workers
         }
-        found += preflight.driver_problems(
+        lines += preflight.driver_problems(
             {host: None if branch is None else str(branch) for host, branch in branches.items()}
         )
         counts = {host: None if count is None else int(count) for host, count in gpus.items()}
-        found += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
+        lines += preflight.nats_problems(values, self._nats_servers(values, leaders, workers))
         specs, wrong = _worker_specs(values)
-        found += [*wrong, *(line for spec in specs for line in spec.problems())]
-        found += preflight.gpu_problems(specs, counts)
-        return found, doubts + preflight.gpu_warnings(specs, counts)
+        lines += [*wrong, *(line for spec in specs for line in spec.problems())]
+        lines += preflight.gpu_problems(specs, counts)
+        return lines, doubts + preflight.gpu_warnings(specs, counts)
 
     def _nats_servers(self, values: dict[str, Any], leaders: list[str], workers: list[str]) -> int:
         """Return the number of NATS servers, from the inventory or the role's default."""
@@ -261,7 +261,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self, members: list[str], values: dict[str, Any], variables: dict[str, Any]
     ) -> list[str]:
         """Judge who serves clients, and with which certificates."""
-        found = []
+        lines = []
         served = any(host in members for host in variables["groups"].get("ingress", []))
         if values["ingress_install"] and not served:
             lines.append(
@@ -316,7 +316,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             alone = ArgumentSpecValidator({name: spec[name]}).validate({name: value})
             if not alone.error_messages and alone.validated_parameters[name] is not None:
                 values[name] = alone.validated_parameters[name]
-        return [*found, *(f"role {role}: {message}" for message in errors)]
+        return [*lines, *(f"role {role}: {message}" for message in errors)]
 
 
 def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:

@@ -318,8 +318,8 @@ def _disk(options: dict[str, Any]) -> list[str]:
     for folder, gib in {} if is_node() else options["disk_gib"].items():
         free = shutil.disk_usage(existing(Path(folder))).free / GIB
         if free < float(gib):
-            found.append(f"{free:.1f} GiB free for {folder}, {float(gib):g} needed: free some")
-    return found
+            problems.append(f"{free:.1f} GiB free for {folder}, {float(gib):g} needed: free some")
+    return problems
 
 
 def _ports(options: dict[str, Any]) -> list[str]:

@@ -278,7 +278,7 @@ def _key_problems(item: x509.Certificate) -> list[str]:
             reason = f"has an RSA key of {key.key_size} bits, which clients and servers refuse"
             reason += f": ask for one with at least {MIN_RSA_BITS}"
         elif key.key_size > MAX_RSA_BITS:
-            reason = f"has an RSA key of {key.key_size} bits, more than clients take"
+            reason = f"has an RSA key of {key.key_size} bits, more than clients accept"
             reason += ": ask for one with 2048 to 4096"
         else:
             return []

@@ -23,14 +23,14 @@ def name_problems(hosts: Iterable[str]) -> list[str]:
             better = re.sub(r"[^a-z0-9.]+", "-", host.lower()).strip("-.")
             example = f", for example {better}" if NAME.fullmatch(better) else ""
             messages.append(
-                f"{host}: the inventory name becomes the node's name, which has small letters,"
-                f" digits, - and . only: rename the host{example}, and keep its address in"
+                f"{host}: the inventory name becomes the node's name, which may hold lower-case"
+                f" letters, digits, - and . only: rename the host{example}, and keep its address in"
                 " ansible_host"
             )
         elif len(host) > LONGEST_NAME:
             messages.append(
-                f"{host}: the inventory name becomes the node's name and has {len(host)} letters:"
-                f" use {LONGEST_NAME} or fewer"
+                f"{host}: the inventory name becomes the node's name, but has {len(host)}"
+                f" characters: use {LONGEST_NAME} or fewer"
             )
     return messages
 
@@ -70,9 +70,9 @@ def address_problems(
         own = reports.get(host, {}).get("addresses")
         if own is not None and text not in own:
             by_host[host] = (
-                f"{host}: its address in the cluster would be {text}, which no interface of it has"
-                f" (it has {', '.join(own) or 'none'}; {text} may be a floating or public address):"
-                " set kubeadm_node_ip to the one by which the other hosts reach it"
+                f"{host}: its address in the cluster would be {text}, but none of its interfaces"
+                f" has that (they have {', '.join(own) or 'none'}; {text} may be a floating or"
+                " public address): set kubeadm_node_ip to the one by which the other hosts reach it"
             )
     return by_host
 
@@ -139,14 +139,14 @@ def cluster_problems(
         if ours:
             messages.append(
                 f"{host}: belongs to another cluster (its CA has the SHA-256 {theirs[:16]}, that of"
-                f" {leader} {ours[:16]}): give 'kubeadm reset' on it, or remove it from the"
+                f" {leader} {ours[:16]}): run 'kubeadm reset' on it, or remove it from the"
                 " inventory"
             )
         else:
             messages.append(
-                f"{host}: belongs to a cluster already, and {leader}, the first of control_plane,"
-                f" to none, so {leader} would begin a second, empty cluster: put the control plane"
-                f" of {host} first, or give 'kubeadm reset' on {host}"
+                f"{host}: belongs to a cluster already, but {leader}, the first of control_plane,"
+                f" does not: {leader} would start a second, empty cluster. Put the control plane"
+                f" of {host} first, or run 'kubeadm reset' on {host}"
             )
     return messages
 
@@ -169,7 +169,7 @@ def type_problems(
         value, kind, path = given.get(name), option.get("type"), f"{where}{name}"
         if isinstance(value, str) and kind in ("list", "dict"):
             messages.append(
-                f"{path} is a text, a {'list' if kind == 'list' else 'dictionary'} is wanted: give"
+                f"{path} is text, but must be a {'list' if kind == 'list' else 'dictionary'}: give"
                 " it in the inventory's YAML, in a file (-e @FILE), or as JSON"
                 f""" (-e '{{"{name}": ...}}')"""
             )

@@ -38,7 +38,7 @@ def revisions(core: client.CoreV1Api) -> list[str]:
 
 
 def workers(**args: Any) -> list[dict[str, Any]]:
-    """The lab's workers, other things said of the one that speaks."""
+    """The lab's workers, other things output of the one that speaks."""
     image = "us-docker.pkg.dev/baremetal-sonic/worker:{{ lab.reference_tag }}"
     speaks = {"model": "sonic-reference", "image": image, "capacity": 4, **args}
     hears = {"model": "ink-reference", "image": image, "capacity": 4, "operation": "STT"}
@@ -155,7 +155,7 @@ def test_revision_without_capacity_goes_back(
         "capacity": 4,
         "gpuType": "nvidia.com/none",
     }
-    said = refused_on_lab(
+    output = refused_on_lab(
         "stack.yml", **CHART, workers=[{"name": "tts-worker", "workerArgs": broken}]
     )
     assert "is back at what revision 1 was, because revision 2 did not get capacity" in output
@@ -176,7 +176,7 @@ def test_first_pod_that_does_not_work_ends_the_run_before_the_release_changes(
         image="us-docker.pkg.dev/baremetal-sonic/license-proxy:{{ lab.reference_tag }}"
     )
     with Crowd(info, 2, sentences=3) as crowd:
-        said = refused_on_lab("stack.yml", **CHART, workers=broken)
+        output = refused_on_lab("stack.yml", **CHART, workers=broken)
         heard = crowd.leave()
     assert (
         "Release cartesia is as it was: the first pod of the new version of tts-worker failed."
@@ -193,7 +193,7 @@ def test_upgrade_begins_with_one_pod_of_the_new_version(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = revisions(core)
-    said = on_lab("stack.yml", **CHART, workers=workers(capacity=5))
+    output = on_lab("stack.yml", **CHART, workers=workers(capacity=5))
     made = [
         event.message
         for event in core.list_namespaced_event(

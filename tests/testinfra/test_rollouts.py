@@ -103,9 +103,9 @@ def test_image_that_cannot_be_pulled_changes_nothing_that_runs(
     apps: client.AppsV1Api, info: dict[str, Any], image: str, why: str
 ) -> None:
     before = template(apps)
-    said = refused_on_lab("stack.yml", workers=[worker(image)])
-    assert "DaemonSet cartesia/worker-images cannot become ready" in said
-    assert why in said
+    output = refused_on_lab("stack.yml", workers=[worker(image)])
+    assert "DaemonSet cartesia/worker-images cannot become ready" in output
+    assert why in output
     assert template(apps) == before
     assert speech(info, "Still the old image.").duration_s > 0.5
     on_lab("stack.yml")

@@ -180,8 +180,8 @@ def test_chart_completes_images_itself(image: str, wanted: str) -> None:
 
 def test_least_that_a_worker_needs() -> None:
     args = {"model": "m", "image": "w", "capacity": 2}
-    found = values(workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
-    [worker] = found["workers"]
+    chart = values(workers=[{"name": "w", "workerArgs": args, "replicas": 3}])
+    [worker] = chart["workers"]
     # The chart knows no number of pods but the autoscaling's.
     scaling = {"enabled": False, "threshold": "0.6", "minReplicas": 3, "maxReplicas": 3}
     assert worker["autoscaling"] == scaling
@@ -196,7 +196,7 @@ def test_secrets_have_the_vendors_names_and_keys() -> None:
         "chart_anthropic_api_key": "a",
     }
     made = applied("chart", "secrets.yml.j2", site_service_account=account, **keys)
-    found = {
+    actual = {
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made
     }

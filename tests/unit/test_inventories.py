@@ -143,7 +143,7 @@ def test_hosts_that_differ_and_disks_with_content_are_named(tmp_path: Path) -> N
     folder.mkdir()
     text = 'nvidia_driver_branch: "590"\ndisk_problems: [/dev/sdb holds ext4]\n'
     (folder / "gpu2.yml").write_text(text)
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     [disk, branch] = problems
     assert disk == "gpu2: /dev/sdb holds ext4"
@@ -173,7 +173,7 @@ def test_missing_and_mistyped_variables(tmp_path: Path) -> None:
 
 def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
-    wrong = {
+    wrong: dict[str, Any] = {
         "site_image_digests": {"nats": f"sha256:{'0' * 64}"},
         "workers": [
             {
@@ -183,7 +183,9 @@ def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
             }
         ],
     }
-    status, problems = judge(tmp_path, hosts, "-e", json.dumps(wrong | {"site_apt_allow": ["all"]}))
+    status, problems = validate(
+        tmp_path, hosts, "-e", json.dumps(wrong | {"site_apt_allow": ["all"]})
+    )
     assert status != 0
     for text in ("nats is no image in full", "site_apt_allow", "minReplicas is -1"):
         assert [line for line in problems if text in line], text
@@ -336,7 +338,7 @@ def test_a_text_for_a_list_is_refused(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "single-site")
     status, problems = validate(tmp_path, hosts, "-e", "ingress_hosts=speech.example.com")
     assert status != 0
-    assert [line for line in problems if "ingress_hosts is a text, a list is wanted" in line]
+    assert [line for line in problems if "ingress_hosts is text, but must be a list" in line]
 
 
 def test_names_addresses_and_networks_of_hosts(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import default_versions
 
-from tests.unit.test_inventories import inventory, judge
+from tests.unit.test_inventories import inventory, validate
 
 LEADER: dict[str, Any] = {
     "node": {"joined": True, "control_plane": True, "api_server": "1.36.3", "gpu_pods": []},
@@ -50,18 +50,18 @@ def checks(lines: list[str]) -> list[str]:
 
 
 def test_a_living_cluster_is_in_order(tmp_path: Path) -> None:
-    assert judge(tmp_path, living(tmp_path)) == (0, [])
+    assert validate(tmp_path, living(tmp_path)) == (0, [])
 
 
 def test_another_kubernetes_is_refused_on_each_node(tmp_path: Path) -> None:
     hosts = living(tmp_path)
     versions(hosts, kubernetes="1.37.0")
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert checks(problems) == ["[kubernetes-version]"] * 3
     skip = ["-e", '{"preflight_skip": ["kubernetes-version"]}']
-    assert judge(tmp_path, hosts, *skip) == (0, [])
-    assert judge(tmp_path, hosts, "-e", "preflight_skip=kubernetes-version,clock") == (0, [])
+    assert validate(tmp_path, hosts, *skip) == (0, [])
+    assert validate(tmp_path, hosts, "-e", "preflight_skip=kubernetes-version,clock") == (0, [])
 
 
 def test_an_added_host_joins_no_cluster_of_another_version(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_added_host_joins_no_cluster_of_another_version(tmp_path: Path) -> No
     hosts = living(tmp_path, gpu2={"node": {"joined": False}})
     versions(hosts, kubernetes="1.37.0")
     leader = {"leader_node": LEADER["node"], "leader_packages": LEADER["packages"]}
-    status, [problem] = judge(tmp_path, hosts, "--limit", "gpu2", "-e", json.dumps(leader))
+    status, [problem] = validate(tmp_path, hosts, "--limit", "gpu2", "-e", json.dumps(leader))
     assert status != 0
     assert problem.startswith("cp1: it runs Kubernetes 1.36.3")
 
@@ -80,11 +80,11 @@ def test_nothing_is_replaced_under_workers(tmp_path: Path) -> None:
     versions(hosts, containerd="2.4.0")
     driver = {"nvidia_driver_packages": ["nvidia-driver-cuda=590.*"]}
     (hosts.parent / "group_vars/all/driver.json").write_text(json.dumps(driver))
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert [line.partition(":")[0] for line in problems] == ["gpu1", "gpu1"]
     assert checks(problems) == ["[containerd-version]", "[driver-version]"]
-    assert judge(tmp_path, hosts, "--limit", "cp1,gpu2") == (0, [])
+    assert validate(tmp_path, hosts, "--limit", "cp1,gpu2") == (0, [])
 
 
 def test_a_second_control_plane_is_refused(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_second_control_plane_is_refused(tmp_path: Path) -> None:
         ),
         encoding="utf-8",
     )
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert checks(problems) == ["[control-plane]"]
 
@@ -107,19 +107,19 @@ def test_a_second_control_plane_is_refused(tmp_path: Path) -> None:
 def test_another_leader_than_the_clusters_is_refused(tmp_path: Path) -> None:
     blank = {"node": {"joined": False, "control_plane": False, "reset": False}, "ca": ""}
     hosts = living(tmp_path, cp1=blank)
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert checks(problems) == ["[cluster]"] * 2
     # A problem of the site is skipped for its first control plane.
     facts = json.dumps(blank | {"preflight_skip": ["cluster"]})
     (hosts.parent / "host_vars/cp1.json").write_text(facts)
-    assert judge(tmp_path, hosts) == (0, [])
+    assert validate(tmp_path, hosts) == (0, [])
 
 
 def test_a_reset_leader_is_refused(tmp_path: Path) -> None:
     blank = {"node": {"joined": False, "control_plane": False, "reset": False}, "ca": ""}
     reset = {"node": {"joined": False, "control_plane": False, "reset": True}, "ca": ""}
     hosts = living(tmp_path, cp1=reset, gpu1=blank, gpu2=blank)
-    status, problems = judge(tmp_path, hosts)
+    status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert checks(problems) == ["[reset]"]

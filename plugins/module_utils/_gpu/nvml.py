@@ -322,7 +322,7 @@ def explain(error: NvmlError, host: Host) -> Cause:
     if error.code in (NO_PERMISSION, OPERATING_SYSTEM):
         return Cause(
             "no_permission",
-            f"the driver may not be asked ({error}): be root (become), and outside of a container"
+            f"no permission to read the driver ({error}): use root (become), and no container"
             " without GPU devices",
         )
     if error.code == DRIVER_NOT_LOADED:

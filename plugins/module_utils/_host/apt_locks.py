@@ -123,8 +123,7 @@ class Apt:
             if self.spent_s >= self.timeout_s:
                 raise LockedError(
                     f"after {self.timeout_s:.0f} s of waiting, {what}. Let it finish, or stop it"
-                    " in its own way (systemctl stop unattended-upgrades apt-daily.service), and"
-                    " run this again"
+                    " (systemctl stop unattended-upgrades apt-daily.service), and run this again"
                 )
             began = self.clock()
             self.sleep(PAUSE_S)

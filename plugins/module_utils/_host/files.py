@@ -61,9 +61,10 @@ def _move(module: AnsibleModule, temporary: Path, path: Path, mode: int) -> None
     try:
         module.atomic_move(str(temporary), str(path), keep_dest_attrs=False)
     except Exception as error:
-        # It raises Exception itself; callers report an OSError's text.
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
+        # atomic_move raises plain Exception. Callers report the text of an OSError.
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
         raise
     finally:
         os.umask(before)

@@ -82,11 +82,11 @@ def _header(data: bytes, at: int) -> tuple[int, int, int]:
     """Return a packet's tag, the place of its body, and the body's length in bytes."""
     first, rest = data[at], data[at + 1 : at + 6].ljust(5, b"\0")
     if not first & 0x80:
-        raise ValueError("it is not made of OpenPGP packets")
+        raise ValueError("it does not consist of OpenPGP packets")
     if not first & 0x40:
         size = (1, 2, 4, 0)[first & 3]
         if not size:
-            raise ValueError("a packet of it has no length")
+            raise ValueError("it has a packet without a length")
         return (first >> 2) & 0xF, at + 1 + size, int.from_bytes(rest[:size], "big")
     tag = first & 0x3F
     if rest[0] < 192:
@@ -95,7 +95,7 @@ def _header(data: bytes, at: int) -> tuple[int, int, int]:
         return tag, at + 3, ((rest[0] - 192) << 8) + rest[1] + 192
     if rest[0] == 255:
         return tag, at + 6, int.from_bytes(rest[1:5], "big")
-    raise ValueError("a packet of it comes in parts")
+    raise ValueError("it has a packet in parts, which no key needs")
 
 
 def _fingerprint(body: bytes) -> str:

@@ -61,7 +61,7 @@ def difference(wanted: Wanted) -> str:
     if hashlib.sha256(shown).hexdigest() == wanted.sha256.lower():
         return ""
     if FAKE in shown:
-        return f"{where}: the controller's own fake certificate, so it takes none for that name"
+        return f"{where}: the controller's own fake certificate: it has no valid one for that name"
     names = ", ".join(common_names(shown)) or "without a common name"
     return f"{where}: another certificate ({names})"
 

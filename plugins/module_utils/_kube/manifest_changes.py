@@ -35,11 +35,11 @@ def changed(
     for patch in patches:
         key = _identity(patch)
         if key not in objects:
-            raise ChangeError(f"it has no {_named(key)}, which is to be changed")
+            raise ChangeError(f"it has no {_named(key)} to patch")
         objects[key] = merged(objects[key], patch)
     for item in additions:
         if (key := _identity(item)) in objects:
-            raise ChangeError(f"it has {_named(key)} itself, which is to be added")
+            raise ChangeError(f"it has {_named(key)} already, so that cannot be added")
         objects[key] = dict(item)
     return list(objects.values())
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .._kube.pods import Object, condition, name_of, pod_ready, terminating
+from .._kube.pods import condition, name_of, pod_ready, terminating
+from .._kube.types import Object
 from .progress import Assessment, Progress
 
 MISSING = "does not exist"

@@ -76,7 +76,7 @@ def test_bad_images(image: str, values: dict[str, Any], message: str) -> None:
 
 
 def test_chart_needs_a_tag() -> None:
-    assert len(judged("worker", stack_source="chart", site_release_tag="")) == 1
+    assert len(problems_of("worker", stack_source="chart", site_release_tag="")) == 1
 
 
 @pytest.mark.parametrize("text", ["/etc/account.json", "[]", '{"client_email": "a@b"}'])

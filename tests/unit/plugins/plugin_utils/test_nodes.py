@@ -26,12 +26,12 @@ def test_names_that_nodes_may_have(name: str) -> None:
         ("gpu_2", "for example gpu-2"),
         ("-gpu", "for example gpu"),
         ("gpu-", "for example gpu"),
-        ("gpu..1", "small letters"),
-        ("gpu1.", "small letters"),
-        ("gpü1", "small letters"),
-        ("gpu1\n", "small letters"),
-        ("a" * 64, "has 64 letters"),
-        ("node.-a.example", "small letters"),
+        ("gpu..1", "lower-case letters"),
+        ("gpu1.", "lower-case letters"),
+        ("gpü1", "lower-case letters"),
+        ("gpu1\n", "lower-case letters"),
+        ("a" * 64, "has 64 characters"),
+        ("node.-a.example", "lower-case letters"),
     ],
 )
 def test_names_that_nodes_may_not_have(name: str, says: str) -> None:
@@ -53,7 +53,7 @@ HAS = {"addresses": ["10.89.0.5", "192.0.2.11"]}
         ("", "which is a name"),
         ("2001:db8::1", "is an IPv6 address, and clusters are IPv4 only"),
         ("192.0.2.11,2001:db8::1", "which is a name"),
-        ("203.0.113.7", "which no interface of it has (it has 10.89.0.5, 192.0.2.11;"),
+        ("203.0.113.7", "but none of its interfaces has that (they have 10.89.0.5, 192.0.2.11;"),
     ],
 )
 def test_addresses(address: str, says: str) -> None:
@@ -111,7 +111,7 @@ def test_a_host_of_another_cluster() -> None:
 def test_a_new_leader_of_a_cluster_that_is_there() -> None:
     reports = {"cp0": {"cluster_ca": ""}, "cp1": {"cluster_ca": "a" * 64}}
     [problem] = nodes.cluster_problems("cp0", reports["cp0"], reports)
-    assert problem.startswith("cp1: belongs to a cluster already, and cp0, the first of control")
+    assert problem.startswith("cp1: belongs to a cluster already, but cp0, the first of control")
     assert "second, empty cluster" in problem
 
 
@@ -136,12 +136,12 @@ OPTIONS: dict[str, Any] = {
     ("given", "says"),
     [
         ({"names": ["a"], "map": {}, "on": "false", "text": "a,b"}, ""),
-        ({"names": "a,b"}, "names is a text, a list is wanted"),
+        ({"names": "a,b"}, "names is text, but must be a list"),
         ({"names": '["a"]'}, """as JSON (-e '{"names": ...}')"""),
-        ({"map": "a=b"}, "map is a text, a dictionary is wanted"),
+        ({"map": "a=b"}, "map is text, but must be a dictionary"),
         ({"workers": [{"scaling": {"enabled": True}}, {"scaling": {"enabled": "no"}}]},
          "workers[1].scaling.enabled is the text 'no': write true or false"),
-        ({"workers": [{"scaling": "{}"}]}, "workers[0].scaling is a text"),
+        ({"workers": [{"scaling": "{}"}]}, "workers[0].scaling is text"),
         ({"workers": [None]}, ""),
     ],
 )  # fmt: skip

@@ -54,9 +54,9 @@ def test_fingerprints_are_those_that_gpg_prints(content: str, expected: list[str
         (text("site-key").replace("mDME", "mD*E"), "damaged"),
         (armoured(b""), "no public key"),
         (armoured(packets("site-key")[:40]), "cut off"),
-        (armoured(b"not packets"), "not made of OpenPGP packets"),
+        (armoured(b"not packets"), "does not consist of OpenPGP packets"),
         (armoured(b"\x98"), "cut off|version 0"),
-        (armoured(b"\x9b" + packets("site-key")[1:]), "no length"),
+        (armoured(b"\x9b" + packets("site-key")[1:]), "without a length"),
         # Version 3, whose fingerprints are MD5; a literal packet; a body in parts.
         (armoured(b"\x98\x02\x03\x00"), "keys of version 3"),
         (armoured(b"\xcb\x01\x00" + packets("site-key")), "tag 11"),
