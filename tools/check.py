@@ -2,7 +2,7 @@
 """Run the project's checks: ``python -m tools.check [STAGE or GROUP ...]``, all without one.
 
 Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages,
-archive), unit, cores, sanity, molecule. The stages of lint run side by side and are reported
+archive, wording), unit, cores, sanity, molecule. The stages of lint run side by side and are reported
 together; the groups after it run in order, each only when all before it passed. A line a stage says
 how it went and how long it took; the last line of all is ``N passed, M failed``, where a test of
 pytest counts as one and so does any other stage.
@@ -272,6 +272,11 @@ def archive() -> Outcome:
     return quiet(sys.executable, "-m", "tools.archive")
 
 
+def wording() -> Outcome:
+    """Refuse the words that tools/wording.yml lists."""
+    return quiet(sys.executable, "-m", "tools.wording")
+
+
 def cores() -> Outcome:
     """Load and run the collection on the other releases of ansible-core that it supports."""
     status = loud(sys.executable, "-m", "tools.cores")
@@ -347,6 +352,7 @@ STAGES = (
     Stage("changelog", "lint", changelog),
     Stage("reference pages", "lint", reference),
     Stage("archive", "lint", archive),
+    Stage("wording", "lint", wording),
     Stage("unit tests", "unit", unit),
     Stage("other ansible-cores", "cores", cores),
     Stage("ansible-test sanity", "sanity", sanity),

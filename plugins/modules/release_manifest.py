@@ -55,7 +55,7 @@ options:
       - Changes to objects of the manifest. Each names kind, name and, if the object has one, O(namespace).
       - Mappings are merged, and null removes a key. Lists that Kubernetes merges by name (containers, env, webhooks) are merged. All
         other lists are replaced.
-      - The module refuses a patch for an object that the manifest does not have: a right that the patch removes would stay.
+      - The module refuses a patch for an object that the manifest does not have, because a right that the patch removes would stay.
     type: list
     elements: dict
     default: []
