@@ -32,8 +32,8 @@ KINDS = {
 }
 NOTE = "<!-- Made by `make docs`. -->\n"
 ROLES_ALONE = """\
-The roles from `cni` on in `playbooks/` speak to the API. A play of your own that uses one needs what those of `playbooks/` have: it runs on
-the leader of each site, with the Python that knows Kubernetes, and gives all modules their kubeconfig at once.
+A role that speaks to the Kubernetes API runs on the leader of a site, with the Python that has the
+Kubernetes client. It has the kubeconfig from the play. A play of your own for such a role:
 
 ```yaml
 - name: Group the leaders of the sites
