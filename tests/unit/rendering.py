@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.baremetal.sonic.plugins.module_utils.kube_objects import with_secrets
+from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects import with_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 
