@@ -31,6 +31,26 @@ KINDS = {
     "callback": "callback",
 }
 NOTE = "<!-- Made by `make docs`. -->\n"
+ROLES_ALONE = """\
+A role that speaks to the Kubernetes API runs on the leader of a site, with the Python that has the
+Kubernetes client. It has the kubeconfig from the play. A play of your own for such a role:
+
+```yaml
+- name: Group the leaders of the sites
+  ansible.builtin.import_playbook: baremetal.sonic.leader
+
+- name: Apply the ingress alone
+  hosts: sonic_leaders
+  gather_facts: false
+  module_defaults:
+    group/baremetal.sonic.cluster:
+      kubeconfig: "{{ site_kubeconfig }}"
+  vars:
+    ansible_python_interpreter: "{{ site_python }}"
+  roles:
+    - role: baremetal.sonic.ingress
+```
+"""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -187,7 +207,7 @@ def returned(values: dict[str, Any], depth: int = 0) -> Iterator[str]:
 def pages() -> dict[Path, str]:
     """Return every page of the reference with its text."""
     made: dict[Path, str] = {}
-    lines = [NOTE, "# Reference\n", "## Roles\n"]
+    lines = [NOTE, "# Reference\n", "## Roles\n", ROLES_ALONE]
     roles = sorted(path for path in (ROOT / "roles").glob("*") if path.is_dir())
     for role in roles:
         made[PAGES / "roles" / f"{role.name}.md"] = role_page(role)
