@@ -52,6 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "roles": {"type": "list", "elements": "str", "required": True},
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
+                "others_report": {"type": "str", "default": ""},
                 "file": {"type": "path", "default": ""},
             }
         )
@@ -149,7 +150,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found += nodes.network_problems(ranges, right, reports)
         if leaders and "cluster" not in _skipped(hostvars[leaders[0]]):
             report = _leader_report(leaders[0], members, options, hostvars)
-            lines = nodes.cluster_problems(leaders[0], report, reports)
+            others = _others(members, options, hostvars)
+            lines = nodes.cluster_problems(leaders[0], report, others | reports)
             found += [f"{line} [cluster]" for line in lines]
         return found
 
@@ -173,18 +175,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         lines = []
         if leaders and leaders[0] not in members and leader_report.get("unreachable"):
             lines = [f"{leaders[0]}: {_unreachable(leader_report)}"]
-        found = guards.cluster_problems(leaders, leader_report, reports)
+        others = _others(members, options, hostvars)
+        found = guards.cluster_problems(leaders, leader_report, others | reports)
         found += guards.version_problems(
             versions, reports, {host: self._driver_packages(hostvars[host]) for host in workers}
         )
-        first = hostvars[(leaders or site)[0]]
-        network = openings.Site(
-            {host: str(_node_ip(hostvars[host], host)) for host in site},
-            leaders,
-            [host for host in groups.get("ingress", []) if host in site],
-            str(first.get("site_pod_cidr") or RANGES["site_pod_cidr"]),
-        )
-        found += guards.firewall_problems(network, reports)
+        found += guards.firewall_problems(_network(site, leaders, variables), reports)
         skipped = {host: _skipped(hostvars[host]) for host in site}
         counted = guards.counted(found, skipped, (leaders or site)[0])
         return lines + [str(problem) for problem in counted]
@@ -326,6 +322,18 @@ def _leader_report(
     return next((report for report in reports if report), {})
 
 
+def _network(site: list[str], leaders: list[str], variables: dict[str, Any]) -> openings.Site:
+    """The site's hosts as a firewall sees them."""
+    hostvars = variables["hostvars"]
+    first = hostvars[(leaders or site)[0]]
+    return openings.Site(
+        {host: str(_node_ip(hostvars[host], host)) for host in site},
+        leaders,
+        [host for host in variables["groups"].get("ingress", []) if host in site],
+        str(first.get("site_pod_cidr") or RANGES["site_pod_cidr"]),
+    )
+
+
 def _left_out(sites: dict[str, list[str]], report: str, variables: dict[str, Any]) -> list[str]:
     """The hosts that cannot be reached, and that the run may go on without."""
     return [
@@ -354,6 +362,16 @@ def _unreachable(report: dict[str, Any]) -> str:
         " there; site_tolerate_unreachable lets a run go on without hosts that are no control"
         " plane [reachable]"
     )
+
+
+def _others(members: list[str], options: dict[str, Any], hostvars: Any) -> dict[str, Any]:
+    """Results of host_check of hosts outside the play, by host; of those that can be reached."""
+    results = [
+        result
+        for host in members
+        for result in (hostvars[host].get(options["others_report"]) or {}).get("results") or []
+    ]
+    return {result["item"]: result for result in results if "cluster_ca" in result}
 
 
 def _skipped(hostvars: Any) -> set[str]:

@@ -50,6 +50,7 @@ PLAYBOOK = [
                     "roles": ROLES,
                     "report": "report",
                     "leader_report": "leader",
+                    "others_report": "others",
                 },
                 "run_once": True,
             },
