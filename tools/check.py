@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the project's checks: ``python -m tools.check [STAGE or GROUP ...]``, all without one.
 
-Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages,
-archive, wording), unit, cores, sanity, molecule. The stages of lint run side by side and are reported
-together; the groups after it run in order, each only when all before it passed. A line a stage says
-how it went and how long it took; the last line of all is ``N passed, M failed``, where a test of
+Groups: lint (yamllint, ansible-lint, ruff, mypy, shellcheck, changelog, reference pages, archive,
+wording), unit, cores, sanity, molecule. The stages of lint run in parallel and are reported
+together. The groups after it run in order, each only when all before it passed. Each stage prints
+one line with its result and its seconds. The last line is ``N passed, M failed``, where a test of
 pytest counts as one and so does any other stage.
 
 Molecule's lab has a name of its own that follows from this checkout's place. It is removed before

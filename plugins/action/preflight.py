@@ -63,6 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "report": {"type": "str", "required": True},
                 "leader_report": {"type": "str", "default": ""},
                 "disk_report": {"type": "str", "default": ""},
+                "others_report": {"type": "str", "default": ""},
                 "file": {"type": "path", "default": ""},
             }
         )
@@ -163,7 +164,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         problems += nodes.network_problems(ranges, right, reports)
         if leaders and "cluster" not in _skipped(hostvars[leaders[0]]):
             report = _leader_report(leaders[0], members, options, hostvars)
-            others = nodes.cluster_problems(leaders[0], report, reports)
+            outside = _others(members, options, hostvars)
+            others = nodes.cluster_problems(leaders[0], report, outside | reports)
             problems += [f"{line} [cluster]" for line in others]
         return problems
 
@@ -187,20 +189,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         lines = []
         if leaders and leaders[0] not in members and leader_report.get("unreachable"):
             lines = [f"{leaders[0]}: {_unreachable(leader_report)}"]
-        refused = guards.cluster_problems(leaders, leader_report, reports)
+        outside = _others(members, options, hostvars)
+        refused = guards.cluster_problems(leaders, leader_report, outside | reports)
         refused += guards.version_problems(
             versions,
             reports,
             {host: _driver_packages(hostvars[host], reports[host]) for host in workers},
         )
-        first = hostvars[(leaders or site)[0]]
-        network = openings.Site(
-            {host: str(_node_ip(hostvars[host], host)) for host in site},
-            leaders,
-            [host for host in groups.get("ingress", []) if host in site],
-            str(first.get("site_pod_cidr") or plain_defaults()["site_pod_cidr"]),
-        )
-        refused += guards.firewall_problems(network, reports)
+        refused += guards.firewall_problems(_network(site, leaders, variables), reports)
         skipped = {host: _skipped(hostvars[host]) for host in site}
         counted = guards.counted(refused, skipped, (leaders or site)[0])
         return lines + [str(problem) for problem in counted]
@@ -342,6 +338,18 @@ def _leader_report(
     return next((report for report in reports if report), {})
 
 
+def _network(site: list[str], leaders: list[str], variables: dict[str, Any]) -> openings.Site:
+    """The site's hosts as a firewall sees them."""
+    hostvars = variables["hostvars"]
+    first = hostvars[(leaders or site)[0]]
+    return openings.Site(
+        {host: str(_node_ip(hostvars[host], host)) for host in site},
+        leaders,
+        [host for host in variables["groups"].get("ingress", []) if host in site],
+        str(first.get("site_pod_cidr") or plain_defaults()["site_pod_cidr"]),
+    )
+
+
 def _left_out(sites: dict[str, list[str]], report: str, variables: dict[str, Any]) -> list[str]:
     """The hosts that cannot be reached, and that the run may go on without."""
     return [
@@ -383,6 +391,16 @@ def _driver_packages(hostvars: Any, report: dict[str, Any]) -> list[str]:
         given = guards.driver_packages(report.get("packages") or {})
     pattern = f"{branch}-*" if "." in branch else f"{branch}.*"
     return [item if "=" in item else f"{item}={pattern}" for item in map(str, given)]
+
+
+def _others(members: list[str], options: dict[str, Any], hostvars: Any) -> dict[str, Any]:
+    """Results of host_check of hosts outside the play, by host; of those that can be reached."""
+    results = [
+        result
+        for host in members
+        for result in (hostvars[host].get(options["others_report"]) or {}).get("results") or []
+    ]
+    return {result["item"]: result for result in results if "cluster_ca" in result}
 
 
 def _skipped(hostvars: Any) -> set[str]:

@@ -43,6 +43,12 @@ options:
     description: Name of the variable with the result of M(baremetal.sonic.disks_ready) of each host that has data disks.
     type: str
     default: ""
+  others_report:
+    description:
+      - Name of the variable with the results of M(baremetal.sonic.host_check), in a loop over hosts, of hosts that are not among the play's.
+      - By them a run for a new control plane alone recognises a living cluster.
+    type: str
+    default: ""
   file:
     description: File on the controller to which the result is written as JSON; empty for none.
     type: path

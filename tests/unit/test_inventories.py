@@ -52,6 +52,7 @@ PLAYBOOK = [
                     "report": "report",
                     "leader_report": "leader",
                     "disk_report": "disks",
+                    "others_report": "others",
                 },
                 "run_once": True,
             },

@@ -123,3 +123,14 @@ def test_a_reset_leader_is_refused(tmp_path: Path) -> None:
     status, problems = validate(tmp_path, hosts)
     assert status != 0
     assert checks(problems) == ["[reset]"]
+
+
+def test_a_run_for_a_new_leader_alone_sees_the_living_cluster(tmp_path: Path) -> None:
+    blank = {"node": {"joined": False, "control_plane": False, "reset": False}, "ca": ""}
+    beside = {"item": "gpu1", "cluster_ca": "aaaa"} | {"node": WORKER["node"], "packages": {}}
+    dead = {"item": "gpu2", "unreachable": True}
+    hosts = living(tmp_path, cp1=blank | {"others": {"results": [beside, dead]}})
+    status, problems = judge(tmp_path, hosts, "--limit", "cp1")
+    assert status != 0
+    assert checks(problems) == ["[cluster]"]
+    assert problems[0].startswith("gpu1: belongs to a cluster already")

@@ -89,3 +89,16 @@ def test_settings_with_a_password_are_not_logged() -> None:
     for role, file in (("host", "proxy.yml"), ("containerd", "main.yml")):
         tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/{file}").read_text(encoding="utf-8"))
         assert tasks[0]["no_log"] == secret
+
+
+def test_apts_file_goes_with_the_proxy() -> None:
+    folder = ROOT / "roles/host/templates"
+    look = f"{{{{ lookup('ansible.builtin.template', '{folder}/proxy.yml.j2') | from_yaml }}}}"
+    search = {"ansible_search_path": [str(folder.parent)]}
+    path = "/etc/apt/apt.conf.d/95baremetal-sonic-proxy"
+    assert site(look, **search) == [{"path": path, "state": "absent"}]
+    [plain] = site(look, site_http_proxy="http://proxy:3128", **search)
+    assert (plain["path"], plain["mode"]) == (path, "0644")
+    assert 'Acquire::http::Proxy "http://proxy:3128";' in plain["content"]
+    [secret] = site(look, site_http_proxy="http://u:p@proxy:3128", **search)
+    assert secret["mode"] == "0600"
