@@ -130,7 +130,7 @@ def test_a_run_for_a_new_leader_alone_sees_the_living_cluster(tmp_path: Path) ->
     beside = {"item": "gpu1", "cluster_ca": "aaaa"} | {"node": WORKER["node"], "packages": {}}
     dead = {"item": "gpu2", "unreachable": True}
     hosts = living(tmp_path, cp1=blank | {"others": {"results": [beside, dead]}})
-    status, problems = judge(tmp_path, hosts, "--limit", "cp1")
+    status, problems = validate(tmp_path, hosts, "--limit", "cp1")
     assert status != 0
     assert checks(problems) == ["[cluster]"]
     assert problems[0].startswith("gpu1: belongs to a cluster already")
