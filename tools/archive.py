@@ -79,10 +79,10 @@ def _importer(archive: Path, programs: Path, settings: Mapping[str, str]) -> lis
         text=True,
         check=False,
     )
-    found = complaints(done.stdout)
-    if not found and "Importer processing completed successfully" not in done.stdout:
-        found = [f"galaxy-importer did not finish:\n{done.stdout[-2000:]}"]
-    return found
+    lines = complaints(done.stdout)
+    if not lines and "Importer processing completed successfully" not in done.stdout:
+        lines = [f"galaxy-importer did not finish:\n{done.stdout[-2000:]}"]
+    return lines
 
 
 def _documents(collection: Path, programs: Path, settings: Mapping[str, str]) -> list[str]:
@@ -113,10 +113,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="baremetal-sonic-") as name:
         folder = Path(name)
         archive = build(folder, programs)
-        found = _importer(archive, programs, settings)
-        found += _documents(install(archive, folder, programs), programs, settings)
-    print(*found, sep="\n" if found else "")
-    return int(bool(found))
+        lines = _importer(archive, programs, settings)
+        lines += _documents(install(archive, folder, programs), programs, settings)
+    print(*lines, sep="\n" if lines else "")
+    return int(bool(lines))
 
 
 if __name__ == "__main__":

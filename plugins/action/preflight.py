@@ -256,7 +256,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _ingress(
         self, members: list[str], values: dict[str, Any], variables: dict[str, Any]
     ) -> list[str]:
-        """Judge who serves clients, and with which certificates."""
+        """Check the ingress hosts and their certificates."""
         lines = []
         served = any(host in members for host in variables["groups"].get("ingress", []))
         if values["ingress_install"] and not served:
@@ -394,7 +394,7 @@ def _driver_packages(hostvars: Any, report: dict[str, Any]) -> list[str]:
 
 
 def _others(members: list[str], options: dict[str, Any], hostvars: Any) -> dict[str, Any]:
-    """Results of host_check of hosts outside the play, by host; of those that can be reached."""
+    """Return the results of host_check by host, of hosts outside the play that can be reached."""
     results = [
         result
         for host in members

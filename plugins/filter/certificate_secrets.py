@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)
 description:
-  - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded anew, so that
+  - For each certificate the shortest chain that clients accept, without the root, and its key as PKCS 8. Both are encoded again, so that
     no byte order mark, other text or other key of the given texts reaches the cluster.
   - P(baremetal.sonic.certificate_problems#filter) must find nothing wrong with the certificates.
   - Works on the controller, with the Python library cryptography.

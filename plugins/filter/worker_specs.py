@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: worker_specs
-short_description: Completes the workers of an inventory
+short_description: Complete the workers of an inventory
 version_added: "0.1.0"
 author:
   - baremetal.sonic authors (@baremetal-sonic)

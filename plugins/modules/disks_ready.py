@@ -251,11 +251,11 @@ def main() -> None:
             problems.append(disk_problem(device, disk, os.path.realpath(device) in allowed))
             if disk.content:
                 to_wipe[device] = disk
-    found = [line for line in problems if line]
+    remaining = [line for line in problems if line]
     if module.params["report_only"]:
-        module.exit_json(changed=False, problems=found, wiped=[], prepared=prepared)
-    if found:
-        module.fail_json(msg="; ".join(found), problems=found, prepared=prepared)
+        module.exit_json(changed=False, problems=remaining, wiped=[], prepared=prepared)
+    if remaining:
+        module.fail_json(msg="; ".join(remaining), problems=remaining, prepared=prepared)
     if not module.check_mode:
         for device, disk in to_wipe.items():
             disks.wipe(device, disk)

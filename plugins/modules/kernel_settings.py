@@ -41,7 +41,7 @@ options:
   blocked:
     description:
       - Kernel modules that must not be loaded, by C(/etc/modprobe.d). One that is loaded already stays until the next boot.
-      - Where update-initramfs is there, every initial RAM disk that is older than this file is made anew.
+      - Where update-initramfs is there, every initial RAM disk that is older than this file is made again.
     type: list
     elements: str
     default: []
@@ -240,7 +240,7 @@ class Settings:
         program = self.module.get_bin_path("update-initramfs", opt_dirs=["/usr/sbin", "/sbin"])
         if not old or not program:
             return
-        self.changes.append(f"made anew: {', '.join(sorted(image.name for image in old))}")
+        self.changes.append(f"made again: {', '.join(sorted(image.name for image in old))}")
         if not self.module.check_mode:
             self.module.run_command([program, "-u", "-k", "all"], check_rc=True)
 

@@ -120,7 +120,7 @@ def test_account_that_may_not_pull_changes_nothing_that_runs(
         output = refused_on_lab(
             "stack.yml",
             site_service_account=json.dumps(stranger),
-            # The right account is told that there is no such image: see above.
+            # With the right account the answer is that there is no such image: see above.
             workers=[worker("us-docker.pkg.dev/baremetal-sonic/worker:no-such-tag")],
         )
         assert "DaemonSet cartesia/worker-images cannot become ready" in output

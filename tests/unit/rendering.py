@@ -39,12 +39,12 @@ def trusted(value: Any) -> Any:
 
 def role_variables(role: str) -> dict[str, Any]:
     """A role's defaults and variables, as templates."""
-    found: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     for name in ("defaults/main.yml", "vars/main.yml"):
         path = ROOT / "roles" / role / name
         if path.is_file():
-            found |= trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
-    return found
+            variables |= trusted(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return variables
 
 
 def templated(text: str, variables: dict[str, Any]) -> Any:

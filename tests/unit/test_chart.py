@@ -173,9 +173,9 @@ def test_stand_in_has_the_sites_nats() -> None:
 def test_chart_completes_images_itself(image: str, wanted: str) -> None:
     worker = inventory()["workers"][0]
     worker["workerArgs"]["image"] = image
-    found = values(workers=[worker])
-    assert found["workers"][0]["workerArgs"]["image"] == wanted
-    jsonschema.validate(found, SCHEMA)
+    results = values(workers=[worker])
+    assert results["workers"][0]["workerArgs"]["image"] == wanted
+    jsonschema.validate(results, SCHEMA)
 
 
 def test_least_that_a_worker_needs() -> None:

@@ -89,8 +89,8 @@ ACCESS = {
 def items(**variables: Any) -> dict[str, dict[str, Any]]:
     """All files of the role by their paths."""
     site = {"site_versions": {"pause": "3.10", "containerd": "2.3.7"}, "site_registry_mirror": ""}
-    [found] = render("containerd", "files.yml.j2", **site | variables)
-    return {item["path"]: item for item in found}
+    [actual] = render("containerd", "files.yml.j2", **site | variables)
+    return {item["path"]: item for item in actual}
 
 
 def test_a_registry_with_its_own_ca_and_a_login() -> None:
@@ -99,21 +99,21 @@ def test_a_registry_with_its_own_ca_and_a_login() -> None:
         "quay.io": "https://open.example.com/v2/quay",
         "nvcr.io": "http://plain.example.com",
     }
-    found = items(site_registry_access=ACCESS, containerd_mirrors=mirrors)
+    actual = items(site_registry_access=ACCESS, containerd_mirrors=mirrors)
     ca = "/etc/containerd/registry-ca/harbor.example.com_8443.pem"
-    assert found[ca]["content"] == "PEM"
-    ghcr = found["/etc/containerd/certs.d/ghcr.io/hosts.toml"]
+    assert actual[ca]["content"] == "PEM"
+    ghcr = actual["/etc/containerd/certs.d/ghcr.io/hosts.toml"]
     assert ghcr["mode"] == "0600"
     [host] = tomllib.loads(ghcr["content"])["host"].values()
     assert host["ca"] == ca
     # As curl --user robot:s3cret sends it.
     assert host["header"] == {"authorization": "Basic cm9ib3Q6czNjcmV0"}
     assert host["override_path"] is True
-    quay = found["/etc/containerd/certs.d/quay.io/hosts.toml"]
+    quay = actual["/etc/containerd/certs.d/quay.io/hosts.toml"]
     [host] = tomllib.loads(quay["content"])["host"].values()
     assert (quay["mode"], "header" in host) == ("0644", False)
     assert host["ca"] == "/etc/containerd/registry-ca/open.example.com.pem"
-    nvcr = found["/etc/containerd/certs.d/nvcr.io/hosts.toml"]
+    nvcr = actual["/etc/containerd/certs.d/nvcr.io/hosts.toml"]
     [host] = tomllib.loads(nvcr["content"])["host"].values()
     assert "ca" not in host
 

@@ -19,8 +19,8 @@ def repositories(release: str) -> dict[str, dict[str, Any]]:
     # site_versions of the role's vars needs hostvars, so the defaults' plain table stands here.
     facts = {"ansible_facts": {"distribution_release": release}}
     variables = role_variables("site") | {"site_versions": {"kubernetes": "1.36.3"}} | facts
-    found = templated("{{ site_package_repositories }}", variables)
-    return {item["name"]: item for item in found}
+    actual = templated("{{ site_package_repositories }}", variables)
+    return {item["name"]: item for item in actual}
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def repositories(release: str) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_sources(release: str, docker: str, cuda: str, key: str) -> None:
-    found = repositories(release)
-    containerd, driver = found["containerd"], found["nvidia-driver"]
+    actual = repositories(release)
+    containerd, driver = actual["containerd"], actual["nvidia-driver"]
     assert containerd["uris"] == f"https://download.docker.com/linux/{docker}"
     assert containerd["key_url"] == f"https://download.docker.com/linux/{docker}/gpg"
     assert (containerd["suites"], containerd["components"]) == (release, "stable")
@@ -43,7 +43,7 @@ def test_sources(release: str, docker: str, cuda: str, key: str) -> None:
     # A key file's name is the end of its fingerprint.
     [fingerprint] = driver["fingerprints"]
     assert fingerprint.endswith(key.removesuffix(".pub").upper())
-    assert found["kubernetes"]["uris"].endswith("/v1.36/deb/")
+    assert actual["kubernetes"]["uris"].endswith("/v1.36/deb/")
 
 
 @pytest.mark.parametrize("release", ["bullseye", ""])

@@ -13,23 +13,23 @@ SERVERS = ["ntp1.example.com", "192.0.2.1"]
 
 
 def item(**variables: Any) -> dict[str, Any]:
-    [[found]] = render("host", "time.yml.j2", **variables)
-    result: dict[str, Any] = found
+    [[actual]] = render("host", "time.yml.j2", **variables)
+    result: dict[str, Any] = actual
     return result
 
 
 def test_chrony_gets_a_line_a_server() -> None:
-    found = item(host_time_service="chrony", host_time_servers=SERVERS)
+    actual = item(host_time_service="chrony", host_time_servers=SERVERS)
     # Debian's chrony.conf reads this folder, and in it files of this ending only.
-    assert found["path"] == "/etc/chrony/sources.d/baremetal-sonic.sources"
-    lines = found["content"].splitlines()[1:]
+    assert actual["path"] == "/etc/chrony/sources.d/baremetal-sonic.sources"
+    lines = actual["content"].splitlines()[1:]
     assert lines == ["server ntp1.example.com iburst", "server 192.0.2.1 iburst"]
 
 
 def test_timesyncd_gets_one_line() -> None:
-    found = item(host_time_service="systemd-timesyncd", host_time_servers=SERVERS)
-    assert found["path"].startswith("/etc/systemd/timesyncd.conf.d/")
-    assert found["content"].splitlines()[1:] == ["[Time]", "NTP=ntp1.example.com 192.0.2.1"]
+    actual = item(host_time_service="systemd-timesyncd", host_time_servers=SERVERS)
+    assert actual["path"].startswith("/etc/systemd/timesyncd.conf.d/")
+    assert actual["content"].splitlines()[1:] == ["[Time]", "NTP=ntp1.example.com 192.0.2.1"]
 
 
 @pytest.mark.parametrize("service", role_variables("host")["host_time_services"])

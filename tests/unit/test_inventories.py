@@ -192,7 +192,7 @@ def test_one_bad_variable_of_a_role_hides_no_other(tmp_path: Path) -> None:
         assert [line for line in problems if text in line], text
 
 
-def test_groups_that_nobody_is_in(tmp_path: Path) -> None:
+def test_empty_groups(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {lonely: {}}}\n", encoding="utf-8")
     status, problems = validate(tmp_path, tmp_path / "hosts.yml")
     assert status != 0

@@ -141,16 +141,16 @@ def test_the_inventory_wins(path: Path, tmp_path: Path) -> None:
 
 def test_versions_of_the_inventory_win(tmp_path: Path) -> None:
     site = Resolver(tmp_path, site_versions={"kubernetes": "9.9.9"})
-    found = site.value("stack.yml", "workers", "{{ site_versions }}")
-    assert found == role_defaults("site")["site_versions"] | {"kubernetes": "9.9.9"}
+    actual = site.value("stack.yml", "workers", "{{ site_versions }}")
+    assert actual == role_defaults("site")["site_versions"] | {"kubernetes": "9.9.9"}
 
 
 def rendered(site: Resolver, role: str, template: str) -> dict[str, Any]:
     """The pod's spec of a template's only Deployment, as stack.yml renders it."""
     look = f"lookup('ansible.builtin.template', '{ROOT}/roles/{role}/templates/{template}')"
     objects = yaml.safe_load_all(site.value("stack.yml", role, f"{{{{ {look} }}}}"))
-    [found] = [item for item in objects if item["kind"] == "Deployment"]
-    pod: dict[str, Any] = found["spec"]["template"]["spec"]
+    [actual] = [item for item in objects if item["kind"] == "Deployment"]
+    pod: dict[str, Any] = actual["spec"]["template"]["spec"]
     return pod
 
 
@@ -162,11 +162,11 @@ def environment(pod: dict[str, Any]) -> dict[str, Any]:
 
 def test_environment_of_the_inventory_goes_over_what_the_stack_computes(tmp_path: Path) -> None:
     own = {"SONIC_MODELS": "mine", "SONIC_QUEUE_TIMEOUT": "7"}
-    found = environment(
+    actual = environment(
         rendered(Resolver(tmp_path, **SITE, api_environment=own), "api", "api.yml.j2")
     )
-    assert (found["SONIC_MODELS"], found["SONIC_QUEUE_TIMEOUT"]) == ("mine", "7")
-    assert (found["SONIC_STT_MODELS"], found["SONIC_LIBRARY_REPLICAS"]) == ("", "1")
+    assert (actual["SONIC_MODELS"], actual["SONIC_QUEUE_TIMEOUT"]) == ("mine", "7")
+    assert (actual["SONIC_STT_MODELS"], actual["SONIC_LIBRARY_REPLICAS"]) == ("", "1")
     plain = environment(rendered(Resolver(tmp_path, **SITE), "api", "api.yml.j2"))
     assert plain["SONIC_MODELS"] == "m"
 

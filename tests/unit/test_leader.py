@@ -56,8 +56,8 @@ def speaking(folder: Path, *options: str, initialized: bool = True) -> list[str]
     done = ansible("-i", folder / "hosts.yml", folder / "play.yml", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=1" not in done.stdout or not initialized
-    _before, _task, said = done.stdout.partition("TASK [Speak]")
-    return sorted(line.split("[")[1].split("]")[0] for line in said.splitlines() if "ok: [" in line)
+    _before, _task, rest = done.stdout.partition("TASK [Speak]")
+    return sorted(line.split("[")[1].split("]")[0] for line in rest.splitlines() if "ok: [" in line)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def speaking(folder: Path, *options: str, initialized: bool = True) -> list[str]
     [
         ("all", ["a1", "b1", "c2"]),
         ("b1", ["b1"]),
-        # No leader is among them: nobody speaks for them.
+        # No leader is among them, so no play speaks to the API.
         ("a2,gpu1", []),
     ],
 )
@@ -81,11 +81,11 @@ def test_check_mode_leaves_out_a_control_plane_that_is_yet_to_be_initialized(
 
 
 def test_no_other_playbook_chooses_the_host_that_speaks() -> None:
-    found = {}
+    actual = {}
     for path in sorted(ROOT.glob("playbooks/*.yml")):
         text = path.read_text(encoding="utf-8")
         if "hosts: sonic_leaders" in text:
             assert "import_playbook: leader.yml" in text.split("hosts: sonic_leaders")[0], path
-        found[path.stem] = text.count("end_host")
+        actual[path.stem] = text.count("end_host")
     # In cluster.yml an added GPU host asks the leader, which is not among the hosts of the run.
-    assert {name: count for name, count in found.items() if count} == {"cluster": 1}
+    assert {name: count for name, count in actual.items() if count} == {"cluster": 1}

@@ -77,8 +77,8 @@ LISTED: list[dict[str, Any]] = [
 
 def workers(**variables: Any) -> list[Any]:
     """The objects of two workers, one for each operation."""
-    found = render("workers", "workers.yml.j2", workers=LISTED, **variables)
-    return [item for item in found if item["kind"] == "Deployment"]
+    results = render("workers", "workers.yml.j2", workers=LISTED, **variables)
+    return [item for item in results if item["kind"] == "Deployment"]
 
 
 def container(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -138,8 +138,8 @@ def test_passwords_are_in_no_manifest_but_the_secrets() -> None:
     text = json.dumps([objects, connecting()])
     assert not any(password in text for password in SECRETS["users"].values())
     assert not any(SECRETS[name] in text for name in ("key", "offerings"))
-    found = applied("nats", "secrets.yml.j2", nats_secrets=SECRETS)
-    secrets = {item["metadata"]["name"]: item["data"] for item in found}
+    results = applied("nats", "secrets.yml.j2", nats_secrets=SECRETS)
+    secrets = {item["metadata"]["name"]: item["data"] for item in results}
     assert set(secrets) == {"nats-users", "nats-authority", "nats-tls"}
     assert set(secrets["nats-users"]) == {"api", "offerings", "stt", "tts"}
     assert base64.b64decode(secrets["nats-tls"]["tls.key"]).decode() == SECRETS["key"]

@@ -27,8 +27,8 @@ def variables(release: str, **own: Any) -> dict[str, Any]:
 def task(name: str, file: str = "main.yml") -> dict[str, Any]:
     """The arguments of the task with this name."""
     tasks = yaml.safe_load((ROLE / "tasks" / file).read_text(encoding="utf-8"))
-    [found] = [item for item in tasks if item["name"] == name]
-    arguments: dict[str, Any] = found["baremetal.sonic.apt_packages"]
+    [actual] = [item for item in tasks if item["name"] == name]
+    arguments: dict[str, Any] = actual["baremetal.sonic.apt_packages"]
     return arguments
 
 
@@ -65,19 +65,19 @@ def task(name: str, file: str = "main.yml") -> dict[str, Any]:
 )
 def test_packages(release: str, branch: str, modules: str, packages: list[str]) -> None:
     own = {"nvidia_driver_branch": branch, "nvidia_driver_kernel_modules": modules}
-    found = templated(task("Install the driver")["packages"], variables(release, **own))
-    assert found == packages
+    actual = templated(task("Install the driver")["packages"], variables(release, **own))
+    assert actual == packages
 
 
 def test_a_number_is_a_branch_too() -> None:
-    found = templated("{{ nvidia_driver_pattern }}", variables("noble", nvidia_driver_branch=580))
-    assert found == "580.*"
+    actual = templated("{{ nvidia_driver_pattern }}", variables("noble", nvidia_driver_branch=580))
+    assert actual == "580.*"
 
 
 def test_own_packages_keep_their_own_version() -> None:
     own = {"nvidia_driver_headers": [], "nvidia_driver_packages": ["a", "b=1.*"]}
-    found = templated(task("Install the driver")["packages"], variables("bookworm", **own))
-    assert found == ["a=580.*", "b=1.*"]
+    actual = templated(task("Install the driver")["packages"], variables("bookworm", **own))
+    assert actual == ["a=580.*", "b=1.*"]
 
 
 def test_all_packages_of_the_branch_are_held() -> None:
@@ -163,7 +163,7 @@ def candidate(name: str, environment: dict[str, str]) -> str:
 @pytest.mark.skipif(not Path("/usr/bin/apt-cache").exists(), reason="no apt here")
 def test_apt_takes_the_branch_from_one_repository(tmp_path: Path) -> None:
     environment = apt_root(tmp_path)
-    # Without the pins: the newest branch, whoever has it.
+    # Without the pins: the newest branch of any repository.
     assert candidate("libnvidia-compute", environment) == "590.44.01-1"
     pins = tmp_path / "etc/preferences.d/driver.pref"
     pins.write_text(preferences())

@@ -218,13 +218,13 @@ def test_the_namespace_enforces_what_the_site_says(variables: Object, level: str
 
 def test_each_namespace_is_made_in_one_place() -> None:
     """Two places could give it different labels, and each would take those of the other away."""
-    found = [
+    actual = [
         str(path.relative_to(ROOT / "roles"))
         for path in sorted((ROOT / "roles").rglob("*"))
         if path.suffix in (".j2", ".yml")
         for _made in range(path.read_text(encoding="utf-8").count("kind: Namespace\n"))
     ]
-    assert found == [
+    assert actual == [
         "ingress/templates/controller.yml.j2",
         # The namespace of the manifest that the role downloads.
         "keda/templates/patches.yml.j2",

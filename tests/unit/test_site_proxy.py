@@ -50,28 +50,28 @@ def test_no_proxy_by_default() -> None:
 
 
 def test_https_goes_by_the_same_proxy() -> None:
-    found = site("{{ site_proxy_environment }}", site_http_proxy="http://proxy:3128")
-    assert found["HTTP_PROXY"] == found["https_proxy"] == "http://proxy:3128"
+    actual = site("{{ site_proxy_environment }}", site_http_proxy="http://proxy:3128")
+    assert actual["HTTP_PROXY"] == actual["https_proxy"] == "http://proxy:3128"
 
 
 def test_the_sites_own_servers_are_reached_directly() -> None:
-    found = site(
+    actual = site(
         "{{ site_proxy_environment }}",
         site_https_proxy="http://proxy:3128",
         site_no_proxy=[".intranet.example.com"],
         site_registry_mirror="https://registry.example.com:5000",
         containerd_mirrors={"ghcr.io": "https://harbor.example.com/v2/x"},
     )
-    assert found["HTTP_PROXY"] == ""
-    names = found["NO_PROXY"].split(",")
+    assert actual["HTTP_PROXY"] == ""
+    names = actual["NO_PROXY"].split(",")
     inside = {"cp1", "gpu1", "192.0.2.11", "gpu1.example.com", "192.0.2.21", "10.244.0.0/16"}
     inside |= {"10.96.0.0/16", "registry.example.com", "harbor.example.com", ".svc"}
     assert inside | {".intranet.example.com"} <= set(names)
 
 
 def test_apt_knows_no_domains_so_its_hosts_are_named() -> None:
-    found = apt(site_http_proxy="http://proxy:3128", site_no_proxy=[".intranet.example.com"])
-    assert found == [
+    actual = apt(site_http_proxy="http://proxy:3128", site_no_proxy=[".intranet.example.com"])
+    assert actual == [
         'Acquire::http::Proxy "http://proxy:3128";',
         'Acquire::https::Proxy "http://proxy:3128";',
         'Acquire::http::Proxy::deb.intranet.example.com "DIRECT";',

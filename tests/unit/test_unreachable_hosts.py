@@ -51,17 +51,17 @@ def run(tmp_path: Path, dead: str, *options: str) -> tuple[str, dict[str, Any]]:
     done = ansible("-i", hosts, playbook(tmp_path), "-e", f"preflight_report={report}", *options)
     assert done.returncode != 0
     assert "goes on" not in done.stdout
-    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return " ".join(done.stdout.split()), found
+    actual: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return " ".join(done.stdout.split()), actual
 
 
 def test_a_dead_host_is_listed_with_all_else(tmp_path: Path) -> None:
     output, report = run(tmp_path, "gpu2")
-    [problem] = [found for found in report["problems"] if found["check"] == "reachable"]
+    [problem] = [actual for actual in report["problems"] if actual["check"] == "reachable"]
     assert (problem["host"], problem["site"]) == ("gpu2", "rack1")
     assert "port 1" in problem["cause"]
     # The hosts are one machine: what is found on them is in the same list.
-    assert [found for found in report["problems"] if "/etc/machine-id" in found["cause"]]
+    assert [actual for actual in report["problems"] if "/etc/machine-id" in actual["cause"]]
     assert "gpu2: it cannot be reached" in output
     assert "SITE HOST RESULT" in output
 
@@ -70,7 +70,7 @@ def test_a_dead_host_may_be_left_out(tmp_path: Path) -> None:
     _output, report = run(tmp_path, "gpu2", "-e", "site_tolerate_unreachable=true")
     assert report["hosts"]["gpu2"] == {"site": "rack1", "ok": True, "left_out": True}
     assert [line for line in report["warnings"] if line.startswith("gpu2 cannot be reached")]
-    assert not [found for found in report["problems"] if found["check"] == "reachable"]
+    assert not [actual for actual in report["problems"] if actual["check"] == "reachable"]
 
 
 def test_the_control_plane_is_never_left_out(tmp_path: Path) -> None:

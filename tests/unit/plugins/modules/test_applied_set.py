@@ -38,7 +38,7 @@ class Api:
     def apply(self, path: str, body: dict[str, Any], *_more: Any, **_modes: Any) -> dict[str, Any]:
         if self.refuses:
             raise KubeError(f"not this: {body}", 422)
-        # Whoever applies does not set the status.
+        # An apply does not set the status.
         kept = {k: v for k, v in self.objects.get(path, {}).items() if k == "status"}
         self.objects[path] = {**body, **kept}
         return self.objects[path]
@@ -126,8 +126,8 @@ def test_statuses_of_what_was_applied_are_returned(modules: Modules, api: Api) -
         field_manager="me",
         definitions=[secret("door")],
     )
-    [found] = result["statuses"]
-    assert found == {
+    [actual] = result["statuses"]
+    assert actual == {
         "kind": "Secret",
         "namespace": "stack",
         "name": "door",

@@ -107,8 +107,8 @@ def test_a_package_that_a_pin_keeps_away() -> None:
 
 @pytest.mark.parametrize("status", ["ii ", "hi ", "ri ", "pi "])
 def test_what_is_installed_counts_whatever_is_wanted_of_it(status: str) -> None:
-    found = packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n")
-    assert packages.missing(["kubelet=1.36.3-*"], found) == []
+    actual = packages.installed_versions(f"{status}\tkubelet\t1.36.3-1.1\n")
+    assert packages.missing(["kubelet=1.36.3-*"], actual) == []
 
 
 @pytest.mark.parametrize("status", ["iU ", "iF ", "hF ", "iHR", "rc ", "un ", "hc "])

@@ -176,7 +176,7 @@ def test_a_real_disk_becomes_a_volume_group(modules: Modules, loop: str, tmp_pat
         done = modules.call(disks_ready.main, groups=[group], wipe=[loop])
         assert (done["changed"], done["prepared"]) == (False, True)
         other = [group | {"name": "other"}]
-        said = modules.call(disks_ready.main, groups=other, wipe=[loop])["msg"]
-        assert f"belongs to the volume group {name}" in said
+        message = modules.call(disks_ready.main, groups=other, wipe=[loop])["msg"]
+        assert f"belongs to the volume group {name}" in message
     finally:
         run("vgremove", "--force", "--yes", name)

@@ -179,9 +179,9 @@ def test_secure_boot(
 ) -> None:
     host = nvml.Host(secure_boot=on, module_version=loaded)
     monkeypatch.setattr(nvml.Host, "read", lambda: host)
-    found = host_check.CHECKS["secure-boot"]({"gpus": gpus})
-    assert bool(found) == problem
-    assert not problem or "mokutil --import" in found[0]
+    results = host_check.CHECKS["secure-boot"]({"gpus": gpus})
+    assert bool(results) == problem
+    assert not problem or "mokutil --import" in results[0]
 
 
 V100, T4, H100, B200 = 0x1DB4, 0x1EB8, 0x2330, 0x2901
@@ -202,8 +202,8 @@ def test_kernel_modules_that_do_not_drive_a_gpu(
 ) -> None:
     host = nvml.Host(pci_gpus=len(numbers), pci_gpu_ids=numbers)
     monkeypatch.setattr(nvml.Host, "read", lambda: host)
-    found = host_check.CHECKS["kernel-modules"]({"gpus": 0, "kernel_modules": kind})
-    assert [says in line for line in found] == ([True] if says else [])
+    results = host_check.CHECKS["kernel-modules"]({"gpus": 0, "kernel_modules": kind})
+    assert [says in line for line in results] == ([True] if says else [])
     assert not host_check.CHECKS["kernel-modules"]({"gpus": -1, "kernel_modules": kind})
 
 

@@ -273,7 +273,7 @@ def test_a_module_is_blocked_at_boot_too(modules: Modules, root: Root, disk: str
     would = modules.call(kernel_settings.main, blocked=["nouveau"], check=True)["changes"]
     assert root.read(disk) == "old"
     done = modules.call(kernel_settings.main, blocked=["nouveau"])["changes"]
-    assert would == done == [f"{BLOCKED} written", "made anew: initrd.img-6.1.0-41-amd64"]
+    assert would == done == [f"{BLOCKED} written", "made again: initrd.img-6.1.0-41-amd64"]
     assert root.read(BLOCKED) == "blacklist nouveau\ninstall nouveau /bin/false\n"
     assert modules.ran == ["update-initramfs -u -k all"]
     assert not modules.call(kernel_settings.main, blocked=["nouveau"])["changed"]
@@ -285,7 +285,7 @@ def test_a_disk_that_an_interrupted_run_left_is_made_anew(
     root.write(BLOCKED, "blacklist nouveau\ninstall nouveau /bin/false\n")
     for check in (True, False):
         changes = modules.call(kernel_settings.main, blocked=["nouveau"], check=check)["changes"]
-        assert changes == ["made anew: initrd.img-6.1.0-41-amd64"]
+        assert changes == ["made again: initrd.img-6.1.0-41-amd64"]
 
 
 def test_a_host_without_initial_disks(modules: Modules, root: Root) -> None:

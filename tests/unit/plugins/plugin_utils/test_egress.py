@@ -383,9 +383,9 @@ def test_defaults_are_right() -> None:
         ({"egress_ingress_peers": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}, "10.0.0.1/8"),
     ],
 )
-def test_bad_variables(values: dict[str, Any], said: str) -> None:
+def test_bad_variables(values: dict[str, Any], message: str) -> None:
     [problem] = egress.variable_problems({**plain_defaults(), **values}, {"cp1": "192.0.2.11"})
-    assert said in problem
+    assert message in problem
 
 
 def test_a_host_that_is_let_in_needs_an_address() -> None:

@@ -36,12 +36,12 @@ def test_a_site_as_it_should_be() -> None:
 
 def test_another_version_of_kubernetes() -> None:
     reports = {"cp1": control_plane(), "gpu1": node()}
-    found = guards.version_problems(VERSIONS | {"kubernetes": "1.37.0"}, reports, {})
-    assert [(problem.host, problem.check) for problem in found] == [
+    actual = guards.version_problems(VERSIONS | {"kubernetes": "1.37.0"}, reports, {})
+    assert [(problem.host, problem.check) for problem in actual] == [
         ("cp1", "kubernetes-version"),
         ("gpu1", "kubernetes-version"),
     ]
-    text = str(found[0])
+    text = str(actual[0])
     assert text.startswith("cp1: it runs Kubernetes 1.36.3, and site_versions.kubernetes is 1.37.0")
     assert "without 'kubeadm upgrade'" in text
     assert "set site_versions.kubernetes to 1.36.3" in text
@@ -128,12 +128,12 @@ def test_a_leader_that_was_not_looked_at() -> None:
 
 def test_checks_that_are_skipped() -> None:
     reports = {"cp1": control_plane(), "gpu1": node()}
-    found = guards.version_problems(VERSIONS | {"kubernetes": "1.37.0"}, reports, {})
+    actual = guards.version_problems(VERSIONS | {"kubernetes": "1.37.0"}, reports, {})
     skipped = {"cp1": {"kubernetes-version"}, "gpu1": {"reset"}}
-    assert [problem.host for problem in guards.counted(found, skipped)] == ["gpu1"]
+    assert [problem.host for problem in guards.counted(actual, skipped)] == ["gpu1"]
 
 
-def test_a_firewall_is_told_what_to_let_in() -> None:
+def test_ports_to_open_in_a_firewall_are_listed() -> None:
     addresses = {"cp1": "192.0.2.11", "gpu1": "192.0.2.21"}
     site = openings.Site(addresses, ["cp1"], ["cp1"], "10.244.0.0/16")
     reports = {"cp1": {"firewall": "ufw"}, "gpu1": {"firewall": ""}, "gpu2": {}}

@@ -119,10 +119,10 @@ def test_another_tag_gets_no_digest(image: str) -> None:
         ({f"{NATS}@{DIGEST}": DIGEST}, "is no image in full"),
     ],
 )
-def test_digests(digests: dict[str, str], said: str | None) -> None:
-    found = images.problems({**plain_defaults(), "site_image_digests": digests})
-    assert len(found) == (1 if said else 0)
-    assert said is None or said in found[0]
+def test_digests(digests: dict[str, str], message: str | None) -> None:
+    actual = images.problems({**plain_defaults(), "site_image_digests": digests})
+    assert len(actual) == (1 if message else 0)
+    assert message is None or message in actual[0]
 
 
 def test_every_template_that_names_an_image_looks_for_its_digest() -> None:

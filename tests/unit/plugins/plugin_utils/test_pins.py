@@ -40,10 +40,10 @@ def repository(**fields: Any) -> dict[str, Any]:
         ({}, "own has no signing key"),
     ],
 )
-def test_signing_keys(fields: dict[str, Any], said: str | None) -> None:
-    found = problems({"site_package_repositories": [repository(**fields)]})
-    assert [said in line for line in found if said] == ([True] if said else [])
-    assert bool(found) == bool(said)
+def test_signing_keys(fields: dict[str, Any], message: str | None) -> None:
+    actual = problems({"site_package_repositories": [repository(**fields)]})
+    assert [message in line for line in actual if message] == ([True] if message else [])
+    assert bool(actual) == bool(message)
 
 
 @pytest.mark.parametrize(("address", "digest", "switch"), pins.MANIFESTS)

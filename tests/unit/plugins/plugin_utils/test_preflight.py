@@ -44,7 +44,7 @@ def test_more_gpus_asked_than_there_are() -> None:
     assert preflight.gpu_problems(workers, {"gpu1": 4, "gpu2": 1}) == []
 
 
-def test_unknown_gpus_are_not_judged() -> None:
+def test_unknown_gpus_are_not_checked() -> None:
     assert preflight.gpu_problems([worker("a", 9)], {"gpu1": None}) == []
     assert preflight.gpu_warnings([worker("a", 9)], {"gpu1": None}) == []
 
@@ -117,10 +117,10 @@ ALLOWED = {"name": "storage.googleapis.com", "used_by": ["artifact-sync"]}
     ],
 )
 def test_artifacts(values: dict[str, Any], problems: list[str]) -> None:
-    found = preflight.artifact_problems({**plain_defaults(), **values})
-    assert len(found) == len(problems)
-    assert all(text in line for text, line in zip(problems, found, strict=True))
-    assert "secret" not in "".join(found)
+    actual = preflight.artifact_problems({**plain_defaults(), **values})
+    assert len(actual) == len(problems)
+    assert all(text in line for text, line in zip(problems, actual, strict=True))
+    assert "secret" not in "".join(actual)
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def test_causes_and_remedies_of_guards_are_divided_rightly() -> None:
     problems += guards.cluster_problems(["gpu1"], {"node": {"reset": True}}, {})
     assert len(problems) == 6
     for problem in problems:
-        found = preflight_report.finding("rack1", str(problem), HOSTS)
-        assert (found.host, found.check) == (problem.host, problem.check)
-        assert (found.cause, found.remedy) == (problem.cause, problem.remedy)
+        actual = preflight_report.finding("rack1", str(problem), HOSTS)
+        assert (actual.host, actual.check) == (problem.host, problem.check)
+        assert (actual.cause, actual.remedy) == (problem.cause, problem.remedy)
 
 
 FINDINGS = [
@@ -88,17 +88,17 @@ def test_the_table_has_all_hosts_and_sites() -> None:
 def test_the_file_for_machines(tmp_path: Path) -> None:
     path = tmp_path / "new/report.json"
     preflight_report.write(path, HOSTS, FINDINGS, ["a warning"], ["gpu-1"])
-    found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["ok"] is False
-    assert found["hosts"]["gpu-1"] == {"site": "rack2", "ok": True, "left_out": True}
-    assert found["hosts"]["gpu1"] == {"site": "rack1", "ok": False, "left_out": False}
-    assert found["problems"][0] == {
+    actual = json.loads(path.read_text(encoding="utf-8"))
+    assert actual["ok"] is False
+    assert actual["hosts"]["gpu-1"] == {"site": "rack2", "ok": True, "left_out": True}
+    assert actual["hosts"]["gpu1"] == {"site": "rack1", "ok": False, "left_out": False}
+    assert actual["problems"][0] == {
         "site": "rack1",
         "host": "gpu1",
         "check": "clock",
         "cause": "its clock is ahead",
         "remedy": "set it",
     }
-    assert found["warnings"] == ["a warning"]
+    assert actual["warnings"] == ["a warning"]
     preflight_report.write(path, HOSTS, [], [], [])
     assert json.loads(path.read_text(encoding="utf-8"))["ok"] is True

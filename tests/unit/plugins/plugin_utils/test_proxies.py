@@ -11,13 +11,13 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import proxies
 
 
 def test_the_sites_own_addresses_go_past_the_proxy() -> None:
-    found = proxy_exceptions(
+    actual = proxy_exceptions(
         ["intranet.example.com"],
         hosts=["192.0.2.11", "", "192.0.2.11", "gpu1"],
         networks=["10.244.0.0/16", "10.96.0.0/16"],
         urls=["https://harbor.example.com:8443/v2/x", "", "http://192.0.2.2:5000"],
     )
-    assert found == [
+    assert actual == [
         "localhost",
         "127.0.0.1",
         ".svc",
@@ -71,8 +71,8 @@ def test_hosts_that_an_exception_names(host: str, direct: bool) -> None:
     ],
 )
 def test_proxies_that_are_refused(values: dict[str, Any], says: str) -> None:
-    found = proxies.problems(values)
-    assert [line.startswith(says) for line in found] == ([True] if says else [])
+    actual = proxies.problems(values)
+    assert [line.startswith(says) for line in actual] == ([True] if says else [])
 
 
 def test_a_password_is_never_shown() -> None:
@@ -90,5 +90,5 @@ def test_a_password_is_never_shown() -> None:
     ],
 )
 def test_the_egress_gateway_uses_no_proxy(values: dict[str, Any], warns: bool) -> None:
-    found = proxies.warnings(values)
-    assert ["egress gateway connects directly" in line for line in found] == [True] * warns
+    actual = proxies.warnings(values)
+    assert ["egress gateway connects directly" in line for line in actual] == [True] * warns

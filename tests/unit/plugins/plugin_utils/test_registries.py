@@ -28,9 +28,9 @@ HOST = "registry.example.com:5000"
 )
 def test_access(access: dict[str, Any], says: str) -> None:
     values = {"site_registry_access": access, "site_registry_mirror": f"https://{HOST}"}
-    found = registries.problems(values)
-    assert [says in line for line in found] == ([True] if says else [])
-    assert "s3cret" not in str(found)
+    actual = registries.problems(values)
+    assert [says in line for line in actual] == ([True] if says else [])
+    assert "s3cret" not in str(actual)
 
 
 def test_no_login_over_http() -> None:

@@ -23,10 +23,10 @@ ARGS = {"model": "m", "image": "w", "capacity": 4}
 
 def spec(args: dict[str, Any] | None = None, **entry: Any) -> WorkerSpec:
     """The only worker of an inventory, with the least that it needs."""
-    [found] = worker_specs(
+    [actual] = worker_specs(
         [{"name": "tts", "workerArgs": ARGS | (args or {})} | entry], REGISTRY, TAG
     )
-    return found
+    return actual
 
 
 def scaled(least: int, most: int, threshold: float = 0.6) -> WorkerSpec:
@@ -78,8 +78,8 @@ def test_every_value_of_the_vendors_form_arrives() -> None:
     ],
 )
 def test_bounds_of_the_number_of_pods(entry: dict[str, Any], bounds: tuple[int, int]) -> None:
-    found = spec(**entry)
-    assert (found.min_replicas, found.max_replicas) == bounds
+    actual = spec(**entry)
+    assert (actual.min_replicas, actual.max_replicas) == bounds
 
 
 def test_the_documented_defaults_are_those_of_the_model() -> None:
@@ -154,7 +154,7 @@ def test_a_text_is_no_list_of_workers() -> None:
 
 def test_the_filter_names_what_is_wrong() -> None:
     expression = "{{ workers | baremetal.sonic.worker_specs('r', 't') }}"
-    [found] = templated(expression, {"workers": [{"name": "tts", "workerArgs": ARGS}]})
-    assert (found["image"], found["min_replicas"]) == ("r/w:t", 1)
+    [actual] = templated(expression, {"workers": [{"name": "tts", "workerArgs": ARGS}]})
+    assert (actual["image"], actual["min_replicas"]) == ("r/w:t", 1)
     with pytest.raises(AnsibleError, match=r"workers\[0\]\.name is missing"):
         templated(expression, {"workers": [{"workerArgs": ARGS}]})

@@ -31,26 +31,27 @@ def test_a_host_without_a_firewall(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("enabled", "policy", "found"),
+    ("enabled", "policy", "expected"),
     [("yes", "DROP", "ufw"), ("yes", "REJECT", "ufw"), ("yes", "ACCEPT", ""), ("no", "DROP", "")],
 )
-def test_ufw(tmp_path: Path, enabled: str, policy: str, found: str) -> None:
+def test_ufw(tmp_path: Path, enabled: str, policy: str, expected: str) -> None:
     (tmp_path / "etc/ufw").mkdir(parents=True)
     (tmp_path / "etc/default").mkdir()
     (tmp_path / "etc/ufw/ufw.conf").write_text(f"# ENABLED=no\nENABLED={enabled}\n")
     (tmp_path / "etc/default/ufw").write_text(f'DEFAULT_INPUT_POLICY="{policy}"\n')
-    assert dropping(tmp_path) == found
+    assert dropping(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
-    ("code", "zone", "found"), [(0, "public\n", "firewalld"), (0, "trusted\n", ""), (252, "", "")]
+    ("code", "zone", "expected"),
+    [(0, "public\n", "firewalld"), (0, "trusted\n", ""), (252, "", "")],
 )
-def test_firewalld(tmp_path: Path, code: int, zone: str, found: str) -> None:
-    assert dropping(tmp_path, firewall_cmd=(code, zone)) == found
+def test_firewalld(tmp_path: Path, code: int, zone: str, expected: str) -> None:
+    assert dropping(tmp_path, firewall_cmd=(code, zone)) == expected
 
 
 @pytest.mark.parametrize(
-    ("out", "found"),
+    ("out", "expected"),
     [
         (chains("drop"), "nftables (table inet filter)"),
         (chains("accept"), ""),
@@ -58,13 +59,13 @@ def test_firewalld(tmp_path: Path, code: int, zone: str, found: str) -> None:
         ("nonsense", ""),
     ],
 )
-def test_nftables(tmp_path: Path, out: str, found: str) -> None:
-    assert dropping(tmp_path, nft=(0, out)) == found
+def test_nftables(tmp_path: Path, out: str, expected: str) -> None:
+    assert dropping(tmp_path, nft=(0, out)) == expected
 
 
 @pytest.mark.parametrize(
-    ("out", "found"),
+    ("out", "expected"),
     [("-P INPUT DROP\n-A INPUT -i lo -j ACCEPT\n", "iptables"), ("-P INPUT ACCEPT\n", "")],
 )
-def test_iptables(tmp_path: Path, out: str, found: str) -> None:
-    assert dropping(tmp_path, iptables=(0, out)) == found
+def test_iptables(tmp_path: Path, out: str, expected: str) -> None:
+    assert dropping(tmp_path, iptables=(0, out)) == expected

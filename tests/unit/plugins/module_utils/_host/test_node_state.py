@@ -48,8 +48,8 @@ def test_a_bare_host(tmp_path: Path) -> None:
 def test_a_control_plane_and_its_version(tmp_path: Path) -> None:
     put(tmp_path, "etc/kubernetes/kubelet.conf")
     put(tmp_path, "etc/kubernetes/manifests/kube-apiserver.yaml", MANIFEST)
-    found = node_state.read(tmp_path)
-    assert (found["joined"], found["control_plane"], found["api_server"]) == (True, True, "1.36.3")
+    state = node_state.read(tmp_path)
+    assert (state["joined"], state["control_plane"], state["api_server"]) == (True, True, "1.36.3")
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_a_node_without_a_host_is_never_made(api: Api, dry_run: bool) -> None:
     assert "/api/v1/nodes/gpu2" not in api.sent
 
 
-def test_all_that_is_refused_is_told(api: Api) -> None:
+def test_all_refusals_are_reported(api: Api) -> None:
     with pytest.raises(KubeError, match="Service a: a port cannot be 0; Service b: a port"):
         sync(api, service("a", 0), service("b", 0))
 
