@@ -37,7 +37,7 @@ def test_space_below_a_mount_point_does_not_count() -> None:
     [look] = [
         task["baremetal.sonic.host_check"]
         for task in yaml.safe_load((ROOT / "roles/preflight/tasks/main.yml").read_text())
-        if task["name"] == "Look at the host"
+        if task["name"] == "Check the host"
     ]
     known = role_variables("preflight")
     assert templated(look["disk_gib"], known) == known["preflight_disk_gib"]
