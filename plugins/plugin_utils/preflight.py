@@ -152,8 +152,8 @@ def secret_problems(values: Mapping[str, Any]) -> list[str]:
 
 HEADER_KEYS = (
     "license_proxy_api_key",
-    "chart_openai_api_key",
-    "chart_anthropic_api_key",
+    "vendor_chart_openai_api_key",
+    "vendor_chart_anthropic_api_key",
 )
 
 

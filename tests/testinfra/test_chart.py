@@ -115,16 +115,16 @@ def test_archive_of_the_same_chart_makes_no_revision(
     with tarfile.open(archive, "w:gz") as file:
         file.add(ROOT / "tests/chart/cartesia", arcname="cartesia")
     before = revisions(core)
-    on_lab("stack.yml", **CHART, chart_source=str(archive))
+    on_lab("stack.yml", **CHART, vendor_chart_source=str(archive))
     assert revisions(core) == before
-    assert "changed=0" in on_lab("stack.yml", **CHART, chart_source=str(archive))
+    assert "changed=0" in on_lab("stack.yml", **CHART, vendor_chart_source=str(archive))
 
 
 def test_check_mode_shows_what_would_change(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api
 ) -> None:
     before = (revisions(core), versions(apps))
-    more = {"chart_values": {"legacyComponents": {"enabled": True}}}
+    more = {"vendor_chart_values": {"legacyComponents": {"enabled": True}}}
     output = on_lab("stack.yml", "--check", "--diff", **CHART, **more)
     # The value, and what the chart makes of it.
     assert "\n-  enabled: false\n+  enabled: true\n" in output
@@ -137,7 +137,7 @@ def test_unknown_value_is_refused(
     chart: float, core: client.CoreV1Api, apps: client.AppsV1Api, info: dict[str, Any]
 ) -> None:
     before = (revisions(core), versions(apps))
-    output = refused_on_lab("stack.yml", **CHART, chart_values={"ingress": {"enabld": True}})
+    output = refused_on_lab("stack.yml", **CHART, vendor_chart_values={"ingress": {"enabld": True}})
     assert "enabld" in output
     assert (revisions(core), versions(apps)) == before
     assert speech(info, "That was refused.").duration_s > 0.5

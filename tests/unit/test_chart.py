@@ -81,17 +81,17 @@ def inventory() -> dict[str, Any]:
     worker = yaml.safe_load(EXAMPLE)["workers"][0]
     worker["autoscaling"]["threshold"] = 0.6
     return {
-        "chart_cluster_name": "cartesia-production",
-        "chart_version": "1.0.0",
+        "vendor_chart_cluster_name": "cartesia-production",
+        "vendor_chart_version": "1.0.0",
         "site_release_tag": "sonic-20251118",
-        "chart_storage_class": "standard-rwo",
+        "vendor_chart_storage_class": "standard-rwo",
         "workers": [worker],
     }
 
 
 def values(**variables: Any) -> dict[str, Any]:
     """The values that the role renders."""
-    [rendered] = render("chart", "values.yml.j2", **inventory() | variables)
+    [rendered] = render("vendor_chart", "values.yml.j2", **inventory() | variables)
     result: dict[str, Any] = rendered
     return result
 
@@ -192,10 +192,10 @@ def test_secrets_have_the_vendors_names_and_keys() -> None:
     account = json.dumps({"client_email": "a@b", "private_key": "k\n"})
     keys = {
         "license_proxy_api_key": "sk_ours",
-        "chart_openai_api_key": "o",
-        "chart_anthropic_api_key": "a",
+        "vendor_chart_openai_api_key": "o",
+        "vendor_chart_anthropic_api_key": "a",
     }
-    made = applied("chart", "secrets.yml.j2", site_service_account=account, **keys)
+    made = applied("vendor_chart", "secrets.yml.j2", site_service_account=account, **keys)
     actual = {
         item["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in item["data"].items()}
         for item in made

@@ -198,7 +198,7 @@ def test_a_monitor_of_the_inventorys_own_wins(tmp_path: Path) -> None:
     ask = ("platform.yml", "prometheus", "{{ prometheus_stack_monitor | bool }}")
     assert Resolver(tmp_path).value(*ask) is True
     assert Resolver(tmp_path, stack_source="chart").value(*ask) is False
-    assert Resolver(tmp_path, stack_source="chart", chart_metrics=False).value(*ask) is True
+    assert Resolver(tmp_path, stack_source="chart", vendor_chart_metrics=False).value(*ask) is True
     assert Resolver(tmp_path, prometheus_stack_monitor=False).value(*ask) is False
 
 

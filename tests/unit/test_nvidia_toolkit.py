@@ -41,7 +41,7 @@ def test_links_are_made_at_each_boot_and_in_the_run_itself() -> None:
     # A pod with a GPU is started by the kubelet.
     assert "kubelet.service" in unit["Unit"]["Before"]
     tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))
-    modules = [task.get("baremetal.sonic.service_current", {}).get("name") for task in tasks]
+    modules = [task.get("baremetal.sonic.systemd_service", {}).get("name") for task in tasks]
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
     assert modules[-1] == "{{ nvidia_container_toolkit_links_unit }}"
     assert Path(path).name == variables["nvidia_container_toolkit_links_unit"]

@@ -146,7 +146,7 @@ def test_field_manager_is_the_role(role: Path) -> None:
         task[module].get("field_manager", "none")
         for path in sorted(role.glob("tasks/*.yml"))
         for task in tasks(load(path))
-        for module in ("baremetal.sonic.applied_set", "baremetal.sonic.worker_rollout")
+        for module in ("baremetal.sonic.k8s_applyset", "baremetal.sonic.worker_rollout")
         if module in task
     ]
     names = {role.name, f"{role.name}.handover"}

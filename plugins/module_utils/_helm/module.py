@@ -41,5 +41,5 @@ def helm_of(module: AnsibleModule, **early: Any) -> Helm:
             **early, msg=f"would read the release {params['name']}; missing so far: {missing}"
         )  # fmt: skip
     if not binary:
-        module.fail_json(msg="helm is not installed on this host: add it to chart_packages")
+        module.fail_json(msg="helm is not installed on this host: add it to vendor_chart_packages")
     return Helm(module.run_command, binary, kubeconfig, params["namespace"], params["name"])

@@ -161,7 +161,7 @@ def test_open_nats_has_no_use_for_passwords_and_certificates() -> None:
 
 
 def test_keys_that_no_header_holds_are_named_and_not_shown() -> None:
-    good = {"license_proxy_api_key": "sk-1\n", "chart_openai_api_key": ""}
+    good = {"license_proxy_api_key": "sk-1\n", "vendor_chart_openai_api_key": ""}
     assert preflight.secret_problems(good) == []
     [problems] = preflight.secret_problems({"license_proxy_api_key": "sk-1\nsk-2"})
     assert problems.startswith(

@@ -15,7 +15,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._kube.objects impo
     batches,
     essence,
 )
-from ansible_collections.baremetal.sonic.plugins.modules.applied_set import shown
+from ansible_collections.baremetal.sonic.plugins.modules.k8s_applyset import shown
 
 KINDS = {
     "/api/v1": [

@@ -15,7 +15,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._kube.manifest imp
     in_namespace,
     version_of,
 )
-from ansible_collections.baremetal.sonic.plugins.modules.release_manifest import objects
+from ansible_collections.baremetal.sonic.plugins.modules.k8s_manifest import objects
 
 MANIFEST = b"""\
 ---
