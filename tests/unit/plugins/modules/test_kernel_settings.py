@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kernel_settings, run on a tree of files that stands for a host's root."""
+"""kernel_settings, run on a tree of files in place of a host's root."""
 
 from __future__ import annotations
 
