@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running playbooks: the collection's own on the lab, and small ones that speak to no host."""
+"""Run playbooks: the collection's own on the lab, and small ones without hosts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Installs the clients, from their locks, in an environment of their own."""
+"""Install the clients from their locks, in a separate environment."""
 
 from __future__ import annotations
 

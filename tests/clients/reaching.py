@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the clients in Python share: the site's name without DNS, a recording, the answer's form.
+"""Shared by the clients in Python: the site's name without DNS, a recording, the answer's form.
 
 The programs here run in the clients' own environment, which has nothing of this repository. They
 read SITE_URL, SITE_KEY, SITE_ADDRESS (where the site's name leads), SITE_SOUND (a WAV file, 16 kHz,

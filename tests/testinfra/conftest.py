@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests know of the lab: what ``python -m lab info`` prints, and a way into each host."""
+"""Fixtures of the lab: the output of ``python -m lab info``, and a connection to each host."""
 
 from __future__ import annotations
 

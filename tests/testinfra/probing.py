@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens connections from inside pods of the lab, and from its hosts, and tells how each ended.
+"""Open connections from inside the lab's pods and from its hosts, and report how each ended.
 
 A pod's network namespace is entered from its host, so a probe is under exactly the policies of the
 pod itself, whatever the pod's image holds, and leaves nothing behind in it. Every probe first

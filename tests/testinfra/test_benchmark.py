@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator sees of the site's latency and throughput."""
+"""The benchmark's figures of the site's latency and throughput."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that people use, unchanged, speak and listen through the lab's ingress.
+"""Public clients, unchanged, speak and transcribe through the lab's ingress.
 
 The vendor's JavaScript SDK, and the Cartesia plugins of LiveKit and Pipecat; their versions are in
 the locks of tests/clients. What they do there are the scenarios of the programs in that folder.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the stack that die while people listen: what was accepted ends whole, or visibly broken.
+"""Parts of the stack fail under load: an accepted request ends complete, or with an error.
 
 A stream that was cut must not look like one that came to its end, nor may a listener be left
 waiting: the Crowd's sockets time out after 30 s, and a timeout fails the test.

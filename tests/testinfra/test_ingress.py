@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way in, from outside: redirect, TLS, the certificate, keys, and speech."""
+"""The ingress from outside: redirect, TLS, the certificate, keys, and speech."""
 
 from __future__ import annotations
 

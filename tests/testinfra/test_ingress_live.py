@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way in under load and change: WebSockets, limits, the log, client addresses, renewals.
+"""The ingress under load and change: WebSockets, limits, the log, client addresses, renewals.
 
 An echo server stands behind the ingress, on host names of its own, so that nothing here depends on
 what the speech API can do.

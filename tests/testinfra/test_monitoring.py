@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Prometheus sees of the lab, under load, and what of it can be seen from outside."""
+"""Prometheus' metrics of the lab under load, and which of them can be read from outside."""
 
 from __future__ import annotations
 

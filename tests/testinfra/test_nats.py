@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three NATS servers: any one may be killed, and a stranger gets in nowhere."""
+"""Three NATS servers: any one may be killed, and no pod without credentials can connect."""
 
 from __future__ import annotations
 

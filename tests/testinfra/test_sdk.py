@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vendor's own Python client against the lab, through its ingress, with every call it has."""
+"""The vendor's own Python client against the lab, through its ingress, with all its calls."""
 
 from __future__ import annotations
 

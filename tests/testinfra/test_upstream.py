@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle of official parts: the real code takes it from stand-ins of all publishers."""
+"""A bundle of official parts: the real code downloads it from stand-ins of all publishers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all unit tests share: plugins by the names Ansible gives them, a storage for artifacts."""
+"""Shared by all unit tests: plugins under Ansible's names, and a storage for artifacts."""
 
 from __future__ import annotations
 

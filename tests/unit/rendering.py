@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders a role's template with the role's defaults, as Ansible does."""
+"""Render a role's template with the role's defaults, as Ansible does."""
 
 from __future__ import annotations
 

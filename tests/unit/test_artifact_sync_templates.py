@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role artifact_sync would apply."""
+"""The objects of the role artifact_sync."""
 
 from __future__ import annotations
 

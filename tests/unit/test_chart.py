@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the roles chart and stack give to the vendor's chart: its values and its Secrets."""
+"""The values and Secrets that the roles chart and stack make for the vendor's chart."""
 
 from __future__ import annotations
 

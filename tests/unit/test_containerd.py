@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the role containerd has images come from."""
+"""The mirrors of images that the role containerd configures."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the controller, and what an inventory's variables for all hosts mean there."""
+"""Tasks on the controller, and the effect of an inventory's variables for all hosts there."""
 
 from __future__ import annotations
 

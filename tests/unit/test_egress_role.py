@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role egress makes of an inventory: whose addresses, which namespaces."""
+"""The addresses and namespaces that the role egress reads from an inventory."""
 
 from __future__ import annotations
 

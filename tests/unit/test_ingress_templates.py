@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role ingress would apply: its own controller, another's, limits, the virtual address."""
+"""The objects of the role ingress: its own controller, another one, limits, the virtual address."""
 
 from __future__ import annotations
 

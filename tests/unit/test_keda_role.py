@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What KEDA may do once the role has cut upstream's manifest, which gives it almost everything."""
+"""The rights of KEDA after the role has reduced those of upstream's manifest."""
 
 from __future__ import annotations
 

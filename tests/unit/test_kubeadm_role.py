@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role kubeadm gives to kubeadm: encryption of Secrets and the audit log."""
+"""The role kubeadm's configuration of kubeadm: encryption of Secrets and the audit log."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role license_proxy would apply, by mode and by where it keeps its state."""
+"""The objects of the role license_proxy, by mode and by the place of its state."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run for some of the hosts (--limit): who speaks to the API of a leader that is not in it."""
+"""A run for some of the hosts (--limit): which host uses the API when the leader is not in it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role nats applies: servers, routes and users."""
+"""The objects of the role nats: servers, routes and users."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role nvidia_container_toolkit writes."""
+"""The files of the role nvidia_container_toolkit."""
 
 from __future__ import annotations
 

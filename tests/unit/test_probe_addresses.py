@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses of hosts Prometheus probes, by what the inventory says of them."""
+"""The addresses of hosts that Prometheus probes, from the inventory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Prometheus operator may do once the role has cut upstream's manifest."""
+"""The rights of the Prometheus operator after the role has reduced upstream's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the repository says twice must agree: specs and defaults, versions and pins, and so on."""
+"""Values that are in two places must agree: specs and defaults, versions and pins, and so on."""
 
 from __future__ import annotations
 

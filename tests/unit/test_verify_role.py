@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role verify says of join tokens."""
+"""The role verify's check of join tokens."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role workers applies for the first pod of a rollout, and where images come from."""
+"""The objects of the role workers for the canary of a rollout, and the images' names."""
 
 from __future__ import annotations
 

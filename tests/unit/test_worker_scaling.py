@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the role workers asks of KEDA, and what its queries make of a site's metrics."""
+"""The role workers' ScaledObjects, and the results of their queries on a site's metrics."""
 
 from __future__ import annotations
 

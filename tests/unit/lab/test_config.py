@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lab's name and what is kept of it."""
+"""A lab's name and its saved state."""
 
 from __future__ import annotations
 

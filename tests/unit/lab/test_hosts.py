@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of podman for a lab, and that nothing of another lab is touched."""
+"""The calls of podman for a lab, which change no other lab."""
 
 from __future__ import annotations
 

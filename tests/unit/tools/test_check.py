@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks' own bookkeeping: a failure is never counted as passed, a killed run is tidied up."""
+"""The counts of the checks: a failure never counts as passed, a killed run is cleaned up."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lint of words: what it refuses, where it says that is, and what it leaves alone."""
+"""The lint of words: what it refuses, the place that it reports, and what it accepts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers' apt repositories: apt takes what a pinned key signed, and nothing else."""
+"""Publishers' apt repositories: apt installs only packages that a pinned key signed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the bundle: keys that follow their inputs, and what interrupted builds leave."""
+"""The parts of the bundle: keys that depend on their inputs, and interrupted builds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to publishers: tokens, rate limits, and what is no answer."""
+"""Requests to publishers: tokens, rate limits, and failures."""
 
 from __future__ import annotations
 

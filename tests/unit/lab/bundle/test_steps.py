@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of build steps: whole results only, whatever stops a build."""
+"""The cache of build steps: only complete results, also after an interrupted build."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies of modules: only what trims.yml says goes, and what does not fit is an error."""
+"""Copies of modules: only the parts in trims.yml are removed; an edit that does not fit fails."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of modules share."""
+"""Fixtures of the modules' tests."""
 
 from __future__ import annotations
 

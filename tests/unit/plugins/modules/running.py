@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a module's main() as Ansible does, with a search path of the test's own commands."""
+"""Run a module's main() as Ansible does, with the test's own commands in the search path."""
 
 from __future__ import annotations
 

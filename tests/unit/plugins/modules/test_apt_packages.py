@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What apt_packages concludes from dpkg's and apt's words."""
+"""What apt_packages concludes from the output of dpkg and apt."""
 
 from __future__ import annotations
 

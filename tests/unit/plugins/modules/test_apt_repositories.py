@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""apt_repositories: files and index stay in step, whatever interrupted an earlier run."""
+"""apt_repositories: files and index stay in step, also after an interrupted run."""
 
 from __future__ import annotations
 

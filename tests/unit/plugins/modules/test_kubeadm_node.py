@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kubeadm_node, run with programs that leave what kubeadm leaves: also when it is interrupted."""
+"""kubeadm_node, run with programs that write kubeadm's files, also interrupted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is given for a certificate: an answer, in bounded time, and never an exception."""
+"""Any input for a certificate gets an answer in bounded time, and never an exception."""
 
 from __future__ import annotations
 

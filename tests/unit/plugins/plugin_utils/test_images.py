@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of images, and what preflight says of those that cannot be."""
+"""Names of images, and preflight's messages about invalid ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the certificate that NATS servers share, before they show it."""
+"""The problems of the certificate that NATS servers share, before they use it."""
 
 from __future__ import annotations
 

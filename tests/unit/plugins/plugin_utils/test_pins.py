@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signing keys and manifests from the network are pinned, or preflight says what to give."""
+"""Signing keys and manifests from the network are pinned, or preflight reports what to set."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What preflight says of GPUs, cloned hosts and addresses."""
+"""Preflight's messages about GPUs, cloned hosts and addresses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an upgrade's first pod is, and what it is given."""
+"""The canary of an upgrade, and the objects that it needs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How kubeadm's words and files are read. kubeadm_node's tests run the rest."""
+"""How kubeadm's messages and files are read. kubeadm_node's tests run the rest."""
 
 from __future__ import annotations
 

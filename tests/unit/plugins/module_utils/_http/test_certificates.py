@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which certificate a server shows, seen as a client sees it."""
+"""The certificate that a server serves to a client."""
 
 from __future__ import annotations
 

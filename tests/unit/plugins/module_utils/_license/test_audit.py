@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can be done to an audit log, and that it shows."""
+"""Every kind of change to an audit log is found."""
 
 from __future__ import annotations
 

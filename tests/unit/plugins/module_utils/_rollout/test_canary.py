@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first pod of a new revision: it has to have spoken itself."""
+"""The first pod of a new revision must have spoken itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surge or not: what the plan makes of the GPUs that are free, and of what already runs."""
+"""The plan of a rollout: surge or not, from the free GPUs and the running pods."""
 
 from __future__ import annotations
 

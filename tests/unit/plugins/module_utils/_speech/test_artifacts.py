@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When every pod has what was put into the bucket."""
+"""Whether every pod has the files of the bucket."""
 
 from __future__ import annotations
 
