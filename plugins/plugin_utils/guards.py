@@ -174,7 +174,7 @@ def cluster_problems(
                 "",
                 f"the group control_plane has {len(leaders)} hosts of this site"
                 f" ({', '.join(leaders)}), and the collection makes one control plane only."
-                f" {joiners} would join as workers, without the API and without a word",
+                f" {joiners} would join as workers, without the API and without a warning",
                 "keep one host in control_plane",
             )
         )

@@ -83,6 +83,8 @@ def test_the_run_goes_on_without_it_and_ends_with_an_error(tmp_path: Path) -> No
     trie = Path("/proc/net/fib_trie").read_text(encoding="utf-8")
     own = {"kubeadm_node_ip": host_check.own_addresses(trie)[0], "preflight_skip": list(SKIPPED)}
     variables = {"cp1": HERE | own, "gpu1": DEAD | {"kubeadm_node_ip": "192.0.2.21"}}
+    # Not in the run: it is looked at because the control plane is in no cluster.
+    variables["gpu2"] = DEAD | {"kubeadm_node_ip": "192.0.2.22"}
     site = {"site_pod_cidr": "198.18.0.0/16", "site_service_cidr": "198.19.0.0/16"}
     (hosts.parent / "group_vars/all/more.json").write_text(
         json.dumps(site | {"site_tolerate_unreachable": True})
@@ -91,7 +93,7 @@ def test_the_run_goes_on_without_it_and_ends_with_an_error(tmp_path: Path) -> No
     for host, values in variables.items():
         (hosts.parent / f"host_vars/{host}.json").write_text(json.dumps(values))
     text = hosts.read_text(encoding="utf-8")
-    for address in ("192.0.2.11", "192.0.2.21"):
+    for address in ("192.0.2.11", "192.0.2.21", "192.0.2.22"):
         text = text.replace(f"          ansible_host: {address}\n", "")
     hosts.write_text(text, encoding="utf-8")
     done = ansible("-i", hosts, playbook(tmp_path), "--limit", "cp1,gpu1")

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-<<<<<<< HEAD:tests/unit/plugins/modules/test_kernel_prerequisites.py
-"""kernel_prerequisites, run on a tree of files that stands for a host's root."""
-=======
-"""kernel_settings, run on a tree of files in place of a host's root."""
->>>>>>> h/words:tests/unit/plugins/modules/test_kernel_settings.py
+"""kernel_prerequisites, run on a tree of files in place of a host's root."""
 
 from __future__ import annotations
 
