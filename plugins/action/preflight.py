@@ -18,7 +18,7 @@ from ansible_collections.baremetal.sonic.plugins.filter.complete_versions import
     complete_versions,
     default_versions,
 )
-from ansible_collections.baremetal.sonic.plugins.filter.hosts_hosts_of_site import hosts_hosts_of_site, site_of
+from ansible_collections.baremetal.sonic.plugins.filter.hosts_of_site import hosts_of_site, site_of
 from ansible_collections.baremetal.sonic.plugins.filter.ip_networks import ip_networks
 from ansible_collections.baremetal.sonic.plugins.plugin_utils import (
     certificates,
@@ -321,7 +321,7 @@ def _site_hosts(name: str, variables: dict[str, Any]) -> list[str]:
     hosts = dict.fromkeys(
         host for group in ("control_plane", "gpu_workers") for host in groups.get(group, [])
     )
-    return hosts_hosts_of_site(list(hosts), variables["hostvars"], name)
+    return hosts_of_site(list(hosts), variables["hostvars"], name)
 
 
 def _node_ip(hostvars: Any, host: str) -> Any:
@@ -365,7 +365,7 @@ def _may_be_left_out(host: str, variables: dict[str, Any]) -> bool:
     """Whether a run may go on without a host; the first control plane has the cluster."""
     hostvars = variables["hostvars"]
     name = site_of(hostvars[host])
-    leaders = hosts_hosts_of_site(variables["groups"].get("control_plane", []), hostvars, name)
+    leaders = hosts_of_site(variables["groups"].get("control_plane", []), hostvars, name)
     tolerated = boolean(hostvars[host].get("site_tolerate_unreachable") or False)
     return bool(tolerated) and host not in leaders[:1]
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: hosts_hosts_of_site
+name: hosts_of_site
 short_description: The hosts of one site
 version_added: "0.1.0"
 author:
@@ -33,7 +33,7 @@ options:
 EXAMPLES = r"""
 - name: Name the GPU hosts of this site
   ansible.builtin.debug:
-    msg: "{{ groups.gpu_workers | baremetal.sonic.hosts_hosts_of_site(hostvars, site_name) }}"
+    msg: "{{ groups.gpu_workers | baremetal.sonic.hosts_of_site(hostvars, site_name) }}"
 """
 
 RETURN = r"""
@@ -56,7 +56,7 @@ def site_of(hostvars: Mapping[str, Any]) -> str:
     return str(hostvars.get("site_name", role_defaults("site")["site_name"]))
 
 
-def hosts_hosts_of_site(
+def hosts_of_site(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], site: str
 ) -> list[str]:
     """The hosts whose site_name is `site`."""
@@ -68,4 +68,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"hosts_hosts_of_site": hosts_hosts_of_site}
+        return {"hosts_of_site": hosts_of_site}

@@ -65,7 +65,7 @@ def table(
     """
     rows = [("SITE", "HOST", "RESULT")]
     for site in dict.fromkeys(hosts.values()):
-        for host in [name for name, hosts_hosts_of_site in hosts.items() if hosts_hosts_of_site == site]:
+        for host in [name for name, place in hosts.items() if place == site]:
             checks = _checks(findings, site, host)
             rows.append((site, host, checks or (LEFT_OUT if host in left_out else "ok")))
         if checks := _checks(findings, site, ""):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.baremetal.sonic.plugins.filter.hosts_hosts_of_site import FilterModule
+from ansible_collections.baremetal.sonic.plugins.filter.hosts_of_site import FilterModule
 
 HOSTVARS = {
     "cp1": {"site_name": "berlin"},
@@ -24,5 +24,5 @@ HOSTVARS = {
     ],
 )
 def test_hosts_of_a_site_in_their_order(site: str, hosts: list[str]) -> None:
-    hosts_hosts_of_site = FilterModule().filters()["hosts_hosts_of_site"]
-    assert hosts_hosts_of_site(["gpu2", "cp1", "gpu1", "old"], HOSTVARS, site) == hosts
+    hosts_of_site = FilterModule().filters()["hosts_of_site"]
+    assert hosts_of_site(["gpu2", "cp1", "gpu1", "old"], HOSTVARS, site) == hosts
