@@ -100,9 +100,15 @@ def test_the_scan_sees_every_way_to_set_a_variable() -> None:
     assert set(passed(play)) == set("abe")
 
 
+def evaluated(tasks: Any) -> set[str]:
+    """The facts that are set to the variable's own value, so that it is evaluated once."""
+    facts = [task.get("ansible.builtin.set_fact") or {} for task in tasks]
+    return {name for fact in facts for name, text in fact.items() if text == f"{{{{ {name} }}}}"}
+
+
 @pytest.mark.parametrize("path", task_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_tasks_of_roles_set_no_public_variable(path: Path) -> None:
-    assert set(given(load(path))) & PUBLIC == set()
+    assert set(given(load(path))) & PUBLIC - evaluated(load(path)) == set()
 
 
 def test_vars_of_roles_hide_no_public_variable() -> None:
@@ -117,6 +123,8 @@ def test_every_public_variable_is_read() -> None:
         for pattern in ("tasks/*.yml", "handlers/*.yml", "vars/**/*.yml", "templates/*")
         for path in ROOT.glob(f"roles/*/{pattern}")
     ]
+    # module_defaults of the playbooks read one for all roles; preflight is a module with an action.
+    files += [*ROOT.glob("playbooks/*.yml"), ROOT / "plugins/action/preflight.py"]
     texts = [path.read_text(encoding="utf-8") for path in files]
     texts += [str(value) for role in ROLES for value in role_defaults(role.name).values()]
     words = set(re.findall(r"\w+", "\n".join(texts)))
