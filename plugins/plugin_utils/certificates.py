@@ -234,7 +234,7 @@ def certificate_secrets(
 ) -> list[dict[str, str]]:
     """Return the entries of each certificate's Secret by name.
 
-    Certificates and key are encoded anew, so that no other part of the given texts reaches the
+    Certificates and key are encoded again, so that no other part of the given texts reaches the
     cluster. Arguments and errors are those of certificate_chains().
     """
     authorities = _readable_authorities(roots, intermediates)
@@ -463,7 +463,7 @@ def _changes(server: Server, authorities: Authorities, now: datetime.datetime) -
 
 
 def _for_clients(certificate: x509.Certificate) -> bool:
-    """Whether a client may use it (RFC 5280, 4.2.1.12: without the extension, anyone may)."""
+    """Whether a client may use it (RFC 5280, 4.2.1.12: without the extension, any party may)."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

@@ -149,7 +149,7 @@ def public_peers(cidrs: Sequence[str]) -> list[Object]:
 
 
 def host_peers(addresses: Iterable[str]) -> list[Object]:
-    """Hosts as NetworkPolicyPeers. What is no network is left out; preflight has told so."""
+    """Return hosts as NetworkPolicyPeers. Leave out what is no network: preflight has reported it."""
     nets = dict.fromkeys(_network(item) for item in addresses)
     return [{"ipBlock": {"cidr": str(net)}} for net in nets if net is not None]
 
@@ -170,29 +170,29 @@ def _network(text: object) -> ipaddress.IPv4Network | None:
 
 def allowlist_problems(allowlist: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with the variable egress_allowlist beyond its types."""
-    found = []
+    lines = []
     seen: set[tuple[str, int]] = set()
     for entry in allowlist:
         name, port = str(entry.get("name")), port_of(entry)
         where = f"egress_allowlist: {name}"
         if not HOST_NAME.fullmatch(name):
-            found.append(
+            lines.append(
                 f"{where} is not a full host name: give it without scheme, port, path or wildcard"
             )
         if not 1 <= port <= 65535:
-            found.append(f"{where}: port {port} is not from 1 to 65535")
+            lines.append(f"{where}: port {port} is not from 1 to 65535")
         if (name.lower(), port) in seen:
-            found.append(f"{where}:{port} is there twice: keep one, with all of its used_by")
+            lines.append(f"{where}:{port} is there twice: keep one, with all of its used_by")
         seen.add((name.lower(), port))
         if not entry.get("used_by"):
-            found.append(f"{where}: used_by is empty: name who needs it, or remove the entry")
+            lines.append(f"{where}: used_by is empty: name who needs it, or remove the entry")
         address = entry.get("address")
         if address and (_address(address) is None or f"{address}/32" == METADATA):
-            found.append(
+            lines.append(
                 f"{where}: address {address} is not one that the gateway may go to: give an IPv4"
                 " address that is not the metadata address, or none to ask DNS"
             )
-    return found
+    return lines
 
 
 def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, port: int) -> bool:
@@ -207,18 +207,18 @@ def lets_to(allowlist: Sequence[Mapping[str, Any]], component: str, name: str, p
 
 def peer_problems(variable: str, peers: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with a list of NetworkPolicyPeers."""
-    found = []
+    lines = []
     for number, peer in enumerate(peers):
         where = f"{variable}[{number}]"
         if not peer:
-            found.append(
-                f"{where} is empty, which would mean everybody: give a namespaceSelector, a"
+            lines.append(
+                f"{where} is empty, which would allow all peers: give a namespaceSelector, a"
                 " podSelector or an ipBlock, or leave it out"
             )
         elif "ipBlock" in peer and _network((peer["ipBlock"] or {}).get("cidr")) is None:
             cidr = (peer["ipBlock"] or {}).get("cidr")
-            found.append(f"{where}: {cidr} is not an IPv4 network, as 192.0.2.0/28")
-    return found
+            lines.append(f"{where}: {cidr} is not an IPv4 network, as 192.0.2.0/28")
+    return lines
 
 
 def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[str]:
@@ -228,15 +228,15 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
         values: variables of the roles egress and site by name, defaults included.
         hosts: address of each host of the site.
     """
-    found = allowlist_problems(values["egress_allowlist"])
+    lines = allowlist_problems(values["egress_allowlist"])
     profile = values["egress_profile"]
     ranges = {name: values[name] for name in ("site_pod_cidr", "site_service_cidr")}
     nets = {name: _network(cidr) for name, cidr in ranges.items()}
     for name, net in nets.items():
         if net is None:
-            found.append(f"{name} is {ranges[name]}: give an IPv4 network, as 10.96.0.0/16")
+            lines.append(f"{name} is {ranges[name]}: give an IPv4 network, as 10.96.0.0/16")
         elif profile == "vendor" and not any(net.subnet_of(_net) for _net in _PRIVATE_NETS):
-            found.append(
+            lines.append(
                 f"egress_profile vendor lets pods reach {', '.join(PRIVATE)} and DNS only, and"
                 f" {name} is {net}: pods could not reach each other; use strict, or a range inside"
             )
@@ -244,30 +244,30 @@ def variable_problems(values: Mapping[str, Any], hosts: Mapping[str, Any]) -> li
     if services is not None and not 11 <= offset < services.num_addresses - 1 - len(
         values["egress_allowlist"]
     ):
-        found.append(
+        lines.append(
             f"egress_gateway_offset {offset} does not lie in site_service_cidr {services} behind"
             " the cluster's own first ten addresses"
         )
     for variable in ("egress_ingress_peers", "egress_prometheus_peers"):
-        found += peer_problems(variable, values[variable])
+        lines += peer_problems(variable, values[variable])
     for number, rule in enumerate(values["egress_prometheus_targets"]):
         where = f"egress_prometheus_targets[{number}]"
         if not rule.get("to"):
-            found.append(
+            lines.append(
                 f"{where} has no to, which would mean everything: name what may be reached"
             )
-        found += peer_problems(f"{where}.to", rule.get("to") or [])
+        lines += peer_problems(f"{where}.to", rule.get("to") or [])
     for cidr in values["egress_host_networks"]:
         if _network(cidr) is None:
-            found.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
+            lines.append(f"egress_host_networks: {cidr} is not an IPv4 network, as 192.0.2.0/28")
     if profile == "strict":
-        found += [
+        lines += [
             f"{host}: egress_profile strict knows this host by its address, and {address} is"
             " none: set kubeadm_node_ip, the host's address in the cluster"
             for host, address in hosts.items()
             if _address(address) is None
         ]
-    return found
+    return lines
 
 
 _PRIVATE_NETS = tuple(ipaddress.IPv4Network(cidr) for cidr in PRIVATE)

@@ -121,7 +121,7 @@ def _by_peer(
             "ingress": incoming,
             "egress": outgoing,
         }
-    # The last: what is allowed is said before everything else is denied.
+    # Last, so that what is allowed is there before everything else is denied.
     for place in ("stack", *platform.policed):
         specs[platform.namespaces[place], "default-deny"] = {
             "podSelector": {},

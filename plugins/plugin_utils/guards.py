@@ -73,15 +73,15 @@ def version_problems(
         reports: results of host_check by host.
         drivers: nvidia_driver_packages by host, of the hosts with GPUs.
     """
-    found = []
+    lines = []
     for host, report in reports.items():
         if not (report.get("node") or {}).get("joined"):
             continue
-        found += _kubernetes(host, str(versions.get("kubernetes", "")), report)
+        lines += _kubernetes(host, str(versions.get("kubernetes", "")), report)
         if pods := report["node"].get("gpu_pods"):
-            found += _containerd(host, str(versions.get("containerd", "")), report, pods)
-            found += _driver(host, drivers.get(host, ()), report, pods)
-    return found
+            lines += _containerd(host, str(versions.get("containerd", "")), report, pods)
+            lines += _driver(host, drivers.get(host, ()), report, pods)
+    return lines
 
 
 def driver_packages(installed: Mapping[str, str]) -> list[str]:
@@ -165,10 +165,10 @@ def cluster_problems(
         leader_report: the first one's result of host_check; empty when it was not looked at.
         reports: results of host_check by host.
     """
-    found = []
+    lines = []
     if len(leaders) > 1:
         joiners = " and ".join(leaders[1:])
-        found.append(
+        lines.append(
             Problem(
                 "control-plane",
                 "",
@@ -180,11 +180,11 @@ def cluster_problems(
         )
     node = leader_report.get("node") or {}
     if not leaders or not node:
-        return found
+        return lines
     leader = leaders[0]
     others = any(report.get("cluster_ca") for host, report in reports.items() if host != leader)
     if node.get("joined") and not node.get("control_plane"):
-        found.append(
+        lines.append(
             Problem(
                 "cluster",
                 leader,
@@ -196,7 +196,7 @@ def cluster_problems(
         )
     # Beside living nodes, plugin_utils/nodes.py says what to do.
     if node.get("reset") and not others:
-        found.append(
+        lines.append(
             Problem(
                 "reset",
                 leader,
@@ -206,7 +206,7 @@ def cluster_problems(
                 " /etc/kubernetes from a backup",
             )
         )
-    return found
+    return lines
 
 
 def firewall_problems(site: Site, reports: Mapping[str, Report]) -> list[Problem]:

@@ -47,19 +47,19 @@ def pinned_image(image: str, digests: Mapping[str, str]) -> str:
 
 def digest_problems(digests: Mapping[str, Any]) -> list[str]:
     """What is wrong with the variable site_image_digests."""
-    found = []
+    lines = []
     for image, digest in digests.items():
         if "@" in image or "/" not in image or not _REFERENCE.fullmatch(image):
-            found.append(
+            lines.append(
                 f"site_image_digests: {image} is no image in full: give REGISTRY/NAME:TAG as the"
                 " role's variable has it"
             )
         if not re.fullmatch("sha256:[0-9a-f]{64}", str(digest)):
-            found.append(
+            lines.append(
                 f"site_image_digests: {image}: {digest} is no digest: give sha256: and 64"
                 " hexadecimal digits"
             )
-    return found
+    return lines
 
 
 def short_image(image: str, registry: str, tag: str) -> str:
@@ -68,7 +68,7 @@ def short_image(image: str, registry: str, tag: str) -> str:
     return name if "@" in name else name.removesuffix(f":{tag}")
 
 
-def _told(image: str, registry: str, tag: str, source: str) -> str:
+def _problem(image: str, registry: str, tag: str, source: str) -> str:
     """What is wrong with an image for a source; empty when nothing is."""
     if not _REFERENCE.fullmatch(image):
         return (
@@ -96,22 +96,22 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     source = values["stack_source"]
     registry = values["site_image_registry"]
     tag = values["site_release_tag"]
-    found = []
+    lines = []
     if source == "chart" and not tag:
-        found.append("stack_source chart needs site_release_tag: the tag of the vendor's images")
+        lines.append("stack_source chart needs site_release_tag: the tag of the vendor's images")
     for worker in values.get("workers") or []:
         image = str(worker["workerArgs"]["image"])
-        if told := _told(image, registry, tag, source):
-            found.append(f"worker {worker['name']}: image {image} {told}")
-    found += digest_problems(values["site_image_digests"])
-    return found + account_problems(values["site_service_account"])
+        if problem := _problem(image, registry, tag, source):
+            lines.append(f"worker {worker['name']}: image {image} {problem}")
+    lines += digest_problems(values["site_image_digests"])
+    return lines + account_problems(values["site_service_account"])
 
 
 ACCOUNT_KEYS: Sequence[str] = ("client_email", "private_key")
 
 
 def account_problems(text: str) -> list[str]:
-    """Whether a text can be a service-account file; the text itself is never told."""
+    """Check that a text can be a service-account file. No message shows the text."""
     if not text:
         return []
     try:
@@ -120,8 +120,8 @@ def account_problems(text: str) -> list[str]:
             return []
     except (ValueError, AttributeError):
         pass
-    told = (
+    problem = (
         "site_service_account is not the text of a service-account file: give what the vendor"
         f" sent, JSON with {' and '.join(ACCOUNT_KEYS)}"
     )
-    return [told]
+    return [problem]

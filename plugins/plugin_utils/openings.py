@@ -79,10 +79,10 @@ def text(host: str, site: Site) -> str:
         "pods": f"from {site.pods} (pods)",
         "anywhere": "from anywhere",
     }
-    found = of_host(host, site)
+    lines = of_host(host, site)
     parts = [
         f"{source}: {', '.join(named)}"
         for kind, source in sources.items()
-        if (named := [str(opening) for opening in found if opening.source == kind])
+        if (named := [str(opening) for opening in lines if opening.source == kind])
     ]
     return "; ".join([*parts, f"forwarded from and to {site.pods}: everything"])

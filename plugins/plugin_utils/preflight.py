@@ -1,6 +1,6 @@
 # Copyright (c) 2026 baremetal.sonic authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judges an inventory: variables, and what hosts said of themselves."""
+"""Validate an inventory: its variables, and the hosts' reports."""
 
 from __future__ import annotations
 
@@ -77,20 +77,20 @@ def gpu_warnings(workers: Sequence[WorkerSpec], gpus: Mapping[str, int | None]) 
     have = _gpu_count(gpus)
     if have is None:
         return []
-    found = []
+    lines = []
     for worker in workers:
         if worker.autoscaled and worker.max_replicas > have:
-            found.append(
+            lines.append(
                 f"worker {worker.name}: maxReplicas is {worker.max_replicas}, the inventory has"
                 f" {have} GPUs ({_listed(gpus)}): pods above that will wait for a GPU"
             )
     total = sum(worker.max_replicas for worker in workers)
-    if not found and total > have:
-        found.append(
+    if not lines and total > have:
+        lines.append(
             f"all workers together may grow to {total} pods, the inventory has {have} GPUs"
             f" ({_listed(gpus)}): under full load the first to grow leave none to the others"
         )
-    return found
+    return lines
 
 
 def nats_problems(values: Mapping[str, Any], servers: int) -> list[str]:
@@ -107,31 +107,31 @@ def nats_problems(values: Mapping[str, Any], servers: int) -> list[str]:
     """
     given = [name for name in NATS_TLS if values.get(name)]
     users = values.get("nats_users") or {}
-    found = []
+    lines = []
     if values.get("nats_access") == "open" and (given or users):
         named = ["nats_users"] * bool(users) + given
-        found.append(
+        lines.append(
             f"nats_access is open, which asks for neither password nor TLS, and {', '.join(named)}"
             " is given: remove it, or set nats_access to strict"
         )
     if 0 < len(given) < len(NATS_TLS):
         missing = [name for name in NATS_TLS if name not in given]
-        found.append(f"{' and '.join(missing)}: give all of {', '.join(NATS_TLS)}, or none")
+        lines.append(f"{' and '.join(missing)}: give all of {', '.join(NATS_TLS)}, or none")
     for name, password in sorted(users.items()):
         if name not in nats_secrets.USERS:
-            found.append(
+            lines.append(
                 f"nats_users.{name} is no user of NATS: give passwords of"
                 f" {', '.join(nats_secrets.USERS)}, or of some of them"
             )
         elif not nats_secrets.PASSWORD.fullmatch(str(password)):
-            found.append(
+            lines.append(
                 f"nats_users.{name} has to be a password of 16 or more letters, digits, - or _, a"
                 " letter first: it becomes part of an address"
             )
     if len(given) == len(NATS_TLS):
         certificate, key, ca = (values[name] for name in NATS_TLS)
-        found += certificates.nats_problems(certificate, key, ca, servers)
-    return found
+        lines += certificates.nats_problems(certificate, key, ca, servers)
+    return lines
 
 
 NATS_TLS = ("nats_certificate", "nats_key", "nats_ca")
@@ -165,21 +165,21 @@ def version_problems(given: object, used: object, table: Mapping[str, Any]) -> l
         used: what the roles see. -e replaces the whole table, past the collection's own.
         table: the collection's versions.
     """
-    found = []
+    lines = []
     if isinstance(given, Mapping):
         unknown = sorted(str(name) for name in given.keys() - table.keys())
         if unknown:
-            found.append(
+            lines.append(
                 f"site_versions: {', '.join(unknown)} is no component: choose of"
                 f" {', '.join(sorted(table))}"
             )
     missing = sorted(table.keys() - used.keys()) if isinstance(used, Mapping) else []
     if missing:
-        found.append(
+        lines.append(
             f"site_versions has no {', '.join(missing)}: given with -e it replaces the whole table;"
             " put it in the inventory, where it completes it"
         )
-    return found
+    return lines
 
 
 def _gpu_count(gpus: Mapping[str, int | None]) -> int | None:
@@ -222,43 +222,43 @@ def artifact_problems(values: Mapping[str, Any]) -> list[str]:
         return ["artifact_sync_bucket and artifact_sync_volume are both set: keep one of them"]
     if not bucket and not volume:
         return []
-    found = []
+    lines = []
     interval = values["artifact_sync_interval"]
     if interval < 1:
-        found.append(f"artifact_sync_interval is {interval}: give whole seconds, 1 or more")
-    return found + (_bucket_problems(values) if bucket else [])
+        lines.append(f"artifact_sync_interval is {interval}: give whole seconds, 1 or more")
+    return lines + (_bucket_problems(values) if bucket else [])
 
 
 def _bucket_problems(values: Mapping[str, Any]) -> list[str]:
-    found = []
-    # What is wrong with a secret is said without it.
+    lines = []
+    # A message about a secret does not show it.
     if (key := values["artifact_sync_service_account"]) and not _is_account(key):
-        found.append(
+        lines.append(
             "artifact_sync_service_account is not the JSON key of a service account: give the text"
             " of the file that Google Cloud made for it"
         )
     path = values["artifact_sync_ca_file"]
     if path and not Path(path).is_file():
-        found.append(f"artifact_sync_ca_file: there is no file {path} on the controller")
+        lines.append(f"artifact_sync_ca_file: there is no file {path} on the controller")
     endpoint = str(values["artifact_sync_endpoint"])
     parts = urlsplit(endpoint)
     name, port = (parts.hostname or ""), parts.port or 443
     mode = values["egress_mode"]
     if mode == "airgapped" and values["egress_profile"] == "strict":
-        found.append(
+        lines.append(
             "artifact_sync_bucket is set and egress_mode airgapped: no storage can be reached;"
             " bring the files and set artifact_sync_volume instead"
         )
     if parts.scheme != "https" or not name:
-        found.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
+        lines.append(f"artifact_sync_endpoint is {endpoint}: give an address with https://")
     elif mode == "connected" and not lets_to(
         values["egress_allowlist"], "artifact-sync", name, port
     ):
-        found.append(
+        lines.append(
             f"egress_allowlist does not let artifact-sync to {name}:{port}, where"
             " artifact_sync_endpoint is: add the name with used_by: [artifact-sync]"
         )
-    return found
+    return lines
 
 
 def _is_account(key: str) -> bool:

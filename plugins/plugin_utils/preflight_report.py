@@ -75,7 +75,7 @@ def table(
 
 
 def _checks(findings: Sequence[Finding], site: str, host: str) -> str:
-    mine = [found.check for found in findings if (found.site, found.host) == (site, host)]
+    mine = [lines.check for lines in findings if (lines.site, lines.host) == (site, host)]
     return ", ".join(dict.fromkeys(mine))
 
 
@@ -98,14 +98,14 @@ def write(
     Raises:
         OSError: the file cannot be written.
     """
-    failed = {found.host for found in findings}
+    failed = {lines.host for lines in findings}
     result = {
         "ok": not findings,
         "hosts": {
             host: {"site": site, "ok": host not in failed, "left_out": host in left_out}
             for host, site in hosts.items()
         },
-        "problems": [asdict(found) for found in findings],
+        "problems": [asdict(lines) for lines in findings],
         "warnings": list(warnings),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

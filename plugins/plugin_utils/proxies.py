@@ -30,8 +30,8 @@ def exceptions(
         urls: addresses of servers that are inside, the registry mirror for example; empty for none.
     """
     servers = [urlsplit(url).hostname or "" for url in urls]
-    found = [*ALWAYS, *hosts, *networks, *servers, *extra]
-    return list(dict.fromkeys(entry for entry in found if entry))
+    lines = [*ALWAYS, *hosts, *networks, *servers, *extra]
+    return list(dict.fromkeys(entry for entry in lines if entry))
 
 
 def goes_direct(host: str, entries: Sequence[str]) -> bool:
@@ -64,13 +64,13 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         values: variables by name; those with their defaults may be missing. A proxy's URL may hold
             a password, and is not shown.
     """
-    found = [
+    lines = [
         f"{name} is no URL of a proxy: give http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
         " with special characters percent-encoded"
         for name in ("site_http_proxy", "site_https_proxy")
         if (url := str(values.get(name) or "")) and not _is_proxy(url)
     ]
-    return found + [
+    return lines + [
         f"site_no_proxy: '{entry}' is no name, address or network: give one in each item, a domain"
         " as .example.com"
         for entry in values.get("site_no_proxy") or []

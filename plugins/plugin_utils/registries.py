@@ -21,11 +21,11 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     if mirror := values.get("site_registry_mirror"):
         urls.append(str(mirror))
     schemes = {parts.netloc: parts.scheme for parts in map(urlsplit, urls)}
-    found = []
+    lines = []
     for host, access in (values.get("site_registry_access") or {}).items():
         if problem := _problem(str(host), access, schemes):
-            found.append(f"site_registry_access: {host}: {problem}")
-    return found
+            lines.append(f"site_registry_access: {host}: {problem}")
+    return lines
 
 
 def _problem(host: str, access: Any, schemes: Mapping[str, str]) -> str:

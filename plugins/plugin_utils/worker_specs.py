@@ -70,18 +70,18 @@ class WorkerSpec:
         if not self.autoscaled:
             return []
         name = f"worker {self.name}: autoscaling"
-        found = []
+        lines = []
         if self.min_replicas < 0:
-            found.append(f"{name}.minReplicas is {self.min_replicas}: set it to 0 or more")
+            lines.append(f"{name}.minReplicas is {self.min_replicas}: set it to 0 or more")
         lowest = max(self.min_replicas, 1)
         if self.max_replicas < lowest:
-            found.append(f"{name}.maxReplicas is {self.max_replicas}: set it to {lowest} or more")
+            lines.append(f"{name}.maxReplicas is {self.max_replicas}: set it to {lowest} or more")
         if not 0 < self.threshold <= 1:
-            found.append(
+            lines.append(
                 f"{name}.threshold is {self.threshold:g}: it is a share of the streams that are"
                 " there, so set it above 0 and up to 1"
             )
-        return found
+        return lines
 
 
 def worker_specs(workers: object, registry: str, tag: str) -> list[WorkerSpec]:

@@ -112,12 +112,12 @@ class Host:
         """Read /sys and /lib/modules below a root. None stands for an unknown value."""
         modules = root / "lib/modules"
         devices = root / "sys/bus/pci/devices"
-        found = [
+        symbol = [
             (_text(device / "class") or "", int(_text(device / "device") or "0", 16))
             for device in (devices.iterdir() if devices.is_dir() else ())
             if _text(device / "vendor") == NVIDIA_VENDOR
         ]
-        gpus = sorted(number for kind, number in found if kind.startswith(GPU_CLASSES))
+        gpus = sorted(number for kind, number in symbol if kind.startswith(GPU_CLASSES))
         return cls(
             kernel=os.uname().release,
             module_version=_text(root / "sys/module/nvidia/version"),
@@ -137,7 +137,7 @@ class Host:
             secure_boot=_secure_boot(root / "sys/firmware/efi/efivars" / SECURE_BOOT_VARIABLE),
             pci_gpus=len(gpus) if devices.is_dir() else None,
             pci_gpu_ids=tuple(gpus),
-            pci_switches=sum(kind.startswith(SWITCH_CLASS) for kind, _number in found),
+            pci_switches=sum(kind.startswith(SWITCH_CLASS) for kind, _number in symbol),
         )
 
 

@@ -26,12 +26,12 @@ def installed_versions(output: str) -> dict[str, str]:
 
     The first letter says what is wanted of a package (dpkg-query(1)): a held one is there, too.
     """
-    found = {}
+    result = {}
     for line in output.splitlines():
         status, name, version = line.split("\t")
         if status[1:] == "i ":
-            found[name] = version
-    return found
+            result[name] = version
+    return result
 
 
 def missing(packages: list[str], installed: dict[str, str]) -> list[str]:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A set of objects in a cluster that holds what it should and nothing else.
 
-Every object of the set carries the set's label. Whatever carries it and is not wanted any more is
-removed; nothing else is ever touched.
+Every object of the set carries the set's label. An object with the label that is no longer
+wanted is removed. Objects without the label stay as they are.
 """
 
 from __future__ import annotations

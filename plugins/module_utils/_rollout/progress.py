@@ -265,7 +265,7 @@ def _history(pod: Object, siblings: Iterable[Object]) -> bool:
     """Whether a failed pod belongs to the past: a node has admitted a younger one.
 
     A GPU host that reboots leaves such pods. Its kubelet refuses them until the device plugin is
-    back, and their controller replaces them. They stay until someone deletes them.
+    back, and their controller replaces them. They stay until they are deleted.
     """
     if (pod.get("status") or {}).get("phase") != "Failed":
         return False

@@ -120,7 +120,7 @@ async def serve(site: Site, pod: str, stop: asyncio.Event) -> None:
     site.draining = True
     if client:
         log.info("draining: no new requests in %g s", settings.shutdown_delay_s)
-        # Whoever routes requests must first see that this pod is no longer ready.
+        # The ingress must first see that this pod is no longer ready.
         await asyncio.sleep(settings.shutdown_delay_s)
     site.sessions.draining = True
     await public.stop(settings.drain_timeout_s)

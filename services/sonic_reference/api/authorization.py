@@ -37,7 +37,7 @@ RETRY_S = 1.0
 KEY = re.compile(r"[!-~](?:[ -~]{0,510}[!-~])?")
 REFUSALS = {
     401: ("invalid_api_key", "Unauthorized", "The API key is missing or invalid"),
-    402: ("license_expired", "Payment required", "The site's licence is not in force any more"),
+    402: ("license_expired", "Payment required", "The site's licence is no longer in force"),
     403: ("forbidden", "Forbidden", "The site's licence does not include this operation"),
 }
 # The proxy may close an idle connection in the moment that it is used again.

@@ -143,7 +143,7 @@ class Stream:
         return self._flooded or self._incoming.overrun or self._events.qsize() > OVERRUN_EVENTS
 
     async def answer(self) -> Event:
-        """Return the answer to the offer: accepted, busy, nobody or silent."""
+        """Return the answer to the offer: accepted, busy, unserved or silent."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
@@ -379,7 +379,7 @@ class Dispatcher:
             match answer.kind:
                 case "busy":
                     self._note(job.operation, worker, answer.content)
-                case "nobody" | "silent":
+                case "unserved" | "silent":
                     # It counts again when it announces itself.
                     log.warning("request %s: worker %s: %s", job.request_id, worker, answer.kind)
                     self.roster.forget(worker)
@@ -387,7 +387,7 @@ class Dispatcher:
             log.warning("request %s: cannot offer: %s", job.request_id, error)
         finally:
             if not taken:
-                # A worker that takes it after all is told to stop, see _on_reply.
+                # A worker that takes it after all gets a cancel, see _on_reply.
                 self._streams.pop(stream.job, None)
                 self._void[stream.job] = stream
                 if len(self._void) > VOID_OFFERS:
@@ -408,12 +408,12 @@ class Dispatcher:
         parts = message.subject.split(".")
         job = parts[4]
         # The server itself answers on the bare subject when no worker is subscribed to an offer.
-        event = parts[5] if len(parts) > 5 else "nobody"
+        event = parts[5] if len(parts) > 5 else "unserved"
         stream = self._streams.get(job) or self._void.get(job)
         if stream is None:
             return
         content = b""
-        if event != "nobody":
+        if event != "unserved":
             try:
                 # Only the worker that the job was sealed for can have sealed this.
                 content = stream.session.open(event, message.data)

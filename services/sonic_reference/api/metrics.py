@@ -58,7 +58,7 @@ class ApiMetrics:
         )
         self.usage = Counter(
             "api_usage",
-            "What was used, as the license proxy is told: requests that a worker took, characters "
+            "Usage, as reported to the license proxy: requests that a worker took, characters "
             "to speak, seconds of audio that was listened to.",
             ["operation", "unit"],
             registry=self.registry,

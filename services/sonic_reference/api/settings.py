@@ -24,7 +24,7 @@ from sonic_reference.settings import (
 def _site_key(key: str) -> str:
     if key and not presentable(key):
         raise refused(
-            "CARTESIA_API_KEY must be printable ASCII, at most 512 characters: write the key anew"
+            "CARTESIA_API_KEY must be printable ASCII, at most 512 characters: write the key again"
         )
     return key
 

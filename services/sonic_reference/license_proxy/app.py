@@ -64,7 +64,7 @@ async def usage(request: Request) -> Response:
     """Take an API pod's totals, POST /usage."""
     proxy = _proxy(request)
     if not proxy.authority.knows(_bearer(request)):
-        raise LicenceError(401, "invalid_api_key", "usage is told with the site's key only")
+        raise LicenceError(401, "invalid_api_key", "usage is reported with the site's key only")
     try:
         report = Report.model_validate_json(await _body(request))
     except ValidationError:

@@ -226,7 +226,7 @@ class AuditLog:
             return head, Mark.of(fields["mark"])
         except (KeyError, ValueError, TypeError, OverflowError):
             if fields:
-                log.error("%s cannot be read; it is made anew", self._store.folder / ANCHOR)
+                log.error("%s cannot be read; it is written again", self._store.folder / ANCHOR)
             return Head(), Mark()
 
 

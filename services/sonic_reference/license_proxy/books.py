@@ -82,7 +82,7 @@ class Books:
             kept = _Kept.model_validate(fields)
         except ValidationError:
             if fields:
-                log.error("the totals that were kept cannot be read: counting begins anew")
+                log.error("the totals that were kept cannot be read: counting starts again")
             kept = _Kept(installation=str(uuid.uuid4()), since=now)
         self.installation = kept.installation
         self.since = kept.since

@@ -49,7 +49,7 @@ class Store:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            log.error("%s cannot be read; it is made anew", self.folder / name)
+            log.error("%s cannot be read; it is written again", self.folder / name)
             return {}
         return value
 

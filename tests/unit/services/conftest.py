@@ -22,10 +22,10 @@ def espeak() -> None:
 @pytest.fixture(scope="session")
 def nats_server(espeak: None) -> str:
     """The NATS server's binary; skips where there is none."""
-    found = find_nats_server()
-    if not found:
+    actual = find_nats_server()
+    if not actual:
         pytest.skip("no nats-server: set NATS_SERVER to its path, or put it on the search path")
-    return found
+    return actual
 
 
 @pytest.fixture

@@ -226,11 +226,11 @@ def test_no_reader_ever_sees_a_mixture(tmp_path: Path) -> None:
     while thread.is_alive():
         try:
             folder = (tmp_path / "current").resolve(strict=True)
-            found = {(folder / f"files/voices/{name}.json").read_text() for name in "ab"}
+            actual = {(folder / f"files/voices/{name}.json").read_text() for name in "ab"}
         except FileNotFoundError:
             continue  # two newer ones came between the two lines: it is gone, not half there
-        assert len(found) == 1
-        seen |= found
+        assert len(actual) == 1
+        seen |= actual
     thread.join()
     assert not failures
     assert len(seen) > 5
@@ -308,13 +308,13 @@ def test_followers_take_up_what_is_new_and_survive_what_is_broken(tmp_path: Path
         assert list(taken[0].voices) == ["night-desk"]
         assert taken[0].presets["calm"].pitch == 30
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            told = (await client.get("/followers")).json()
+            items = (await client.get("/followers")).json()
             assert (await client.get("/artifacts/files/none")).status_code == 404
             assert (await client.get("/artifacts", params={"wait": "x"})).status_code == 400
         assert sync.current
         newest = sync.current.manifest.generation
-        assert told["generation"] == newest
-        assert told["files"].keys() == FILES.keys()
+        assert items["generation"] == newest
+        assert items["files"].keys() == FILES.keys()
 
         # The sync's disk gives other bytes than its manifest says: nothing of it is taken up.
         source.files["voices/night.json"] = json.dumps(NIGHT | {"name": "Late"}).encode()
@@ -421,8 +421,8 @@ def test_artifacts_are_taken_up_while_streams_run(site: tuple[Stack, Path]) -> N
         )
         # Half as fast, by its preset.
         assert spoken(client, "night-desk", text) == pytest.approx(usual * 2, rel=0.2)
-        found = client.get("/pronunciation-dicts/house").json()
-        assert found["items"] == WORDS["items"]
+        items = client.get("/pronunciation-dicts/house").json()
+        assert items["items"] == WORDS["items"]
         assert client.delete("/pronunciation-dicts/house").status_code == 403
         for thread in threads:
             thread.join()
@@ -460,8 +460,8 @@ def test_a_dictionary_made_at_one_pod_is_used_at_another_and_outlasts_both(stack
         stack.api_port, stack.api_metrics_port = first_port, first_metrics
         stack.start_api()
         stack.wait_api()
-        found = client.get(f"{stack.url}/pronunciation-dicts/{made['id']}").json()
-        assert found["name"] == "mine"
+        items = client.get(f"{stack.url}/pronunciation-dicts/{made['id']}").json()
+        assert items["name"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ MEGABYTE = 1_000_000
 class Sized(Shelf):
     """A source that says sizes, true or not."""
 
-    def __init__(self, files: Mapping[str, bytes], said: Mapping[str, int]) -> None:
+    def __init__(self, files: Mapping[str, bytes], message: Mapping[str, int]) -> None:
         super().__init__(files)
-        self.said = said
+        self.said = message
 
     def list(self) -> Mapping[str, Listed]:
         return {

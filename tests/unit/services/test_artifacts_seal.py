@@ -123,10 +123,10 @@ TAMPERINGS: list[tuple[Callable[[Files], None], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"), TAMPERINGS, ids=[one[0].__name__ for one in TAMPERINGS]
+    ("tamper", "message"), TAMPERINGS, ids=[one[0].__name__ for one in TAMPERINGS]
 )
 def test_what_is_not_as_signed_is_never_served(
-    tmp_path: Path, tamper: Callable[[Files], None], said: str
+    tmp_path: Path, tamper: Callable[[Files], None], message: str
 ) -> None:
     for folder, before in (("first", False), ("later", True)):
         source = Shelf(signed(FILES, 5))
@@ -134,7 +134,7 @@ def test_what_is_not_as_signed_is_never_served(
         if before:
             assert asyncio.run(sync.once())
         tamper(source.files)
-        with pytest.raises(InvalidArtifactsError, match=said):
+        with pytest.raises(InvalidArtifactsError, match=message):
             asyncio.run(sync.once())
         assert shown(tmp_path / folder) == (FILES if before else {})
         # What is put right is taken up.

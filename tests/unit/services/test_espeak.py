@@ -198,7 +198,7 @@ def test_a_language_that_is_not_there_falls_back_to_its_base(tag: str, same: str
 @pytest.mark.parametrize("tag", ["es-419", "pt-PT", "fr-BE", "en-GB"])
 def test_a_region_that_is_there_is_spoken(tag: str) -> None:
     async def body(batcher: Speaking) -> None:
-        said = [
+        actual = [
             [
                 mark.text
                 async for block in batcher.speak(
@@ -209,7 +209,7 @@ def test_a_region_that_is_there_is_spoken(tag: str) -> None:
             ]
             for language in (tag, tag.partition("-")[0])
         ]
-        assert said[0] != said[1]
+        assert actual[0] != actual[1]
 
     speak(body)
 
@@ -228,7 +228,7 @@ def test_gpu_devices_are_reported(tmp_path: Path) -> None:
     assert "GPU devices: none; NVIDIA_VISIBLE_DEVICES: not set" in describe({}, tmp_path)
     for name in ("nvidia0", "nvidia11", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
-    said = describe({"NVIDIA_VISIBLE_DEVICES": "void"}, tmp_path)
-    assert f"{tmp_path}/nvidia0, {tmp_path}/nvidia11;" in said
-    assert "nvidiactl" not in said
-    assert "NVIDIA_VISIBLE_DEVICES: void" in said
+    lines = describe({"NVIDIA_VISIBLE_DEVICES": "void"}, tmp_path)
+    assert f"{tmp_path}/nvidia0, {tmp_path}/nvidia11;" in lines
+    assert "nvidiactl" not in lines
+    assert "NVIDIA_VISIBLE_DEVICES: void" in lines

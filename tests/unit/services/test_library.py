@@ -25,7 +25,7 @@ from lab.processes import Stack
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Ask NATO now", "Ask nay toe now"),
         ("ask Nato, now", "ask nay toe, now"),
@@ -37,7 +37,7 @@ from lab.processes import Stack
         ("", ""),
     ],
 )
-def test_texts_are_said_as_their_aliases(text: str, said: str) -> None:
+def test_texts_are_said_as_their_aliases(text: str, message: str) -> None:
     ours = [
         Item(text="nato", alias="nay toe"),
         Item(text="York", alias="Jork"),
@@ -45,13 +45,13 @@ def test_texts_are_said_as_their_aliases(text: str, said: str) -> None:
         Item(text="SQL", alias="sequel", case_sensitive=True),
         Item(text="a.c.", alias="alternating current"),
     ]
-    assert say(ours, text) == said
+    assert say(ours, text) == message
     assert say([], text) == text
 
 
 # By Unicode's rules for the ends of words; the last ones are scripts that have no spaces.
 @pytest.mark.parametrize(
-    ("item", "text", "said"),
+    ("item", "text", "message"),
     [
         ("हम", "हमें हम", "हमें _"),
         ("cafe\u0301", "Caf\u00e9s, caf\u00e9", "Caf\u00e9s, _"),
@@ -75,10 +75,10 @@ def test_texts_are_said_as_their_aliases(text: str, said: str) -> None:
         ("a", "a\udc00\U0010ffff a", "_\udc00 _"),
     ],
 )
-def test_words_end_where_unicode_says(item: str, text: str, said: str) -> None:
-    assert say([Item(text=item, alias="_")], text) == said
+def test_words_end_where_unicode_says(item: str, text: str, message: str) -> None:
+    assert say([Item(text=item, alias="_")], text) == message
     with_case = Item(text=item, alias="_", case_sensitive=True)
-    assert say([with_case], text.replace("Caf", "caf")) == said.replace("Caf", "caf")
+    assert say([with_case], text.replace("Caf", "caf")) == message.replace("Caf", "caf")
 
 
 @settings(deadline=None, database=None)
@@ -100,7 +100,7 @@ def test_the_first_and_longest_text_is_found(items: list[tuple[str, bool]], text
         return [normalize("NFC", one if case else one.casefold()) for one in some]
 
     # The plain way: at each word, try every item.
-    said, at = "", 0
+    actual, at = "", 0
     while at < len(parts):
         fits = []
         for number, item in enumerate(ours):
@@ -108,9 +108,9 @@ def test_the_first_and_longest_text_is_found(items: list[tuple[str, bool]], text
             if usual(parts[at : at + len(wanted)], item.case_sensitive) == wanted:
                 fits.append((len(wanted), item.case_sensitive, number))
         size, _case, number = max(fits, default=(1, False, -1))
-        said += parts[at] if number < 0 else ours[number].alias
+        actual += parts[at] if number < 0 else ours[number].alias
         at += size
-    assert say(ours, text) == said
+    assert say(ours, text) == actual
 
 
 def test_what_a_dictionary_takes_does_not_depend_on_its_texts() -> None:

@@ -124,7 +124,7 @@ def test_usage_goes_with_the_key_to_the_endpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "state", "reason"),
+    ("status", "actual", "state", "reason"),
     [
         (200, {"valid": True}, "connected", "confirmed by"),
         (200, {"valid": True, "new": [], "license": {"new": 1}}, "connected", "confirmed by"),
@@ -146,10 +146,10 @@ def test_usage_goes_with_the_key_to_the_endpoint(tmp_path: Path) -> None:
     ],
 )
 def test_each_answer_at_the_first_check(
-    tmp_path: Path, status: int, said: Any, state: str, reason: str
+    tmp_path: Path, status: int, actual: Any, state: str, reason: str
 ) -> None:
     async def once(site: Site) -> None:
-        site.endpoint.status, site.endpoint.said = status, said
+        site.endpoint.status, site.endpoint.said = status, actual
         assert await site.check() == state
         assert reason in site.reason
         assert len(site.reason) < 400

@@ -85,9 +85,9 @@ def test_key_and_operation_come_in_header_or_body(tmp_path: Path) -> None:
         ):
             assert (await client.post("/authorize", **asked)).status_code == status
         assert (await client.get("/authorize")).status_code == 405
-        said = await served.metrics()
-        assert 'license_proxy_decisions_total{status="200"} 2.0' in said
-        assert 'license_proxy_decisions_total{status="401"} 4.0' in said
+        actual = await served.metrics()
+        assert 'license_proxy_decisions_total{status="200"} 2.0' in actual
+        assert 'license_proxy_decisions_total{status="401"} 4.0' in actual
 
     serve(tmp_path, body)
 
@@ -95,24 +95,24 @@ def test_key_and_operation_come_in_header_or_body(tmp_path: Path) -> None:
 def test_a_licence_is_handed_in_runs_out_and_is_renewed(tmp_path: Path) -> None:
     async def body(served: Served) -> None:
         async def state() -> tuple[int, str]:
-            status, said = await served.ask("POST", "/authorize", headers=BEARER)
-            told = (await served.ask("GET", "/status"))[1]
-            assert told["ok"] == (status == 200)
+            status, actual = await served.ask("POST", "/authorize", headers=BEARER)
+            result = (await served.ask("GET", "/status"))[1]
+            assert result["ok"] == (status == 200)
             # Every state has a series, so that an alert on one can tell "no" from "not known".
-            said = await served.metrics()
+            actual = await served.metrics()
             for each in ("connected", "airgapped", "grace", "expired"):
-                value = float(each == told["state"])
+                value = float(each == result["state"])
                 series = f'license_proxy_state{{mode="airgapped",state="{each}"}} {value}'
-                assert series in said
-            return status, told["state"]
+                assert series in actual
+            return status, result["state"]
 
         assert await state() == (402, "expired")
-        status, said = await served.ask("POST", "/license", content=licence())
-        assert (status, said["changed"], said["state"]) == (200, True, "airgapped")
-        assert said["license"]["id"] == "L-1"
-        assert said["until"] == "2026-12-21T12:00:00Z"
-        status, said = await served.ask("POST", "/license", content=licence())
-        assert (status, said["changed"]) == (200, False)
+        status, actual = await served.ask("POST", "/license", content=licence())
+        assert (status, actual["changed"], actual["state"]) == (200, True, "airgapped")
+        assert actual["license"]["id"] == "L-1"
+        assert actual["until"] == "2026-12-21T12:00:00Z"
+        status, actual = await served.ask("POST", "/license", content=licence())
+        assert (status, actual["changed"]) == (200, False)
         assert await state() == (200, "airgapped")
         served.clock.now += 30 * 86400
         assert await state() == (200, "grace")
@@ -140,9 +140,9 @@ def test_what_is_refused_says_why_and_changes_nothing(
     async def body(served: Served) -> None:
         await served.ask("POST", "/license", content=licence())
         before = await served.ask("GET", "/status")
-        answer, said = await served.ask("POST", "/license", content=text)
-        assert (answer, said["error_code"]) == (status, code)
-        assert said["message"]
+        answer, actual = await served.ask("POST", "/license", content=text)
+        assert (answer, actual["error_code"]) == (status, code)
+        assert actual["message"]
         assert await served.ask("GET", "/status") == before
 
     serve(tmp_path, body)
@@ -150,8 +150,8 @@ def test_what_is_refused_says_why_and_changes_nothing(
 
 def test_connected_mode_takes_no_offline_licence(tmp_path: Path) -> None:
     async def body(served: Served) -> None:
-        status, said = await served.ask("POST", "/license", content=licence())
-        assert (status, said["error_code"]) == (409, "license_mode")
+        status, actual = await served.ask("POST", "/license", content=licence())
+        assert (status, actual["error_code"]) == (409, "license_mode")
         assert 'license_proxy_checks_total{result="unreachable"} 0.0' in await served.metrics()
 
     serve(tmp_path, body, "connected")
@@ -192,8 +192,8 @@ def test_a_volume_that_is_full_is_an_answer(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Store, "write", full)
-        status, said = await served.ask("POST", "/license", content=licence())
-        assert (status, said["error_code"]) == (507, "storage")
+        status, actual = await served.ask("POST", "/license", content=licence())
+        assert (status, actual["error_code"]) == (507, "storage")
 
     serve(tmp_path, body)
 

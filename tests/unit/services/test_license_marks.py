@@ -196,7 +196,7 @@ def test_a_log_from_before_the_marks_still_says_which_is_newest(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("names", "lines", "said"),
+    ("names", "lines", "message"),
     [
         ((), 2, "the log was cut: it had 6 records"),
         ((), 0, "the log was cut: it had 6 records"),
@@ -206,7 +206,7 @@ def test_a_log_from_before_the_marks_still_says_which_is_newest(tmp_path: Path) 
     ],
 )
 def test_a_log_that_was_cut_is_found_and_said(
-    site: Site, names: tuple[str, ...], lines: int | None, said: str,
+    site: Site, names: tuple[str, ...], lines: int | None, message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     for number in range(5):
@@ -218,13 +218,13 @@ def test_a_log_that_was_cut_is_found_and_said(
         site.remove(*names)()
 
     site.restart(tamper)
-    assert said in site.problems()
-    assert said in " ".join(site.audit.problems)
+    assert message in site.problems()
+    assert message in " ".join(site.audit.problems)
     assert "find out who can write to the volume" in caplog.text
     # It stays said, once, and the log goes on.
     site.restart(nothing)
     site.audit.add(at(2), "usage", {"n": 9})
-    assert site.problems().count(said) == 1
+    assert site.problems().count(message) == 1
 
 
 def test_a_record_that_was_changed_is_found(site: Site) -> None:
@@ -239,8 +239,8 @@ def test_a_record_that_was_changed_is_found(site: Site) -> None:
     assert "record 6 was changed" in " ".join(site.audit.problems)
     site.restart(change(b'"n": 1', b'"n": 8'))
     site.restart(nothing)
-    found = [one for one in site.audit.problems if "record 4 does not follow" in one]
-    assert len(found) == 1
+    problems = [one for one in site.audit.problems if "record 4 does not follow" in one]
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize("lines", [0, 3, None])

@@ -123,10 +123,10 @@ def begin(stack: Stack, **proxy: str) -> None:
 
 def state(stack: Stack) -> str:
     try:
-        told = httpx.get(f"{stack.proxy_url}/status", trust_env=False).json()
+        items = httpx.get(f"{stack.proxy_url}/status", trust_env=False).json()
     except httpx.TransportError:
         return "away"
-    return str(told["state"])
+    return str(items["state"])
 
 
 def test_the_endpoint_goes_away_and_comes_back(
@@ -144,9 +144,9 @@ def test_the_endpoint_goes_away_and_comes_back(
         return client.post("/tts/bytes", json=SPEECH).status_code == 402
 
     until(refused, "the API refuses")
-    said = client.post("/tts/bytes", json=SPEECH).json()
-    assert said["error_code"] == "license_expired"
-    assert said.keys() == {"error_code", "title", "message", "request_id"}
+    actual = client.post("/tts/bytes", json=SPEECH).json()
+    assert actual["error_code"] == "license_expired"
+    assert actual.keys() == {"error_code", "title", "message", "request_id"}
     assert client.get("/voices").status_code == 402
     endpoint.start()
     until(lambda: client.post("/tts/bytes", json=SPEECH).status_code == 200, "speech is back")
@@ -168,9 +168,9 @@ def test_what_is_told_is_totals_and_nothing_else(
     bare_stack.signal("api", signal.SIGTERM)
     assert bare_stack.ended("api") == 0
     until(lambda: bool(endpoint.told[-1]["usage"]["totals"]), "usage is told")
-    told = endpoint.told[-1]
-    assert told.keys() == {"site", "installation", "sent_at", "usage", "audit"}
-    assert told["usage"]["totals"] == {
+    actual = endpoint.told[-1]
+    assert actual.keys() == {"site", "installation", "sent_at", "usage", "audit"}
+    assert actual["usage"]["totals"] == {
         "tts": {"requests": 2, "characters": 2 * len(SPEECH["transcript"]), "seconds": 0.0}
     }
     assert "secret" not in json.dumps(endpoint.told)

@@ -154,18 +154,18 @@ def test_one_verdict(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
     # The wire is bounded before the reader is asked.
     posted = by_post(tmp_path / "post", given).replace("request_too_large", "license_unreadable")
     assert posted == code
-    said = reader_says(given)
+    actual = reader_says(given)
     taken, reported = by_file(tmp_path, given)
     assert taken == (not code)
-    assert said in reported or name == "huge"
+    assert actual in reported or name == "huge"
     try:
         text = given.decode()
     except UnicodeDecodeError:
         return  # no variable of Ansible's can hold it
-    [*found] = licensing.problems(variables(text), EGRESS, ["cp1"], NOW)
-    assert bool(found) == bool(code), found
+    [*problems] = licensing.problems(variables(text), EGRESS, ["cp1"], NOW)
+    assert bool(problems) == bool(code), problems
     if code in ("license_unreadable", "license_not_yet"):
-        assert said.removesuffix("set the clock") in found[0]
+        assert actual.removesuffix("set the clock") in problems[0]
     assert in_check_mode(text) == ("" if code == "license_signature" else code)
 
 

@@ -54,10 +54,10 @@ class Ear:
     async def audio(self, audio: bytes) -> None:
         self.sent += len(audio)
         end_s = self.sent / self.second_bytes
-        said = Transcript(
+        actual = Transcript(
             text="word", is_final=True, duration=1.0, words=[("word", end_s - 1, end_s)]
         )
-        self._events.put_nowait(Event("transcript", said.model_dump_json().encode()))
+        self._events.put_nowait(Event("transcript", actual.model_dump_json().encode()))
 
     async def finalize(self) -> None:
         self.finalizes += 1

@@ -96,10 +96,10 @@ def bus(tmp_path_factory: pytest.TempPathFactory, nats_server: str) -> Iterator[
 @asynccontextmanager
 async def connected(bus: Bus, url: str) -> AsyncIterator[tuple[Client, list[str]]]:
     """A client, and what the server says to it. Raises NatsError when it is not let in."""
-    said: list[str] = []
+    result: list[str] = []
 
     async def failed(error: Exception) -> None:
-        said.append(str(error))
+        result.append(str(error))
 
     client = Client()
     await client.connect(
@@ -110,7 +110,7 @@ async def connected(bus: Bus, url: str) -> AsyncIterator[tuple[Client, list[str]
         connect_timeout=10,
     )
     try:
-        yield client, said
+        yield client, result
     finally:
         await client.close()
 
@@ -125,7 +125,7 @@ def test_every_cell(bus: Bus, user: str) -> None:
     assert tried > wanted
 
     async def refused() -> set[tuple[str, str]]:
-        async with connected(bus, bus.url(user)) as (client, said):
+        async with connected(bus, bus.url(user)) as (client, actual):
             for action, subject in sorted(tried):
                 if action == "publish":
                     await client.publish(subject, b"{}")
@@ -135,12 +135,14 @@ def test_every_cell(bus: Bus, user: str) -> None:
             # The client tells of refusals by tasks of its own.
             with suppress(TimeoutError):
                 async with asyncio.timeout(10):
-                    while len(said) < len(wanted):  # noqa: ASYNC110
+                    while len(actual) < len(wanted):  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
         # It tells of them in small letters.
-        found = [re.search(r'violation for (publish|subscri)\w* to "([^"]+)"', one) for one in said]
+        match = [
+            re.search(r'violation for (publish|subscri)\w* to "([^"]+)"', one) for one in actual
+        ]
         names = {"publish": "publish", "subscri": "subscribe"}
-        return {(names[one[1]], one[2]) for one in found if one}
+        return {(names[one[1]], one[2]) for one in match if one}
 
     assert asyncio.run(refused()) == {(action, subject.lower()) for action, subject in wanted}
 
@@ -189,11 +191,11 @@ def test_the_certificate_is_the_sites(bus: Bus) -> None:
 
 def test_users_without_subjects_may_do_everything(tmp_path: Path, nats_server: str) -> None:
     async def tries(bus: Bus) -> list[str]:
-        async with connected(bus, bus.url("tts")) as (client, said):
+        async with connected(bus, bus.url("tts")) as (client, actual):
             await client.subscribe(">", cb=heard)
             await client.publish("any.thing")
             await client.flush()
-            return list(said)  # closing may add an error of the TLS library
+            return list(actual)  # closing may add an error of the TLS library
 
     with running(nats_server, tmp_path, "users") as made:
         assert asyncio.run(tries(made)) == []
@@ -203,10 +205,10 @@ def test_users_without_subjects_may_do_everything(tmp_path: Path, nats_server: s
 
 def test_open_lets_everybody_in(tmp_path: Path, nats_server: str) -> None:
     async def tries(bus: Bus) -> list[str]:
-        async with connected(bus, bus.url("tts")) as (client, said):
+        async with connected(bus, bus.url("tts")) as (client, actual):
             await client.subscribe(">", cb=heard)
             await client.flush()
-            return list(said)  # closing may add an error of the TLS library
+            return list(actual)  # closing may add an error of the TLS library
 
     with running(nats_server, tmp_path, "open") as made:
         assert made.url("tts").startswith("nats://localhost:")
@@ -244,10 +246,10 @@ def test_others_jobs_and_audio_are_not_readable(stack: Stack) -> None:
     stack.wait_worker()
 
     async def listen() -> tuple[list[Msg], httpx.Response]:
-        found: list[Msg] = []
+        result: list[Msg] = []
 
         async def take(message: Msg) -> None:
-            found.append(message)
+            result.append(message)
 
         async with connected(stack.bus, stack.bus.url("tts")) as (client, _said):
             for subject in ("sonic.v2.jobs.tts.*.*", "sonic.v2.control.tts.*.*.*"):
@@ -255,13 +257,13 @@ def test_others_jobs_and_audio_are_not_readable(stack: Stack) -> None:
             await client.flush()
             answer = await asyncio.to_thread(ask, stack)
             await client.flush()
-        return found, answer
+        return result, answer
 
-    found, answer = asyncio.run(listen())
+    output, answer = asyncio.run(listen())
     assert answer.status_code == 200
     # The job itself was among it, so the test would see what is in it.
-    assert any(".jobs." in message.subject for message in found)
-    for message in found:
+    assert any(".jobs." in message.subject for message in output)
+    for message in output:
         assert b"CANARY" not in message.data
         assert b"transcript" not in message.data
 

@@ -44,7 +44,7 @@ def test_null_stands_for_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"transcript": "  "}, "transcript is empty"),
         ({"transcript": "a" * 20_001}, "transcript"),
@@ -68,12 +68,12 @@ def test_null_stands_for_absent() -> None:
         ({"model_id": ""}, "model_id"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ApiError) as caught:
         parse_json(SpeechRequest, json.dumps(GOOD | change).encode())
     assert caught.value.status == 400
     assert caught.value.code == "invalid_request"
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'"text"', b"null", b"NaN"])

@@ -364,18 +364,18 @@ def test_nats_may_come_late_and_come_back(bare_stack: Stack) -> None:
 def test_bad_settings_are_named_all_at_once(bare_stack: Stack) -> None:
     bare_stack.start_worker(SONIC_BATCH_SIZE="many", SONIC_OPERATION="video", SONIC_MODEL="")
     assert bare_stack.ended("worker") == 2
-    said = bare_stack.log("worker")
-    assert "SONIC_MODEL is not set" in said
-    assert "SONIC_BATCH_SIZE='many' is not a whole number from 1 to 256" in said
-    assert "SONIC_OPERATION='video' is neither TTS nor STT" in said
+    actual = bare_stack.log("worker")
+    assert "SONIC_MODEL is not set" in actual
+    assert "SONIC_BATCH_SIZE='many' is not a whole number from 1 to 256" in actual
+    assert "SONIC_OPERATION='video' is neither TTS nor STT" in actual
 
 
 def test_a_site_key_that_no_header_can_carry_is_refused_and_not_shown(bare_stack: Stack) -> None:
     bare_stack.start_api(CARTESIA_API_KEY="sk_sekr\u00e9t")
     assert bare_stack.ended("api") == 2
-    said = bare_stack.log("api")
-    assert "CARTESIA_API_KEY must be printable ASCII" in said
-    assert "sekr" not in said
+    actual = bare_stack.log("api")
+    assert "CARTESIA_API_KEY must be printable ASCII" in actual
+    assert "sekr" not in actual
 
 
 def test_nothing_is_left_of_a_killed_worker(stack: Stack) -> None:

@@ -150,10 +150,10 @@ def test_a_handshake_names_the_request(quiet_stack: Stack, path: str) -> None:
         assert socket.response
         named = socket.response.headers["x-request-id"]
         socket.send("{" if path.startswith("/tts") else "what?")
-        told = [hear(socket)]
-        if told[0]["type"] == "connected":
-            told.append(hear(socket))
-        assert [event["request_id"] for event in told] == [named] * len(told)
+        actual = [hear(socket)]
+        if actual[0]["type"] == "connected":
+            actual.append(hear(socket))
+        assert [event["request_id"] for event in actual] == [named] * len(actual)
     with pytest.raises(InvalidStatus) as refusal, opened(quiet_stack, path, key="wrong"):
         pass
     answer = refusal.value.response
