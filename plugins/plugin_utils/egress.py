@@ -149,7 +149,7 @@ def public_peers(cidrs: Sequence[str]) -> list[Object]:
 
 
 def host_peers(addresses: Iterable[str]) -> list[Object]:
-    """Return hosts as NetworkPolicyPeers. Leave out what is no network: preflight has reported it."""
+    """Return hosts as NetworkPolicyPeers. Skip what is no network: preflight has reported it."""
     nets = dict.fromkeys(_network(item) for item in addresses)
     return [{"ipBlock": {"cidr": str(net)}} for net in nets if net is not None]
 

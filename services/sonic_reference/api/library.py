@@ -50,7 +50,7 @@ MAX_READY = 2 * 1024 * 1024
 # Characters of a text that is replaced on the event loop; that takes far less than 1 ms.
 QUICK = 200
 # Characters of a text with its aliases.
-MAX_EXPANDED = 100_000
+MAX_REPLACED = 100_000
 STORE_TIMEOUT_S = 3.0
 WATCH_S = 1.0
 # After that a store that broke is opened again.
@@ -245,9 +245,9 @@ class Library:
         if not (text and known.items):
             return text
         replaced = await self._shelf.say(known, text)
-        if len(replaced) > MAX_EXPANDED:
+        if len(replaced) > MAX_REPLACED:
             raise _bad_dictionary(
-                f"with its aliases the text has more than {MAX_EXPANDED} characters"
+                f"with its aliases the text has more than {MAX_REPLACED} characters"
             )
         return replaced
 

@@ -29,7 +29,7 @@ class Socket:
     def __init__(self) -> None:
         self.state = SimpleNamespace(request_id="request")
         self.application_state = WebSocketState.CONNECTED
-        self.said: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.closed: int | None = None
         self._news = asyncio.Event()
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -57,7 +57,7 @@ class Socket:
 
     async def send_text(self, text: str) -> None:
         """Take an event from the server."""
-        self.said.append(json.loads(text))
+        self.events.append(json.loads(text))
         self._news.set()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -70,9 +70,9 @@ class Socket:
         """Wait for the next event of these types that was not heard before, and forget up to it."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                for number, event in enumerate(self.said):
+                for number, event in enumerate(self.events):
                     if event["type"] in types:
-                        del self.said[: number + 1]
+                        del self.events[: number + 1]
                         return event
                 self._news.clear()
                 await self._news.wait()

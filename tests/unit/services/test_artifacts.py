@@ -76,7 +76,7 @@ def sync_of(source: Any, folder: Path, **more: float) -> tuple[Sync, SyncMetrics
 
 
 def shown(folder: Path) -> dict[str, bytes]:
-    """What whoever opens the folder sees."""
+    """Return the files that a reader of the folder sees."""
     root = folder / "current/files"
     return {
         str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
@@ -102,7 +102,7 @@ def test_a_new_generation_is_shown_whole_and_only_what_changed_is_fetched(tmp_pa
     seen = []
     source.before_end = lambda: seen.append(shown(tmp_path))
     assert asyncio.run(sync.once())
-    # While it was half there, everybody saw the one before.
+    # Until it was complete, each reader saw the one before.
     assert seen == [FILES]
     assert source.fetched == ["loras/calm.json"]
     assert shown(tmp_path) == source.files
@@ -189,7 +189,7 @@ def test_a_process_that_was_killed_leaves_the_last_whole_generation(tmp_path: Pa
     assert again.current
     assert again.current.manifest == generations.current.manifest  # type: ignore[union-attr]
     assert shown(tmp_path) == FILES
-    # Not whole on disk: as if there were none, and made anew.
+    # Not whole on disk: ignored, and fetched again.
     (tmp_path / "current/files/voices/night.json").write_bytes(b"torn")
     torn = Generations(tmp_path)
     assert torn.current is None
@@ -398,7 +398,7 @@ def test_artifacts_are_taken_up_while_streams_run(site: tuple[Stack, Path]) -> N
         usual = spoken(client, "night-desk", text)
         lengths: list[float] = []
         threads = [
-            threading.Thread(target=lambda: lengths.append(spoken(client, "anybody", text)))
+            threading.Thread(target=lambda: lengths.append(spoken(client, "any-voice", text)))
             for _unused in range(6)
         ]
         for thread in threads:
@@ -426,7 +426,7 @@ def test_artifacts_are_taken_up_while_streams_run(site: tuple[Stack, Path]) -> N
         assert client.delete("/pronunciation-dicts/house").status_code == 403
         for thread in threads:
             thread.join()
-        # Nobody was cut, and nobody's voice changed.
+        # No stream was cut, and no stream's voice changed.
         assert len(lengths) == 6
         assert max(lengths) - min(lengths) < 0.05 * max(lengths)
         assert stack.worker_metric("inferno_worker_jobs_total") == 8
@@ -478,7 +478,9 @@ def test_a_dictionary_made_at_one_pod_is_used_at_another_and_outlasts_both(stack
         ),
     ],
 )
-def test_wrong_settings_are_told(tmp_path: Path, settings: dict[str, str], problem: str) -> None:
+def test_wrong_settings_are_reported(
+    tmp_path: Path, settings: dict[str, str], problem: str
+) -> None:
     stack = Stack(tmp_path, "")
     stack.start_artifacts(**settings)
     assert stack.ended("artifacts") == 2

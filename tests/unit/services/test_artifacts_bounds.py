@@ -35,15 +35,15 @@ MEGABYTE = 1_000_000
 
 
 class Sized(Shelf):
-    """A source that says sizes, true or not."""
+    """A source that lists sizes, true or not."""
 
-    def __init__(self, files: Mapping[str, bytes], message: Mapping[str, int]) -> None:
+    def __init__(self, files: Mapping[str, bytes], sizes: Mapping[str, int]) -> None:
         super().__init__(files)
-        self.said = message
+        self.sizes = sizes
 
     def list(self) -> Mapping[str, Listed]:
         return {
-            name: Listed(name, one.version, size=self.said.get(name, len(self.files[name])))
+            name: Listed(name, one.version, size=self.sizes.get(name, len(self.files[name])))
             for name, one in super().list().items()
         }
 
@@ -196,7 +196,7 @@ LARGE = [entry(f"loras/n{n}.json", size=generations.MAX_FILE_BYTES) for n in ran
     ],
     ids=[
         "files", "bytes", "size", "less than nothing", "twice", "no sum", "another name", "long",
-        "compressed", "more than it said",
+        "compressed", "more than it listed",
     ],
 )  # fmt: skip
 def test_a_sync_that_offers_too_much_is_not_followed(tmp_path: Path, offer: bytes) -> None:

@@ -137,7 +137,7 @@ def test_what_is_not_as_signed_is_never_served(
         with pytest.raises(InvalidArtifactsError, match=message):
             asyncio.run(sync.once())
         assert shown(tmp_path / folder) == (FILES if before else {})
-        # What is put right is taken up.
+        # A repaired list is taken up.
         source.files = signed(FILES, 5)
         asyncio.run(sync.once())
         assert shown(tmp_path / folder) == FILES
@@ -159,7 +159,7 @@ def test_newer_lists_are_taken_up_and_older_ones_are_replays(tmp_path: Path) -> 
         with pytest.raises(InvalidArtifactsError, match="is not higher than 6, which is served"):
             asyncio.run(sync.once())
         assert shown(tmp_path) == newer
-    # After a restart on its disk, too; a rollback is signed anew.
+    # After a restart on its disk, too; a rollback is signed again.
     again = sync_of(source, tmp_path)
     with pytest.raises(InvalidArtifactsError, match="is not higher than 6"):
         asyncio.run(again.once())
@@ -168,7 +168,7 @@ def test_newer_lists_are_taken_up_and_older_ones_are_replays(tmp_path: Path) -> 
     assert shown(tmp_path) == FILES
 
 
-def test_the_same_files_signed_anew_are_a_generation_of_their_own(tmp_path: Path) -> None:
+def test_the_same_files_signed_again_are_a_generation_of_their_own(tmp_path: Path) -> None:
     source = Shelf(signed(FILES, 5))
     sync = sync_of(source, tmp_path)
     asyncio.run(sync.once())
@@ -196,7 +196,7 @@ def test_without_a_key_a_signed_list_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_pods_that_have_a_newer_one_refuse_a_replay(tmp_path: Path) -> None:
-    """An artifact sync that was made anew has no memory; those who follow it have."""
+    """An artifact sync that was recreated has no memory; the pods that follow it have."""
     made = Generations(tmp_path)
     with made.stage() as staging:
         made.publish(staging, [], 6)

@@ -103,10 +103,10 @@ def test_a_proxy_that_is_away_is_not_asked_by_every_request() -> None:
     check(body)
 
 
-@pytest.mark.parametrize(("actual", "seen"), [(402, 402), (403, 403), (500, 503), (404, 503)])
-def test_other_answers(actual: int, seen: int) -> None:
+@pytest.mark.parametrize(("answered", "seen"), [(402, 402), (403, 403), (500, 503), (404, 503)])
+def test_other_answers(answered: int, seen: int) -> None:
     async def body(authorizer: Authorizer, proxy: Proxy) -> None:
-        proxy.status = actual
+        proxy.status = answered
         assert await status(authorizer, "good") == seen
 
     check(body)
@@ -187,15 +187,15 @@ def test_wrong_keys_do_not_push_out_right_ones() -> None:
     check(body, ttl_s=0, grace_s=300)
 
 
-@pytest.mark.parametrize("actual", [200, 401, 402, 403])
-def test_what_something_else_answers_is_no_verdict(actual: int) -> None:
+@pytest.mark.parametrize("answered", [200, 401, 402, 403])
+def test_what_something_else_answers_is_no_verdict(answered: int) -> None:
     """A gateway's page between this server and the proxy lets no client in and ends no session."""
 
     async def body(authorizer: Authorizer, proxy: Proxy) -> None:
         assert await status(authorizer, "good") == 200
         pages = [
-            httpx.Response(actual, text="<html>Sign in</html>"),
-            httpx.Response(actual, json=[]),
+            httpx.Response(answered, text="<html>Sign in</html>"),
+            httpx.Response(answered, json=[]),
         ]
         for page in pages:
             authorizer._client = httpx.AsyncClient(

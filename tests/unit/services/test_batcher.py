@@ -113,7 +113,7 @@ def test_continuous_batching_fills_a_place_at_once() -> None:
     assert any("c" in step and "a" in step for step in steps)
 
 
-def test_static_batching_lets_nobody_in_before_all_are_done() -> None:
+def test_static_batching_lets_no_stream_in_before_all_are_done() -> None:
     assert late(continuous=False) == ["ab"] * 2 + ["a"] * 6 + ["c"] * 2
 
 
@@ -132,7 +132,7 @@ def test_more_streams_than_places_take_turns_and_a_new_one_comes_first() -> None
     assert "c" in steps[6:9]
 
 
-def test_who_does_not_read_sits_out_and_holds_nobody_back() -> None:
+def test_a_stream_that_is_not_read_sits_out_and_delays_no_other() -> None:
     async def body(engine: CountingEngine, batcher: Batcher[Line]) -> None:
         async with aclosing(batcher.speak(Utterance("a 100", "v"))) as slow:
             await anext(slow)

@@ -48,7 +48,7 @@ def test_objects_below_the_prefix_are_listed_and_fetched(storage: Storage, tmp_p
     assert crc32c(target) == listed["voices/night.json"].crc32c
     assert upload(storage, "site/voices/night.json", b"later") != first
     assert source.list() != listed
-    # The generation that was listed is not there any more.
+    # The generation that was listed no longer exists.
     with pytest.raises((SourceError, MismatchError)):
         source.fetch(listed["voices/night.json"], target)
 
@@ -80,7 +80,7 @@ def test_the_sync_keeps_what_it_has_through_all_of_that(storage: Storage, tmp_pa
     stack = Stack(tmp_path, "")
     url = f"http://127.0.0.1:{stack.artifacts_port}"
 
-    def told() -> dict[str, str]:
+    def report() -> dict[str, str]:
         return dict(httpx.get(f"{url}/followers", trust_env=False).json())
 
     def failures(reason: str) -> float:
@@ -98,24 +98,26 @@ def test_the_sync_keeps_what_it_has_through_all_of_that(storage: Storage, tmp_pa
         until(lambda: stack.status(f"{url}/ready") == 200, "an empty bucket is a generation")
         for name in ("loras/calm.json", "voices/night.json"):
             upload(storage, name, FILES[name])
-        until(lambda: len(told()["files"]) == 2, "two files are there")
-        before = told()
+        until(lambda: len(report()["files"]) == 2, "two files are there")
+        before = report()
 
         upload(storage, "voices/other.json", json.dumps(NIGHT | {"id": "other"}).encode())
         storage.spoil("voices/other.json")
         until(
-            lambda: failures("mismatch") > 1 or told() != before | {"failure": told()["failure"]},
+            lambda: (
+                failures("mismatch") > 1 or report() != before | {"failure": report()["failure"]}
+            ),
             "the spoilt file is seen",
         )
         upload(storage, "voices/other.json", b"{")
-        until(lambda: "voices/other.json" in told()["refused"], "the bad file is refused")
-        assert told()["generation"] == before["generation"]
+        until(lambda: "voices/other.json" in report()["refused"], "the bad file is refused")
+        assert report()["generation"] == before["generation"]
         storage.stop()
         until(lambda: failures("source") > 1, "the storage is away")
-        assert told()["generation"] == before["generation"]
+        assert report()["generation"] == before["generation"]
         storage.start()
         upload(storage, "voices/other.json", json.dumps(NIGHT | {"id": "other"}).encode())
-        until(lambda: "voices/other.json" in told()["files"], "all is well again")
-        assert told()["failure"] == ""
+        until(lambda: "voices/other.json" in report()["files"], "all is well again")
+        assert report()["failure"] == ""
     finally:
         stack.stop()

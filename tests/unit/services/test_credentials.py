@@ -49,7 +49,7 @@ def token(life_s: int = 60, site_key: str = SITE_KEY, **grants: bool) -> str:
     return Credentials(authorizer, site_key).token(grants, life_s)
 
 
-def test_keys_and_tokens_are_told_apart() -> None:
+def test_keys_and_tokens_are_distinguished() -> None:
     assert status(asking("sk_client"), "tts") == 200
     assert status(asking("sk_client"), "library") == 200
     assert status(asking("sk_nobody"), "tts") == 401

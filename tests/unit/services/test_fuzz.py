@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that nobody meant, to the reference services as processes."""
+"""Send malformed input to the reference services as processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site(quiet_stack: Stack) -> Site:
 def peak(quiet_stack: Stack) -> Callable[[], int]:
     """Return a function for the API's peak memory since these tests began (bytes)."""
     process = Path(f"/proc/{quiet_stack.processes['api'].pid}")
-    # Linux then counts anew; other tests may have sent far more.
+    # Linux then starts to count again; other tests may have sent far more.
     (process / "clear_refs").write_text("5", encoding="ascii")
 
     def most() -> int:

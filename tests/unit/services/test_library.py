@@ -25,7 +25,7 @@ from lab.processes import Stack
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "expected"),
     [
         ("Ask NATO now", "Ask nay toe now"),
         ("ask Nato, now", "ask nay toe, now"),
@@ -37,7 +37,7 @@ from lab.processes import Stack
         ("", ""),
     ],
 )
-def test_texts_are_said_as_their_aliases(text: str, message: str) -> None:
+def test_texts_are_replaced_by_their_aliases(text: str, expected: str) -> None:
     ours = [
         Item(text="nato", alias="nay toe"),
         Item(text="York", alias="Jork"),
@@ -45,13 +45,13 @@ def test_texts_are_said_as_their_aliases(text: str, message: str) -> None:
         Item(text="SQL", alias="sequel", case_sensitive=True),
         Item(text="a.c.", alias="alternating current"),
     ]
-    assert say(ours, text) == message
+    assert say(ours, text) == expected
     assert say([], text) == text
 
 
 # By Unicode's rules for the ends of words; the last ones are scripts that have no spaces.
 @pytest.mark.parametrize(
-    ("item", "text", "message"),
+    ("item", "text", "expected"),
     [
         ("हम", "हमें हम", "हमें _"),
         ("cafe\u0301", "Caf\u00e9s, caf\u00e9", "Caf\u00e9s, _"),
@@ -75,10 +75,10 @@ def test_texts_are_said_as_their_aliases(text: str, message: str) -> None:
         ("a", "a\udc00\U0010ffff a", "_\udc00 _"),
     ],
 )
-def test_words_end_where_unicode_says(item: str, text: str, message: str) -> None:
-    assert say([Item(text=item, alias="_")], text) == message
+def test_words_end_where_unicode_says(item: str, text: str, expected: str) -> None:
+    assert say([Item(text=item, alias="_")], text) == expected
     with_case = Item(text=item, alias="_", case_sensitive=True)
-    assert say([with_case], text.replace("Caf", "caf")) == message.replace("Caf", "caf")
+    assert say([with_case], text.replace("Caf", "caf")) == expected.replace("Caf", "caf")
 
 
 @settings(deadline=None, database=None)

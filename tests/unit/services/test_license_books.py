@@ -151,7 +151,7 @@ def test_the_archive_holds_the_log_and_its_manifest_only(tmp_path: Path) -> None
     ],
 )
 def test_a_report_beyond_all_measure_is_none(usage: dict[str, Any]) -> None:
-    """It would be kept, and no metric could show it any more."""
+    """If it were kept, no metric could show it."""
     with pytest.raises(ValidationError):
         report("a", tts=usage)
 

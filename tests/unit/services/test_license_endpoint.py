@@ -32,16 +32,16 @@ class Endpoint:
     def __init__(self) -> None:
         self.away: Exception | None = None
         self.status = 200
-        self.said: Any = {"valid": True}
+        self.reply: Any = {"valid": True}
         self.asked: list[httpx.Request] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         if self.away:
             raise self.away
-        if isinstance(self.said, bytes):
-            return httpx.Response(self.status, content=self.said)
-        return httpx.Response(self.status, json=self.said)
+        if isinstance(self.reply, bytes):
+            return httpx.Response(self.status, content=self.reply)
+        return httpx.Response(self.status, json=self.reply)
 
 
 class Site:
@@ -64,7 +64,7 @@ class Site:
         return Connected(
             httpx.AsyncClient(transport=self.transport),
             self._store,
-            lambda: {"usage": "told"},
+            lambda: {"usage": "totals"},
             url="https://license.example.com/check",
             key=KEY,
             grace_s=GRACE_S,
@@ -118,13 +118,13 @@ def test_usage_goes_with_the_key_to_the_endpoint(tmp_path: Path) -> None:
         [asked] = site.endpoint.asked
         assert (asked.method, str(asked.url)) == ("POST", "https://license.example.com/check")
         assert asked.headers["authorization"] == f"Bearer {KEY}"
-        assert json.loads(asked.content) == {"usage": "told"}
+        assert json.loads(asked.content) == {"usage": "totals"}
 
     play(tmp_path, once)
 
 
 @pytest.mark.parametrize(
-    ("status", "actual", "state", "reason"),
+    ("status", "reply", "state", "reason"),
     [
         (200, {"valid": True}, "connected", "confirmed by"),
         (200, {"valid": True, "new": [], "license": {"new": 1}}, "connected", "confirmed by"),
@@ -146,10 +146,10 @@ def test_usage_goes_with_the_key_to_the_endpoint(tmp_path: Path) -> None:
     ],
 )
 def test_each_answer_at_the_first_check(
-    tmp_path: Path, status: int, actual: Any, state: str, reason: str
+    tmp_path: Path, status: int, reply: Any, state: str, reason: str
 ) -> None:
     async def once(site: Site) -> None:
-        site.endpoint.status, site.endpoint.said = status, actual
+        site.endpoint.status, site.endpoint.reply = status, reply
         assert await site.check() == state
         assert reason in site.reason
         assert len(site.reason) < 400
@@ -161,7 +161,7 @@ def test_each_answer_at_the_first_check(
 def test_who_was_confirmed_has_grace_whatever_comes(tmp_path: Path, again: Any) -> None:
     async def twice(site: Site) -> None:
         await site.check()
-        site.endpoint.said = again
+        site.endpoint.reply = again
         assert await site.check() == "grace"
         site.clock.now += GRACE_S
         assert site.state == "expired"
@@ -171,7 +171,7 @@ def test_who_was_confirmed_has_grace_whatever_comes(tmp_path: Path, again: Any) 
 
 def test_what_the_licence_is_for_and_its_end_are_known(tmp_path: Path) -> None:
     async def once(site: Site) -> None:
-        site.endpoint.said = {"valid": True, "license": {"expires_at": END, "operations": ["tts"]}}
+        site.endpoint.reply = {"valid": True, "license": {"expires_at": END, "operations": ["tts"]}}
         await site.check()
         verdict = site.connected.verdict(site.clock())
         assert verdict.operations == frozenset({"tts"})
@@ -182,7 +182,7 @@ def test_what_the_licence_is_for_and_its_end_are_known(tmp_path: Path) -> None:
 
 def test_a_restart_goes_on_from_the_last_yes(tmp_path: Path) -> None:
     async def twice(site: Site) -> None:
-        site.endpoint.said = {"valid": True, "license": {"operations": ["tts"]}}
+        site.endpoint.reply = {"valid": True, "license": {"operations": ["tts"]}}
         await site.check()
         before = site.connected.known
         site.clock.now += GRACE_S - 10

@@ -118,7 +118,7 @@ def test_a_licence_is_handed_in_runs_out_and_is_renewed(tmp_path: Path) -> None:
         assert await state() == (200, "grace")
         served.clock.now += 3600
         assert await state() == (402, "expired")
-        status, _said = await served.ask("POST", "/license", content=licence("L-2", 30))
+        status, _answer = await served.ask("POST", "/license", content=licence("L-2", 30))
         assert (status, await state()) == (200, (200, "airgapped"))
 
     serve(tmp_path, body)
@@ -157,7 +157,7 @@ def test_connected_mode_takes_no_offline_licence(tmp_path: Path) -> None:
     serve(tmp_path, body, "connected")
 
 
-def test_usage_is_told_with_the_key_and_is_in_the_audit_log(tmp_path: Path) -> None:
+def test_usage_is_accepted_with_the_key_and_is_in_the_audit_log(tmp_path: Path) -> None:
     usage = {"tts": {"requests": 2.0, "characters": 40.0}, "stt": {"requests": 1, "seconds": 2.5}}
     report = {"reporter": "pod/1", "usage": usage}
 

@@ -205,7 +205,7 @@ def test_a_log_from_before_the_marks_still_says_which_is_newest(tmp_path: Path) 
         (("marks.json", "audit.jsonl"), None, "the log was removed: license.json is there"),
     ],
 )
-def test_a_log_that_was_cut_is_found_and_said(
+def test_a_log_that_was_cut_is_detected_and_reported(
     site: Site, names: tuple[str, ...], lines: int | None, message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -221,7 +221,7 @@ def test_a_log_that_was_cut_is_found_and_said(
     assert message in site.problems()
     assert message in " ".join(site.audit.problems)
     assert "find out who can write to the volume" in caplog.text
-    # It stays said, once, and the log goes on.
+    # It stays reported, once, and the log goes on.
     site.restart(nothing)
     site.audit.add(at(2), "usage", {"n": 9})
     assert site.problems().count(message) == 1
@@ -254,7 +254,7 @@ def test_a_log_that_is_cut_while_it_is_written_is_found(site: Site, lines: int |
     assert site.state(10) == "expired"
 
 
-def test_a_clock_that_ran_ahead_is_said_and_a_newer_licence_ends_it(site: Site) -> None:
+def test_a_clock_that_ran_ahead_is_reported_and_a_newer_licence_ends_it(site: Site) -> None:
     """A battery that died, a time server that was wrong: years ahead, for a moment."""
     assert site.state(3650) == "expired"
     after = site.verdict(2)

@@ -87,8 +87,8 @@ class Endpoint:
             self._process.wait()
 
     @property
-    def told(self) -> list[dict[str, Any]]:
-        """What it was told, in order."""
+    def received(self) -> list[dict[str, Any]]:
+        """Return the reports that it received, in order."""
         path = self._folder / "received.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -158,23 +158,23 @@ def test_the_endpoint_goes_away_and_comes_back(
     assert KEY not in log
 
 
-def test_what_is_told_is_totals_and_nothing_else(
+def test_a_report_holds_totals_and_nothing_else(
     bare_stack: Stack, endpoint: Endpoint, client: httpx.Client
 ) -> None:
     begin(bare_stack, **endpoint.settings)
     for _unused in range(2):
         assert client.post("/tts/bytes", json=SPEECH).status_code == 200
-    # A pod tells its totals at its end, too.
+    # A pod reports its totals at its end, too.
     bare_stack.signal("api", signal.SIGTERM)
     assert bare_stack.ended("api") == 0
-    until(lambda: bool(endpoint.told[-1]["usage"]["totals"]), "usage is told")
-    actual = endpoint.told[-1]
+    until(lambda: bool(endpoint.received[-1]["usage"]["totals"]), "usage is reported")
+    actual = endpoint.received[-1]
     assert actual.keys() == {"site", "installation", "sent_at", "usage", "audit"}
     assert actual["usage"]["totals"] == {
         "tts": {"requests": 2, "characters": 2 * len(SPEECH["transcript"]), "seconds": 0.0}
     }
-    assert "secret" not in json.dumps(endpoint.told)
-    assert KEY not in json.dumps(endpoint.told)
+    assert "secret" not in json.dumps(endpoint.received)
+    assert KEY not in json.dumps(endpoint.received)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ GRACE_S = 100.0
 BEGAN = 1_000_000.0
 
 
-def judged(known: Confirmation, after_s: float) -> str:
+def state_of(known: Confirmation, after_s: float) -> str:
     return states.connected(known, BEGAN + after_s, GRACE_S).state
 
 
@@ -27,24 +27,24 @@ def judged(known: Confirmation, after_s: float) -> str:
     ("after_s", "state"), [(0, "grace"), (99.9, "grace"), (100, "expired"), (1e6, "expired")]
 )
 def test_without_any_answer_grace_counts_from_the_beginning(after_s: float, state: str) -> None:
-    assert judged(Confirmation(BEGAN), after_s) == state
+    assert state_of(Confirmation(BEGAN), after_s) == state
 
 
 def test_a_yes_lasts_until_a_check_fails() -> None:
     known = Confirmation(BEGAN, confirmed_at=BEGAN + 50, problem="")
-    assert judged(known, 1e6) == "connected"
+    assert state_of(known, 1e6) == "connected"
 
 
 @pytest.mark.parametrize("refused", [False, True])
 def test_grace_counts_from_the_last_yes(refused: bool) -> None:
     known = Confirmation(BEGAN, confirmed_at=BEGAN + 50, problem="away", refused=refused)
-    assert [judged(known, s) for s in (51, 149, 150)] == ["grace", "grace", "expired"]
+    assert [state_of(known, s) for s in (51, 149, 150)] == ["grace", "grace", "expired"]
     verdict = states.connected(known, BEGAN + 51, GRACE_S)
     assert (verdict.reason, verdict.until) == ("away", BEGAN + 150)
 
 
 def test_who_was_never_confirmed_and_is_refused_has_no_grace() -> None:
-    assert judged(Confirmation(BEGAN, problem="no such key", refused=True), 0) == "expired"
+    assert state_of(Confirmation(BEGAN, problem="no such key", refused=True), 0) == "expired"
 
 
 @pytest.mark.parametrize(

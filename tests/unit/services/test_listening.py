@@ -153,7 +153,7 @@ def test_a_stream_is_taken_when_audio_comes() -> None:
 def test_a_socket_that_never_spoke_is_closed_in_order() -> None:
     async def body(room: Room) -> None:
         await room.serving
-        assert [event["type"] for event in room.socket.said] == ["connected"]
+        assert [event["type"] for event in room.socket.events] == ["connected"]
         assert room.socket.closed == 1000
         assert not room.workers.ears
 
@@ -183,7 +183,7 @@ def test_a_socket_that_falls_silent_is_closed_after_its_last_transcript() -> Non
     async def body(room: Room) -> None:
         room.socket.tell(SECOND)
         await room.serving
-        assert [event["type"] for event in room.socket.said] == ["transcript", "done"]
+        assert [event["type"] for event in room.socket.events] == ["transcript", "done"]
         assert room.socket.closed == 1000
 
     check(body, HASTY)
@@ -238,7 +238,7 @@ def test_an_idle_session_ends_with_its_permit() -> None:
         await settle()
         room.permits.end.set()
         await room.serving
-        assert [event["type"] for event in room.socket.said] == ["error"]
+        assert [event["type"] for event in room.socket.events] == ["error"]
         assert room.socket.closed == 1008
 
     check(body)
@@ -282,6 +282,6 @@ def test_a_client_that_leaves_frees_its_stream() -> None:
         await room.socket.hear("transcript")
         room.socket.leave()
         await room.serving
-        assert not room.socket.said
+        assert not room.socket.events
 
     check(body)

@@ -48,7 +48,7 @@ def server(tmp_path: Path, nats_server: str) -> Iterator[Server]:
 
 
 def test_server_that_stops_to_ask_for_tls(server: Server) -> None:
-    """A client that trusts no such certificate waits, and connects when there is none any more."""
+    """A client that does not trust the certificate waits, and connects once TLS is off."""
 
     async def run() -> None:
         server.start(tls=True)
@@ -64,10 +64,10 @@ def test_server_that_stops_to_ask_for_tls(server: Server) -> None:
     asyncio.run(run())
 
 
-def test_server_that_begins_to_ask_for_tls_holds_nobody_back(
+def test_server_that_begins_to_ask_for_tls_keeps_no_client_from_leaving(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that it lets in no more can leave: a worker would hold its GPU otherwise."""
+    """A client that it no longer lets in can leave: a worker would hold its GPU otherwise."""
 
     async def run() -> None:
         server.start(tls=False)

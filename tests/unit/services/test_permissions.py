@@ -147,7 +147,7 @@ def test_every_cell(bus: Bus, user: str) -> None:
     assert asyncio.run(refused()) == {(action, subject.lower()) for action, subject in wanted}
 
 
-@pytest.mark.parametrize("who", ["", "api@", "api:guessed@", "worker:guessed@", "nobody:x@"])
+@pytest.mark.parametrize("who", ["", "api@", "api:guessed@", "worker:guessed@", "stranger:x@"])
 def test_the_password_is_needed(bus: Bus, who: str) -> None:
     async def knock() -> None:
         url = bus.url("api")
@@ -234,7 +234,7 @@ def ask(stack: Stack, model: str = "sonic-reference") -> httpx.Response:
         return client.post(f"{stack.url}/tts/bytes", json=body, headers=headers)
 
 
-def said(name: str, model: str, **more: object) -> bytes:
+def announcement_of(name: str, model: str, **more: object) -> bytes:
     """An announcement with more room than any other worker has."""
     fields = {"worker": name, "operation": "tts", "model": model, "capacity": 1000, "load": 0}
     return json.dumps(fields | more).encode()
@@ -251,7 +251,7 @@ def test_others_jobs_and_audio_are_not_readable(stack: Stack) -> None:
         async def take(message: Msg) -> None:
             result.append(message)
 
-        async with connected(stack.bus, stack.bus.url("tts")) as (client, _said):
+        async with connected(stack.bus, stack.bus.url("tts")) as (client, _errors):
             for subject in ("sonic.v2.jobs.tts.*.*", "sonic.v2.control.tts.*.*.*"):
                 await client.subscribe(subject, cb=take)
             await client.flush()
@@ -280,7 +280,7 @@ def offers(stack: Stack, model: str, announcement: bytes, name: str) -> tuple[in
             await client.publish(f"{message.reply}.audio", b"EVIL" * 500)
             await client.publish(f"{message.reply}.end", b'{"sent":2000}')
 
-        async with connected(stack.bus, stack.bus.url("tts")) as (client, _said):
+        async with connected(stack.bus, stack.bus.url("tts")) as (client, _errors):
             await client.subscribe(protocol.job_subject("tts", model, name), cb=fake)
             for _turn in range(3):
                 await client.publish(protocol.worker_subject("tts", name), announcement)
@@ -297,17 +297,19 @@ def test_no_worker_is_made_up(stack: Stack) -> None:
     """Neither without a key, nor of a model that it has no key for, nor in another's name."""
     stack.start_worker()
     stack.wait_worker()
-    bare = said("attack-kit", "attack-model")
+    bare = announcement_of("attack-kit", "attack-model")
     assert offers(stack, "attack-model", bare, "attack-kit") == (404, [])
     own = sealing.Identity("attack-kit")
     master = stack.bus.secrets["offerings"]
     stolen = sealing.proof(sealing.offering_key(master, "tts", "sonic-reference"), own.name)
-    other = said(own.name, "attack-model", key=own.key, proof=stolen)
+    other = announcement_of(own.name, "attack-model", key=own.key, proof=stolen)
     assert offers(stack, "attack-model", other, own.name) == (404, [])
-    unproven = said(own.name, "sonic-reference", key=own.key)
+    unproven = announcement_of(own.name, "sonic-reference", key=own.key)
     assert offers(stack, "sonic-reference", unproven, own.name) == (200, [])
     # The proof is right; the name is that of another key.
-    taken = said(own.name, "sonic-reference", key=sealing.Identity("x").key, proof=stolen)
+    taken = announcement_of(
+        own.name, "sonic-reference", key=sealing.Identity("x").key, proof=stolen
+    )
     assert offers(stack, "sonic-reference", taken, own.name) == (200, [])
 
 
@@ -316,7 +318,7 @@ def test_a_worker_of_the_offering_answers_by_its_key_only(stack: Stack) -> None:
     own = sealing.Identity("attack-kit")
     master = stack.bus.secrets["offerings"]
     proof = sealing.proof(sealing.offering_key(master, "tts", "sonic-reference"), own.name)
-    right = said(own.name, "sonic-reference", key=own.key, proof=proof)
+    right = announcement_of(own.name, "sonic-reference", key=own.key, proof=proof)
     status, came = offers(stack, "sonic-reference", right, own.name)
     assert status in (429, 503)
     assert came

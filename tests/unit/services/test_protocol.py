@@ -33,7 +33,7 @@ def test_errors_travel() -> None:
         assert ApiError.decode(broken).status == 500
 
 
-def said(worker: str, **more: object) -> Announcement:
+def announcement(worker: str, **more: object) -> Announcement:
     fields = {"worker": worker, "operation": "tts", "model": "m", "capacity": 2, "load": 0}
     return Announcement.model_validate(fields | more)
 
@@ -41,11 +41,11 @@ def said(worker: str, **more: object) -> Announcement:
 def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     roster = Roster({"tts": ("default", "m")})
     assert not roster.served("tts", "m")
-    roster.note(said("a"))
-    roster.note(said("b", load=2))
+    roster.note(announcement("a"))
+    roster.note(announcement("b", load=2))
     assert roster.served("tts", "m")
     assert not roster.served("stt", "m")
-    roster.note(said("a", draining=True))
+    roster.note(announcement("a", draining=True))
     assert [one.worker for one in roster.present()] == ["b"]
     later = time.monotonic() + protocol.ROSTER_TTL_S + 1
     monkeypatch.setattr("sonic_reference.api.roster.time.monotonic", lambda: later)
@@ -55,15 +55,15 @@ def test_workers_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_worker_with_most_streams_free_comes_first() -> None:
     roster = Roster({"tts": ("m",)})
     assert roster.freest("tts", "m") is None
-    roster.note(said("small", capacity=2))
-    roster.note(said("large", capacity=8, load=5))
-    roster.note(said("listener", operation="stt", capacity=16))
+    roster.note(announcement("small", capacity=2))
+    roster.note(announcement("large", capacity=8, load=5))
+    roster.note(announcement("listener", operation="stt", capacity=16))
     assert roster.freest("tts", "m") == "large"
     # What was given out counts at once, and what a worker says itself counts more.
     roster.reserve("large")
     roster.reserve("large")
     assert roster.freest("tts", "m") == "small"
-    roster.note(said("large", capacity=8, load=0))
+    roster.note(announcement("large", capacity=8, load=0))
     assert roster.freest("tts", "m") == "large"
     roster.forget("large")
     roster.reserve("small")
@@ -75,7 +75,7 @@ def test_the_worker_with_most_streams_free_comes_first() -> None:
 def test_among_equals_all_get_some() -> None:
     roster = Roster({"tts": ("m",)})
     for name in "abc":
-        roster.note(said(name, capacity=100))
+        roster.note(announcement(name, capacity=100))
     assert {roster.freest("tts", "m") for _unused in range(100)} == {"a", "b", "c"}
 
 
@@ -83,7 +83,7 @@ def test_model_names_resolve() -> None:
     roster = Roster({"tts": ("default", "m")})
     assert roster.resolve("tts", "m") == "m"
     assert roster.resolve("tts", "sonic-3.5") == "default"
-    roster.note(said("a", model="sonic-3.5"))
+    roster.note(announcement("a", model="sonic-3.5"))
     assert roster.resolve("tts", "sonic-3.5") == "sonic-3.5"
     with pytest.raises(ApiError) as caught:
         roster.resolve("tts", "ink")
@@ -96,7 +96,7 @@ def test_a_change_wakes_all_that_wait_for_it() -> None:
         began = time.monotonic()
         waiting = [asyncio.create_task(roster.change(5)) for _unused in range(3)]
         await asyncio.sleep(0)
-        roster.note(said("a"))
+        roster.note(announcement("a"))
         await asyncio.gather(*waiting)
         return time.monotonic() - began
 

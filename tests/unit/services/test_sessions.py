@@ -94,7 +94,7 @@ def test_an_idle_session_ends_with_its_permit_too() -> None:
         await asyncio.sleep(0)
         room.permits.end.set()
         await serving
-        assert [event["error_code"] for event in socket.said] == ["token_expired"]
+        assert [event["error_code"] for event in socket.events] == ["token_expired"]
         assert socket.closed == 1008
 
     check(body)
@@ -114,7 +114,7 @@ def test_no_text_is_spoken_after_the_end() -> None:
         await serving
         assert room.workers.texts == ["One."]
         # What was being spoken is heard to its end.
-        assert [event["type"] for event in socket.said] == ["chunk", "error"]
+        assert [event["type"] for event in socket.events] == ["chunk", "error"]
 
     check(body)
 
@@ -129,7 +129,7 @@ def test_what_is_spoken_at_the_end_is_cut_after_a_while(monkeypatch: pytest.Monk
         await until(lambda: bool(room.workers.texts))
         room.permits.end.set()
         await serving
-        assert [event["error_code"] for event in socket.said] == ["token_expired"]
+        assert [event["error_code"] for event in socket.events] == ["token_expired"]
         assert socket.closed == 1008
 
     check(body)
@@ -144,7 +144,7 @@ def test_text_is_not_read_without_room_for_it() -> None:
         await until(lambda: socket.unread < 16)
         await settle()
         assert socket.unread > 10
-        assert not socket.said
+        assert not socket.events
         # Every piece that is spoken makes room for another.
         room.workers.gate.set()
         await until(lambda: len(room.workers.texts) == 20)
@@ -167,7 +167,7 @@ def test_without_room_for_long_the_context_ends() -> None:
         assert error["context_id"] == "one"
         await until(lambda: socket.unread == 0)
         # The rest of it is passed over, and the socket serves on.
-        assert not socket.said
+        assert not socket.events
         room.workers.gate.set()
         socket.tell(message("Another.", context="two", more=False))
         assert (await socket.hear("done"))["context_id"] == "two"
@@ -313,7 +313,7 @@ def test_late_messages_after_a_cancel_are_ignored(late: dict[str, Any]) -> None:
         socket.tell(late)
         socket.tell(message("The same name once more.", more=False))
         await socket.hear("done")
-        assert [event["type"] for event in socket.said] == []
+        assert [event["type"] for event in socket.events] == []
         assert room.workers.texts[1:] == ["The same name once more."]
         socket.leave()
         await serving
@@ -329,10 +329,10 @@ def test_a_late_closing_after_a_cancel_gets_one_done(late: dict[str, Any]) -> No
         done = {"type": "done", "done": True, "status_code": 200, "context_id": "one"}
         assert await socket.hear("done", "chunk", "error") == done
         await settle()
-        assert socket.said == []
+        assert socket.events == []
         socket.tell(message("The same name once more.", more=False))
-        await until(lambda: len(socket.said) == 2)
-        assert [event["type"] for event in socket.said] == ["chunk", "done"]
+        await until(lambda: len(socket.events) == 2)
+        assert [event["type"] for event in socket.events] == ["chunk", "done"]
         assert room.workers.texts[1:] == ["The same name once more."]
         socket.leave()
         await serving
@@ -354,7 +354,7 @@ def test_late_messages_after_the_end_are_ignored(late: dict[str, Any]) -> None:
         await socket.hear("done")
         socket.leave()
         await serving
-        assert socket.said == []
+        assert socket.events == []
 
     check(body)
 
@@ -369,14 +369,14 @@ def test_a_late_closing_after_the_end_gets_one_done(late: dict[str, Any]) -> Non
         # It is still spoken: its own done is the answer.
         socket.tell(late)
         await settle()
-        assert socket.said == []
+        assert socket.events == []
         room.workers.gate.set()
         await socket.hear("done")
         socket.tell(late)
         assert (await socket.hear("done", "error"))["type"] == "done"
         socket.tell(message("Again.", more=False))
-        await until(lambda: len(socket.said) == 2)
-        assert [event["type"] for event in socket.said] == ["chunk", "done"]
+        await until(lambda: len(socket.events) == 2)
+        assert [event["type"] for event in socket.events] == ["chunk", "done"]
         socket.leave()
         await serving
 
@@ -393,7 +393,7 @@ def test_a_late_closing_after_a_refusal_gets_one_done() -> None:
         socket.tell(message("", more=False))
         await socket.hear("done")
         await settle()
-        assert socket.said == []
+        assert socket.events == []
         assert room.workers.texts == []
         socket.leave()
         await serving

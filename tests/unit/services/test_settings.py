@@ -67,7 +67,7 @@ def test_the_api_names_all_problems_and_shows_no_key() -> None:
         "SONIC_PORT='0' is not a whole number from 1 to 65535",
         "NATS_URL is not set",
         "LICENSE_PROXY_URL='license-proxy:8080' does not start with http or https://",
-        "CARTESIA_API_KEY must be printable ASCII, at most 512 characters: write the key anew",
+        "CARTESIA_API_KEY must be printable ASCII, at most 512 characters: write the key again",
         "SONIC_TEXT_TIMEOUT='16' is not a number from 0 to 15",
         "SONIC_ARTIFACTS_URL='file:///x' does not start with http or https://",
     ]

@@ -261,7 +261,7 @@ def test_a_job_of_a_frozen_worker_goes_to_another(bare_stack: Stack) -> None:
     finally:
         stack.signal("frozen", signal.SIGCONT)
     assert statuses == [200, 200, 200]
-    # What it finds when it thaws is nobody's business any more.
+    # The jobs that it finds when it thaws are already done elsewhere.
     until(lambda: stack.worker_metric("inferno_worker_load", "frozen") == 0, "it is idle", 15)
 
 

@@ -65,7 +65,7 @@ def test_tags_are_read(text: str, parts: list[Speech | Silence]) -> None:
     assert tags.says_something(text) == bool(parts)
 
 
-def test_what_holds_at_the_end_of_a_text_is_said_before_the_next() -> None:
+def test_tags_in_force_at_the_end_of_a_text_precede_the_next() -> None:
     assert tags.in_force('a<speed ratio="1.2"/>b<volume ratio="0.7"/>c') == (
         '<speed ratio="1.2"/><volume ratio="0.7"/>'
     )
@@ -182,21 +182,21 @@ def loudest(answer: httpx.Response) -> int:
 
 
 def test_tags_are_heard_and_not_read(quiet_stack: Stack) -> None:
-    def said(text: str) -> httpx.Response:
+    def spoken(text: str) -> httpx.Response:
         return post(quiet_stack, "/tts/bytes", transcript=text)
 
-    plain = said("Please wait. I am coming to you.")
+    plain = spoken("Please wait. I am coming to you.")
     assert 1 < seconds(plain) < 4
-    paused = said('Please wait. <break time="3s"/> I am coming to you.')
+    paused = spoken('Please wait. <break time="3s"/> I am coming to you.')
     assert seconds(paused) == pytest.approx(seconds(plain) + 3, abs=0.7)
     assert b"\0" * 100_000 in paused.content
-    fast = said('<speed ratio="1.5"/>Please wait. I am coming to you.')
+    fast = spoken('<speed ratio="1.5"/>Please wait. I am coming to you.')
     assert seconds(fast) < 0.8 * seconds(plain)
-    quiet = said('<volume ratio="0.5"/>Please wait. I am coming to you.')
+    quiet = spoken('<volume ratio="0.5"/>Please wait. I am coming to you.')
     assert loudest(quiet) == pytest.approx(loudest(plain) / 2, rel=0.2)
-    moved = said('<emotion value="angry"/>Please wait. [laughter] I am coming to you.')
+    moved = spoken('<emotion value="angry"/>Please wait. [laughter] I am coming to you.')
     assert seconds(moved) == pytest.approx(seconds(plain), rel=0.1)
-    assert seconds(said("<spell>CAT</spell>")) > 1.5 * seconds(said("CAT"))
+    assert seconds(spoken("<spell>CAT</spell>")) > 1.5 * seconds(spoken("CAT"))
 
 
 def test_times_of_words_go_on_after_a_break(quiet_stack: Stack) -> None:

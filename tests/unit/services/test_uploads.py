@@ -28,7 +28,7 @@ QUERY = {"model": "ink-2", "encoding": "pcm_s16le", "sample_rate": "16000"}
 
 
 class Callers(Permits):
-    """Credentials that let everybody in until the test ends the permit."""
+    """Credentials that let each client in until the test ends the permit."""
 
     async def check(self, _connection: HTTPConnection, _operation: str) -> Permit:
         return PERMIT
