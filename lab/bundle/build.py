@@ -64,7 +64,7 @@ class Plan:
         spec = table.artifacts()
         self.binaries = golang.steps(spec["binaries"], cache)
         debian = debian_step("debian", ["ca-certificates"])
-        self.host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=60)
+        self.host = debian_step("host", HOST_PACKAGES, HOST_HOOKS, seconds=105)
         pythons = store.python_steps(debian)
         services = wheels.services_step(REPOSITORY / "services/requirements.txt")
         self.client = wheels.client_step(table.versions()["kubernetes_python"])
