@@ -375,7 +375,7 @@ def test_defaults_are_right() -> None:
         ({"egress_gateway_offset": 5}, "egress_gateway_offset 5"),
         ({"egress_gateway_offset": 70000}, "egress_gateway_offset 70000"),
         ({"egress_host_networks": ["cp1"]}, "egress_host_networks: cp1"),
-        ({"egress_ingress_peers": [{}]}, "everybody"),
+        ({"egress_ingress_peers": [{}]}, "allow all peers"),
         ({"egress_prometheus_peers": [{}]}, "egress_prometheus_peers[0] is empty"),
         ({"egress_prometheus_peers": [{"ipBlock": {"cidr": "grafana"}}]}, "grafana"),
         ({"egress_prometheus_targets": [{"ports": [{"port": 9093}]}]}, "everything"),
