@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
 """Give Ansible the lab that LAB_STATE names: lab_state, its folder, and lab, its lab.json.
 

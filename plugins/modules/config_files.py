@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: files
+module: config_files
 short_description: Write a list of small text files in one call
 description:
   - Writes each file with the given content, mode and owner, and makes missing folders above it.
