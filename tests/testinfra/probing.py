@@ -40,41 +40,47 @@ class Place:
 
 
 PROBE = """
-import json, socket, struct, sys
-from concurrent.futures import ThreadPoolExecutor
+import asyncio, json, socket, struct, sys
 
-def tcp(address, port, timeout):
-    with socket.create_connection((address, port), timeout):
-        return "open"
+async def tcp(address, port):
+    # An address needs no resolver, and so no thread: all pods of a host are probed at once, and a
+    # host has 2,048 threads for everything.
+    _reader, writer = await asyncio.open_connection(address, port)
+    writer.close()
 
-def udp(address, port, timeout):
+async def udp(address, port):
     # The query: the root's name servers.
     query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + b"\\0" + struct.pack(">2H", 2, 1)
+    loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-        plain.settimeout(timeout)
+        plain.setblocking(False)
         plain.connect((address, port))
-        plain.send(query)
-        plain.recv(512)
-        return "open"
+        await loop.sock_sendall(plain, query)
+        await loop.sock_recv(plain, 512)
 
-def ended(kind, *where):
+async def ended(kind, address, port, timeout):
     try:
-        return {"TCP": tcp, "UDP": udp}[kind](*where)
+        await asyncio.wait_for({"TCP": tcp, "UDP": udp}[kind](address, port), timeout)
+        return "open"
     except ConnectionRefusedError:
         return "refused"
-    except TimeoutError:
+    except (TimeoutError, asyncio.TimeoutError):
         return "timeout"
     except OSError as error:
         return f"error: {error}"
 
-asked = json.load(sys.stdin)
-with socket.create_server(("127.0.0.1", 0)) as own:
-    works = ended("TCP", "127.0.0.1", own.getsockname()[1], 5)
-assert works == "open", f"the probe itself does not work: {works}"
-# A few at a time: all pods of a host are probed at once, and a host has 2,048 threads.
-with ThreadPoolExecutor(24) as pool:
-    results = list(pool.map(lambda target: ended(*target, asked["timeout"]), asked["targets"]))
-json.dump(results, sys.stdout)
+async def probe(asked):
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        works = await ended("TCP", "127.0.0.1", own.getsockname()[1], 5)
+    assert works == "open", f"the probe itself does not work: {works}"
+    # A few at a time: a host that is short of time lets connections wait.
+    free = asyncio.Semaphore(24)
+    async def one(target):
+        async with free:
+            return await ended(*target, asked["timeout"])
+    return await asyncio.gather(*(one(target) for target in asked["targets"]))
+
+json.dump(asyncio.run(probe(json.load(sys.stdin))), sys.stdout)
 """
 
 TALK = """
