@@ -223,6 +223,19 @@ class Scene:
         for (source, _name), targets in self.wanted.items():
             asked.setdefault(self.places[source], []).extend(targets)
         ended = self.prober.probe(asked)
+        # On a host that is short of time an allowed connection may get lost: it has one more try.
+        # A denied one has none: it must never be open.
+        lost: dict[Place, list[Target]] = {}
+        for (source, name), targets in self.wanted.items():
+            place = self.places[source]
+            lost[place] = lost.get(place, []) + [
+                target
+                for target in targets
+                if ended[place, target] != OPEN and self.allowed(profile, source, name, target)
+            ]
+        lost = {place: targets for place, targets in lost.items() if targets}
+        if lost:
+            ended |= self.prober.probe(lost)
         wrong = []
         for (source, name), targets in self.wanted.items():
             for target in targets:

@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 from pydantic import BaseModel, ValidationError
@@ -52,6 +53,11 @@ QUICK = 200
 # Characters of a text with its aliases.
 MAX_REPLACED = 100_000
 STORE_TIMEOUT_S = 3.0
+# For the newest version of a dictionary of which one is known here.
+FRESH_TIMEOUT_S = 0.5
+# The store's stream and the subjects in it, as NATS names those of a bucket.
+STORE = f"KV_{protocol.DICTIONARIES}"
+SUBJECT = f"$KV.{protocol.DICTIONARIES}"
 WATCH_S = 1.0
 # After that a store that broke is opened again.
 RETRY_S = 1.0
@@ -134,6 +140,7 @@ class Library:
         self._delivered: dict[str, Dictionary] = {}
         self._shelf = Shelf()
         self._store: KeyValue | None = None
+        self._stream: JetStreamContext | None = None
         # When the store was last followed; monotonic seconds.
         self._followed = time.monotonic()
         self._following: asyncio.Task[None] | None = None
@@ -183,17 +190,21 @@ class Library:
         return current
 
     async def fetch(self, name: str | None) -> None:
-        """Look in the store for a dictionary that this pod does not know: another may have made it.
+        """Look in the store for a dictionary that another pod may have just made or changed.
 
-        When the store does not answer, the dictionary stays unknown; nothing is raised.
+        A client's requests reach one pod after the other: each must see what the one before did.
+        When the store does not answer, what is known here stays; nothing is raised.
         """
-        known = name in self._known or name in self._delivered
-        if known or self._store is None or not (name and MADE.fullmatch(name)):
+        if self._stream is None or not (name and MADE.fullmatch(name)) or name in self._delivered:
+            return
+        known = self._known.get(name)
+        if known and known.deleted:
             return
         with contextlib.suppress(*FAILURES):
-            async with asyncio.timeout(STORE_TIMEOUT_S):
-                entry = await self._store.get(name)
-            if current := _read(entry):
+            async with asyncio.timeout(STORE_TIMEOUT_S if known is None else FRESH_TIMEOUT_S):
+                # Asks the store's leader. A direct get may be answered by a server that lags.
+                stored = await self._stream.get_last_msg(STORE, f"{SUBJECT}.{name}")
+            if current := _read(name, stored.data):
                 self._note(current)
 
     async def create(self, name: str, items: list[Item]) -> Dictionary:
@@ -314,7 +325,7 @@ class Library:
             except FAILURES as error:
                 if last_problem != (last_problem := _named(error)):
                     log.warning("the store of dictionaries cannot be used: %s", last_problem)
-            self._store = None
+            self._store = self._stream = None
             await asyncio.sleep(RETRY_S)
 
     async def _open(self, client: Client) -> KeyValue:
@@ -342,7 +353,7 @@ class Library:
         try:
             stored: dict[str, float] = {}
             while entry := await watcher.updates(timeout=STORE_TIMEOUT_S):
-                if current := _read(entry):
+                if current := _read(entry.key, entry.value):
                     stored[current.id] = current.changed
                     self._note(current)
             if stored and time.monotonic() - self._followed > REMEMBERED_S:
@@ -353,12 +364,13 @@ class Library:
                 if stored.get(known.id, 0) < known.changed:
                     await store.put(known.id, known.model_dump_json().encode())
             self._store = store
+            self._stream = client.jetstream(timeout=STORE_TIMEOUT_S)
             self._current.set()
             while client.is_connected and client.stats["reconnects"] == reconnects:
                 self._followed = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     entry = await watcher.updates(timeout=WATCH_S)
-                    if entry and (current := _read(entry)):
+                    if entry and (current := _read(entry.key, entry.value)):
                         self._note(current)
                 await self._prune(client)
         finally:
@@ -374,18 +386,16 @@ class Library:
         stream = client.jetstream(timeout=STORE_TIMEOUT_S)
         try:
             for name in gone:
-                await stream.purge_stream(
-                    f"KV_{protocol.DICTIONARIES}", subject=f"$KV.{protocol.DICTIONARIES}.{name}"
-                )
+                await stream.purge_stream(STORE, subject=f"{SUBJECT}.{name}")
         except FAILURES as error:
             log.warning("deleted dictionaries stay in the store: %s", _named(error))
 
 
-def _read(entry: KeyValue.Entry) -> Dictionary | None:
+def _read(name: str, stored: bytes | None) -> Dictionary | None:
     try:
-        return Dictionary.model_validate_json(entry.value or b"")
+        return Dictionary.model_validate_json(stored or b"")
     except ValidationError:
-        log.warning("the stored dictionary %s cannot be read", entry.key)
+        log.warning("the stored dictionary %s cannot be read", name)
         return None
 
 

@@ -29,6 +29,13 @@ def test_a_pod_looks_for_what_it_has_not_heard_of(tmp_path: Path, nats_server: s
             second.get(made.id)
         await second.fetch(made.id)
         assert second.get(made.id).items == made.items
+        await first.update(made, name="theirs")
+        await second.fetch(made.id)
+        assert second.get(made.id).name == "theirs"
+        await first.delete(made)
+        await second.fetch(made.id)
+        with pytest.raises(ApiError):
+            second.get(made.id)
         await first.stop()
         for client in clients:
             await client.close()
