@@ -209,6 +209,14 @@ def _ending(terminated: Object) -> str:
     return f"{text}: {message}" if message else text
 
 
+def when(text: str) -> datetime:
+    """Return a time that the API server gives. Raises ValueError.
+
+    Python 3.10 does not know the letter of UTC.
+    """
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def unsettled(pod: Object, now: datetime, within_s: float) -> str:
     """Name a container that does not run, or restarted less than within_s seconds ago; else empty.
 
@@ -225,7 +233,7 @@ def unsettled(pod: Object, now: datetime, within_s: float) -> str:
         if running is None:
             return f"{who} is not running, after {restarts} restarts"
         if restarts and running.get("startedAt"):
-            age = (now - datetime.fromisoformat(running["startedAt"])).total_seconds()
+            age = (now - when(running["startedAt"])).total_seconds()
             if age < within_s:
                 return f"{who} restarted {max(age, 0):.0f} s ago, {restarts} times in all"
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from .._kube.pods import (
     Trouble,
@@ -19,6 +20,7 @@ from .._kube.pods import (
     name_of,
     pod_ready,
     terminating,
+    when,
 )
 from .._kube.types import Object
 
@@ -28,6 +30,8 @@ KINDS = {
     "StatefulSet": "statefulsets",
 }
 REVISION = "deployment.kubernetes.io/revision"
+# A failed pod of this age, in seconds, says nothing of the present: its controller replaced it.
+HISTORY_S = 60
 
 
 @dataclass(frozen=True, order=True)
@@ -228,6 +232,7 @@ def assess(
     crash_restarts: int,
     min_replicas: int | None = None,
     first: bool = False,
+    now: datetime | None = None,
 ) -> Assessment:
     """Assess one workload from the objects of its namespace.
 
@@ -236,6 +241,7 @@ def assess(
     min_replicas: for a Deployment that an autoscaler scales, how many pods are enough
     (may_be_crowded).
     first: whether one ready pod of the newest revision is enough.
+    now: the time, with its zone; without it a failed pod has no age.
     """
     if workload is None:
         trouble = Trouble("missing", "it does not exist")
@@ -254,22 +260,25 @@ def assess(
             troubles.append(Trouble("paused", "it is paused, so nothing rolls it out"))
         troubles += _create_failures([workload, *([replicaset] if replicaset else [])])
         for pod in newest:
-            if not _history(pod, newest):
+            if not _history(pod, newest, now):
                 troubles += diagnose_pod(pod, crash_restarts)
         if crowded:
             troubles = [trouble for trouble in troubles if trouble.cause != "unschedulable"]
     return Assessment(target, progress, True, tuple(troubles), tuple(mine))
 
 
-def _history(pod: Object, siblings: Iterable[Object]) -> bool:
-    """Whether a failed pod belongs to the past: a node has admitted a younger one.
+def _history(pod: Object, siblings: Iterable[Object], now: datetime | None) -> bool:
+    """Whether a failed pod belongs to the past: it is old, or a node has admitted a younger one.
 
     A GPU host that reboots leaves such pods. Its kubelet refuses them until the device plugin is
-    back, and their controller replaces them. They stay until they are deleted.
+    back, and their controller replaces them at once. They stay until they are deleted, also over a
+    rollout that returns to their revision.
     """
     if (pod.get("status") or {}).get("phase") != "Failed":
         return False
     created = pod["metadata"].get("creationTimestamp") or ""
+    if now and created and (now - when(created)).total_seconds() > HISTORY_S:
+        return True
     return any(
         (other["metadata"].get("creationTimestamp") or "") > created
         # Only the kubelet sets startTime. It may still refuse a pod without it.

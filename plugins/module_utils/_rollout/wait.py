@@ -232,6 +232,7 @@ class Wait:
             self._graces.crash_restarts,
             self._min_replicas.get(target),
             target in self._first,
+            self._today(),
         )
 
     def _nodes(self) -> list[Object]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,21 @@ def test_refused_pod_is_history_once_a_younger_one_was_admitted() -> None:
     # One that was admitted before tells nothing of what happens now.
     younger["metadata"]["creationTimestamp"] = "2026-06-01T07:00:00Z"
     assert [t.cause for t in assess(loading, [refused, younger]).troubles] == ["refused"]
+
+
+def test_refused_pod_of_long_ago_is_history_before_a_younger_one_is_there() -> None:
+    # A worker that was scaled to no pods comes back in the revision that it had at a reboot.
+    loading, refused = CASES["deployment_loading"]["object"], owned("refused", "rs-2")
+    refused["metadata"]["labels"] = owned("loading", "rs-2")["metadata"]["labels"]
+    refused["metadata"]["creationTimestamp"] = "2026-06-01T08:00:00Z"
+
+    def causes(now: str) -> list[str]:
+        moment = datetime.fromisoformat(now)
+        assessment = rollout.assess(WORKER, loading, [refused], SETS, crash_restarts=3, now=moment)
+        return [trouble.cause for trouble in assessment.troubles]
+
+    assert causes("2026-06-01T08:00:59+00:00") == ["refused"]
+    assert causes("2026-06-01T08:01:01+00:00") == []
 
 
 def test_pods_of_others_do_not_count() -> None:
