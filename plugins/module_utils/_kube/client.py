@@ -141,13 +141,21 @@ class KubeClient:
             query["dryRun"] = "All"
         return self._object(path, query, JSON if whole else METADATA, "PATCH", body)
 
+    def create(self, path: str, body: Object) -> dict[str, Any]:
+        """Create an object in a collection. Raises KubeError, with 409 if it exists."""
+        return self._object(path, {}, JSON, "POST", json.dumps(body).encode())
+
+    def replace(self, path: str, body: Object) -> dict[str, Any]:
+        """Replace an object. Raises KubeError, with 409 if its resourceVersion is another."""
+        return self._object(path, {}, JSON, "PUT", json.dumps(body).encode())
+
     def _object(
         self,
         path: str,
         query: Mapping[str, str],
         accept: str,
         method: str = "GET",
-        body: Object | None = None,
+        body: Object | bytes | None = None,
     ) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = json.loads(
@@ -192,10 +200,15 @@ class KubeClient:
         finally:
             response.close()
 
-    def delete(self, path: str) -> None:
-        """Delete an object, if it exists. Raises KubeError."""
+    def delete(self, path: str, version: str = "") -> None:
+        """Delete an object, if it exists. Raises KubeError.
+
+        version: the resourceVersion that it must have. KubeError has the status 409 otherwise.
+        """
+        body = {"preconditions": {"resourceVersion": version}} if version else None
+        content = json.dumps(body).encode() if body else None
         try:
-            self._object(path, {"propagationPolicy": "Background"}, JSON, "DELETE")
+            self._object(path, {"propagationPolicy": "Background"}, JSON, "DELETE", content)
         except KubeError as error:
             if error.status != NOT_FOUND:
                 raise
