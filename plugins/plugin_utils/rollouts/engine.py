@@ -190,13 +190,15 @@ class Engine:
         if freeze := self._settings.frozen.get(name):
             reason = f"frozen: {freeze} (rollout_freeze)"
         else:
-            now = self._clock.now()
-            at = opening(self._settings.windows.get(name, ()), moment(now))
-            if at is None or at.timestamp() > now + self._settings.window_wait:
+            # As one moment: seconds as a float and back may be a microsecond more.
+            now = moment(self._clock.now())
+            at = opening(self._settings.windows.get(name, ()), now)
+            left = (at - now).total_seconds() if at else float("inf")
+            if at is None or left > self._settings.window_wait:
                 reason = "outside its maintenance windows" + (
                     f"; the next one opens at {at.isoformat(timespec='minutes')}" if at else ""
                 )
-            elif at.timestamp() > now:
+            elif left:
                 self._teller.event(name, f"waits for its window at {at.isoformat()}")
                 self._wait_until(at.timestamp())
         if reason:
