@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from . import text_files
+from . import text_files, verify_calendar, verify_junit, verify_pages
 from .verify_results import InvalidResultError, Site
 
 # Seconds. Another run holds the lock for the time that a few files take to write.
@@ -40,10 +40,23 @@ def write(folder: Path, site: Site, now: datetime) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        files = {f"{site.name}.json": site.as_json()}
+        files = {
+            f"{site.name}.json": site.as_json(),
+            f"{site.name}.xml": verify_junit.xml(site),
+            f"{site.name}.html": verify_pages.site_page(site, verify_calendar.entries([site])),
+        }
         for name, text in files.items():
             text_files.replace(folder / name, text)
-    return [folder / name for name in files]
+        sites, unreadable = read(folder)
+        lines = verify_calendar.entries(sites)
+        shared = {
+            "index.html": verify_pages.index_page(sites, unreadable, lines, now),
+            "calendar.json": verify_calendar.as_json(lines, unreadable, now),
+            "calendar.ics": verify_calendar.ics(lines),
+        }
+        for name, text in shared.items():
+            text_files.replace(folder / name, text)
+    return [folder / name for name in files | shared]
 
 
 def read(folder: Path) -> tuple[list[Site], dict[str, str]]:
