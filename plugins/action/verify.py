@@ -24,6 +24,8 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils import verify_file
 
 # Columns. Narrower, evidence is a column of single words; wider, lines are hard to follow.
 NARROW, WIDE = 80, 120
+# Callbacks whose output a program reads: a table in it would break that.
+FOR_PROGRAMS = ("json", "jsonl", "null")
 COLOURS = {
     PASS: constants.COLOR_OK,
     WARN: constants.COLOR_WARN,
@@ -57,9 +59,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         width = min(max(shutil.get_terminal_size((WIDE, 24)).columns, NARROW), WIDE)
         rows = verify_results.table(site, width)
         files = _write(options["folder"], site, now) if options["folder"] else []
-        display = Display()
-        for verdict, line in rows:
-            display.display(line, color=COLOURS[verdict])
+        if not constants.DEFAULT_STDOUT_CALLBACK.endswith(FOR_PROGRAMS):
+            display = Display()
+            for verdict, line in rows:
+                display.display(line, color=COLOURS[verdict])
         result: dict[str, Any] = {"changed": False, "verdict": site.verdict, "files": files}
         if site.verdict == FAIL:
             # Ansible prints all of a failed result: it would bury the message in hundreds of lines.

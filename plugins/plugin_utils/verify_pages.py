@@ -65,7 +65,7 @@ h1 { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; margin: .
 .badge.warn { background: var(--warn) }
 .badge.pass { background: var(--pass) }
 h1 .badge { font-size: 1.2rem; padding: .1rem .8rem }
-.check { display: grid; grid-template-columns: 5.4rem 1fr; padding: .5rem 0;
+.check { display: grid; grid-template-columns: 5.4rem minmax(0, 1fr); padding: .5rem 0;
   border-top: 1px solid var(--rule); break-inside: avoid }
 .check p { margin: .15rem 0 0; white-space: pre-line }
 .check code { color: var(--faint); font-size: .85em; margin-left: .4rem }
@@ -80,7 +80,7 @@ figcaption { font-size: .85rem }
 .dot.beyond { fill: var(--fail) }
 .limit { stroke: var(--fail); stroke-dasharray: 6 3 }
 .limit-text { fill: var(--fail) }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto; overflow-wrap: break-word }
 td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
   border-top: 1px solid var(--rule) }
 th { border-top: 0; color: var(--faint); font-weight: 600 }

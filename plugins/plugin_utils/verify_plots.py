@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from html import escape as escaped
+from statistics import median
 
 from ansible_collections.baremetal.sonic.plugins.module_utils._speech.report import ceiling, shown
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.checks import Figure
@@ -33,14 +34,13 @@ def amount(value: float, unit: str) -> str:
 def plot(figure: Figure) -> str:
     """Return a figure with its caption and limit. Its name and unit may hold any text."""
     points, limit, unit = figure.points, figure.limit, figure.unit
-    if points:
-        middle = sorted(points)[len(points) // 2]
+    if points[1:]:
         summary = (
-            f"{len(points)} values, median {amount(middle, unit)}" if points[1:] else "1 value"
+            f"{len(points)} values, median {amount(median(points), unit)},"
+            f" greatest {amount(max(points), unit)}"
         )
-        summary += f", greatest {amount(max(points), unit)}"
     else:
-        summary = "no values"
+        summary = amount(points[0], unit) if points else "no values"
     if limit is not None:
         summary += f", limit {amount(limit, unit)}"
     caption = f"<figcaption>{_text(figure.name)}</figcaption>"

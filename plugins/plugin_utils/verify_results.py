@@ -197,7 +197,7 @@ def _wrapped(start: str, text: str, indent: str, width: int) -> list[str]:
         printable(text) or "-",
         # An id may be long: a column of evidence stays.
         max(width, len(indent) + 30),
-        initial_indent=start,
+        initial_indent=printable(start),
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
