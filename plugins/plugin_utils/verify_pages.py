@@ -89,7 +89,7 @@ tr { break-inside: avoid }
 .soon { color: var(--warn); font-weight: 600 }
 .past { color: var(--fail); font-weight: 600 }
 footer { margin-top: 2rem; color: var(--faint); font-size: .85rem }
-@media print { body { margin: 0; max-width: none; font-size: 11px } }
+@media print { html, body { font-size: 12px } body { margin: 0; max-width: none } }
 """
 
 

@@ -129,3 +129,4 @@ def test_it_prints_on_white(browser: Browser, folder: Path, pictures: Path) -> N
     browser.call("Emulation.setEmulatedMedia", media="print", features=[dark])
     shown = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert shown == PAPER["light"]
+    browser.screenshot(pictures / "rack1-print.png")
