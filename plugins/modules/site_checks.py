@@ -69,6 +69,11 @@ options:
     description: Limits by the id of their check, in place of the defaults. An id without a limit is an error.
     type: dict
     default: {}
+  skip:
+    description: Ids of checks that M(baremetal.sonic.verify) skips. Their failures explain no other one.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: baremetal.sonic.verify
 """
@@ -132,17 +137,19 @@ versions:
 """
 
 from datetime import datetime, timezone
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
     CLUSTER_OPTIONS,
     client_of,
 )
+from ansible_collections.baremetal.sonic.plugins.module_utils._verify.catalogue import (
+    LimitsError,
+    limits_of,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.checks import overall
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.definitions import (
     DEFINITIONS,
-    LIMITS,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.site import (
     Seen,
@@ -152,20 +159,6 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._verify.site impor
     gather,
     run,
 )
-
-
-def limit_problems(limits: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the option limits."""
-    lines = []
-    for name, value in limits.items():
-        if name not in LIMITS:
-            lines.append(f"{name} has no limit: the checks {', '.join(LIMITS)} have one")
-            continue
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            lines.append(f"{name}: {value!r} is not a number")
-    return lines
 
 
 def versions_of(seen: Seen) -> dict[str, str]:
@@ -202,12 +195,16 @@ def main() -> None:
             "prometheus_namespace": {"type": "str", "default": "monitoring"},
             "prometheus_service": {"type": "str", "default": "prometheus-operated:9090"},
             "limits": {"type": "dict", "default": {}},
+            "skip": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     params = module.params
-    if problems := limit_problems(params["limits"]):
-        module.fail_json(msg=f"limits: {'; '.join(problems)}")
+    try:
+        limits = limits_of(params["limits"])
+    except LimitsError as error:
+        module.fail_json(msg=f"limits: {error}")
+        raise
     try:
         workers = [Worker.of(spec) for spec in params["workers"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -227,7 +224,8 @@ def main() -> None:
         policies=params["policies"],
         encryption=params["encryption"],
         now=datetime.now(timezone.utc),
-        limits={name: float(value) for name, value in params["limits"].items()},
+        limits=limits,
+        skip=params["skip"],
     )
     seen = gather(client, (params["prometheus_namespace"], params["prometheus_service"]))
     checks = run(DEFINITIONS, seen, wanted)

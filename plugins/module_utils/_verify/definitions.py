@@ -160,5 +160,3 @@ DEFINITIONS = (
         after=("nodes", "rollouts", "workers", "nats"),
     ),
 )
-IDS = tuple(item.id for item in DEFINITIONS)
-LIMITS = {item.id: item.limit for item in DEFINITIONS if item.limit is not None}

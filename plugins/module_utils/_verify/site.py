@@ -63,7 +63,8 @@ class Wanted:
 
     gpus: GPUs of each node, by its name. nodes: names of all nodes. kubernetes: the version.
     digests: sha256 of images, by name and tag. policies: namespace/name of each network policy.
-    encryption: whether Secrets are encrypted in etcd. now: in UTC.
+    encryption: whether Secrets are encrypted in etcd. now: in UTC. limits: by the id of a check.
+    skip: ids of checks that the operator skips.
     """
 
     namespace: str
@@ -76,6 +77,7 @@ class Wanted:
     encryption: bool
     now: datetime
     limits: Mapping[str, float] = field(default_factory=dict)
+    skip: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -165,14 +167,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Definition:
-    """A check. after: when one of these fails, a failure of this one is its consequence.
+    """A check.
 
-    remedy: what to do on a failure. limit: the default of verify_limits for this check.
+    function: takes what its kind of check reads, and the limit. remedy: what to do on a failure.
+    after: when one of these fails, a failure of this one is its consequence. limit: the default
+    of verify_limits for this check.
     """
 
     id: str
     title: str
-    function: Callable[[Seen, Wanted, float], Result]
+    function: Callable[..., Result]
     remedy: str
     runbook: str = ""
     after: tuple[str, ...] = ()
@@ -180,18 +184,41 @@ class Definition:
 
 
 def run(definitions: Sequence[Definition], seen: Seen, wanted: Wanted) -> list[Check]:
-    """Run all checks, in their order. Those that a check comes after must stand before it."""
-    checks: list[Check] = []
-    verdicts: dict[str, str] = {}
-    for item in definitions:
-        limit = wanted.limits.get(item.id, item.limit if item.limit is not None else 0.0)
+    """Run the checks of what was read, in their order."""
+
+    def ask(item: Definition, limit: float) -> Result:
         try:
-            result = item.function(seen, wanted, limit)
+            return item.function(seen, wanted, limit)
         except UnreadableError as error:
-            result = Result(FAIL, str(error))
-        failed = [name for name in item.after if verdicts.get(name) == FAIL]
-        if result.verdict == FAIL and failed:
-            why = f"{result.evidence}. {' and '.join(failed)} failed: repair that first"
+            return Result(FAIL, str(error))
+
+    return each(definitions, wanted.limits, ask, skip=wanted.skip)
+
+
+def each(
+    definitions: Sequence[Definition],
+    limits: Mapping[str, float],
+    ask: Callable[[Definition, float], Result],
+    failed: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> list[Check]:
+    """Run checks in their order. Those that a check comes after must stand before it.
+
+    Args:
+        definitions: the checks.
+        limits: limits by id, in place of the defaults.
+        ask: runs one check with its limit.
+        failed: ids of checks of another list that have failed.
+        skip: ids of checks whose failure is not shown, so that it explains no other one.
+    """
+    checks: list[Check] = []
+    verdicts = dict.fromkeys(failed, FAIL)
+    for item in definitions:
+        default = item.limit if item.limit is not None else 0.0
+        result = ask(item, limits.get(item.id, default))
+        causes = [n for n in item.after if verdicts.get(n) == FAIL and n not in skip]
+        if result.verdict == FAIL and causes:
+            why = f"{result.evidence}. {' and '.join(causes)} failed: repair that first"
             result = Result(SKIPPED, why, result.figures, result.ends)
         verdicts[item.id] = result.verdict
         good = result.verdict in (PASS, SKIPPED)
