@@ -9,7 +9,7 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -106,19 +106,23 @@ def first_audio(client: Client, limit: float) -> Result:
     return Result(PASS if worst <= limit else FAIL, text, (figure,))
 
 
-def _streamed(
-    speak_so: Callable[[SpeechRequest], streams.Streamed],
-) -> Callable[[Client, float], Result]:
-    def check(client: Client, _limit: float) -> Result:
-        heard = speak_so(client.request)
-        seconds = streams.validate(heard, client.request.sample_rate, client.min_duration_s)
-        return Result(
-            PASS,
-            f"{seconds:.2f} s of audio, times of {len(heard.words)} words,"
-            f" the first audio after {heard.ttfb_ms:.0f} ms",
-        )
+def events(client: Client, _limit: float) -> Result:
+    """POST /tts/sse answers with a whole stream of events."""
+    return _streamed(client, streams.sse(client.request))
 
-    return check
+
+def websocket(client: Client, _limit: float) -> Result:
+    """WS /tts/websocket answers a context with a whole stream of events."""
+    return _streamed(client, streams.websocket(client.request))
+
+
+def _streamed(client: Client, heard: streams.Streamed) -> Result:
+    seconds = streams.validate(heard, client.request.sample_rate, client.min_duration_s)
+    return Result(
+        PASS,
+        f"{seconds:.2f} s of audio, times of {len(heard.words)} words,"
+        f" the first audio after {heard.ttfb_ms:.0f} ms",
+    )
 
 
 def transcribed(client: Client, limit: float) -> Result:
@@ -210,14 +214,14 @@ DEFINITIONS = (
     Definition(
         "speech-sse",
         "POST /tts/sse speaks, with times of words",
-        _streamed(streams.sse),
+        events,
         "See the logs of the API's pods",
         after=(*CAUSES, "speech-certificate", "speech"),
     ),
     Definition(
         "speech-websocket",
         "WS /tts/websocket speaks a text that comes in pieces, with times of words",
-        _streamed(streams.websocket),
+        websocket,
         "See the logs of the API's pods, and whether a proxy before the ingress passes WebSockets",
         after=(*CAUSES, "speech-certificate", "speech"),
     ),
