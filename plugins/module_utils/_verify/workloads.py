@@ -80,7 +80,10 @@ def rollouts(seen: Seen, wanted: Wanted, _limit: float) -> Result:
                 continue
             count += 1
             replicas = item["spec"].get("replicas", 1)
-            problems += _incomplete(item, f"{place}/{name_of(item)}", replicas, "readyReplicas")
+            label = f"{place}/{name_of(item)}"
+            if not replicas and place == wanted.namespace:
+                problems.append(f"{label} is scaled to no pods")
+            problems += _incomplete(item, label, replicas, "readyReplicas")
     for item in seen.items("daemonsets"):
         count += 1
         label = f"{item['metadata']['namespace']}/{name_of(item)}"

@@ -10,7 +10,11 @@ from ansible_collections.baremetal.sonic.plugins.modules import speech_checks
 
 from tests.unit.plugins.modules.running import Modules
 
-GIVEN: dict[str, Any] = {"url": "https://speech.example.com", "api_key": " secret ", "model_id": "sonic-3"}
+GIVEN: dict[str, Any] = {
+    "url": "https://speech.example.com",
+    "api_key": " secret ",
+    "model_id": "sonic-3",
+}
 
 
 @pytest.fixture
