@@ -137,6 +137,7 @@ versions:
 """
 
 from datetime import datetime, timezone
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module import (
@@ -161,10 +162,36 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._verify.site impor
 )
 
 
+def workers_of(specs: list[dict[str, Any]]) -> list[Worker]:
+    """Return the workers of the option. Raises ValueError with a message."""
+    workers = []
+    for number, spec in enumerate(specs):
+        try:
+            workers.append(Worker.of(spec))
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ValueError(
+                f"workers[{number}]: {what}: give the list that the filter"
+                " baremetal.sonic.worker_specs returns"
+            ) from error
+    return workers
+
+
+def gpus_of(given: dict[str, Any]) -> dict[str, int]:
+    """Return the GPUs of the option. Raises ValueError with a message."""
+    counts = {}
+    for name, count in given.items():
+        try:
+            counts[name] = int(count)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"gpus: {name}: {count!r} is not a whole number") from error
+    return counts
+
+
 def versions_of(seen: Seen) -> dict[str, str]:
     """Return the versions that nodes report; empty when they cannot be read."""
     try:
-        infos = [node["status"]["nodeInfo"] for node in seen.items("nodes")]
+        infos = [(node.get("status") or {}).get("nodeInfo") or {} for node in seen.items("nodes")]
     except UnreadableError:
         return {}
     names = {
@@ -174,7 +201,9 @@ def versions_of(seen: Seen) -> dict[str, str]:
         "system": "osImage",
     }
     return {
-        name: ", ".join(sorted({str(info[key]).rpartition("//")[2] for info in infos}))
+        name: ", ".join(
+            sorted({str(info[key]).rpartition("//")[2] for info in infos if key in info})
+        )
         for name, key in names.items()
     }
 
@@ -206,18 +235,16 @@ def main() -> None:
         module.fail_json(msg=f"limits: {error}")
         raise
     try:
-        workers = [Worker.of(spec) for spec in params["workers"]]
-    except (KeyError, TypeError, ValueError) as error:
-        module.fail_json(
-            msg=f"workers: {error}: give the list that the filter baremetal.sonic.worker_specs"
-            " returns"
-        )
+        workers = workers_of(params["workers"])
+        gpus = gpus_of(params["gpus"])
+    except ValueError as error:
+        module.fail_json(msg=str(error))
         raise
     client = client_of(module, "check the site", checks=[], verdict="skipped", versions={})
     wanted = Wanted(
         namespace=params["namespace"],
         workers=workers,
-        gpus={name: int(count) for name, count in params["gpus"].items()},
+        gpus=gpus,
         nodes=params["nodes"],
         kubernetes=params["kubernetes"],
         digests=params["image_digests"],

@@ -30,8 +30,9 @@ def limits_of(given: Mapping[str, Any]) -> dict[str, float]:
             limits[name] = float(value)
         except (TypeError, ValueError):
             limits[name] = math.nan
-        if math.isnan(limits[name]):
-            problems.append(f"{name}: {value!r} is not a number")
+        # A comparison with one of these would pass, or fail, whatever there is.
+        if not math.isfinite(limits[name]) or limits[name] < 0:
+            problems.append(f"{name}: {value!r} is not a number of 0 or more")
     if problems:
         raise LimitsError("; ".join(problems))
     return limits

@@ -15,10 +15,19 @@ DEFINITIONS = (
         "Look at the host's kubelet, or uncordon the node when its maintenance is done",
     ),
     Definition(
+        "metrics",
+        "Prometheus answers",
+        services.metrics,
+        "Run playbooks/platform.yml, and look at the pod of Prometheus",
+        "runbooks/MetricsAbsent.md",
+        after=("nodes",),
+    ),
+    Definition(
         "clocks",
         "The hosts' clocks agree",
         services.clocks,
         "Repair the time service of the host: chronyc tracking, or timedatectl",
+        after=("metrics",),
         limit=5.0,
     ),
     Definition(
@@ -26,6 +35,7 @@ DEFINITIONS = (
         "Each host has room for the images of one more rollout, in GiB",
         services.disk,
         "Remove unused images (crictl rmi --prune), or enlarge the data disk",
+        after=("metrics",),
         limit=20.0,
     ),
     Definition(
@@ -40,13 +50,6 @@ DEFINITIONS = (
         services.support,
         "Plan an upgrade of Kubernetes",
         limit=60.0,
-    ),
-    Definition(
-        "metrics",
-        "Prometheus answers",
-        services.metrics,
-        "Run playbooks/platform.yml, and look at the pod of Prometheus",
-        "runbooks/MetricsAbsent.md",
     ),
     Definition(
         "nats",
@@ -106,7 +109,7 @@ DEFINITIONS = (
         "Autoscaled workers follow their load",
         services.autoscaling,
         "Look at the pods in the namespace keda, then run playbooks/platform.yml and stack.yml",
-        after=("nodes", "metrics"),
+        after=("nodes", "metrics", "rollouts", "workers", "scrape"),
     ),
     Definition(
         "alerts",
@@ -131,7 +134,7 @@ DEFINITIONS = (
         security.certificates,
         "Put the new certificate into the inventory and run playbooks/platform.yml",
         "runbooks/IngressCertificateExpires.md",
-        after=("metrics",),
+        after=("metrics", "rollouts"),
         limit=14.0,
     ),
     Definition(

@@ -12,6 +12,7 @@ from .site import Result, Seen, UnreadableError, Wanted
 from .workloads import verdict
 
 TOKEN_AGE = timedelta(hours=1)
+TOKEN_PREFIX = "bootstrap-token-"
 ENCRYPTED = "k8s:enc:"
 # What the API server writes where Secrets are not encrypted, and the names of keys within a
 # provider: these do not say how a value is stored.
@@ -22,6 +23,15 @@ def day_of(seconds: float) -> str:
     """Return a time as a check shows it and as the calendar takes it (RFC 3339)."""
     moment = datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=0)
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def distance(days: float) -> str:
+    """Return when something ends, or ended, so many days from now."""
+    count = round(abs(days))
+    number = f"{count} day" if count == 1 else f"{count} days"
+    if days > 0:
+        return f"ends in {number}" if count else "ends within a day"
+    return f"ended {number} ago" if count else "ended within the last day"
 
 
 def certificates(seen: Seen, wanted: Wanted, limit: float) -> Result:
@@ -37,14 +47,13 @@ def certificates(seen: Seen, wanted: Wanted, limit: float) -> Result:
         raise UnreadableError("Prometheus knows the end of no certificate")
     days = {name: (end - wanted.now.timestamp()) / 86400 for name, end in ends.items()}
     problems = [
-        f"the certificate of {name} "
-        + (f"ends in {left:.0f} days" if left > 0 else f"ended {-left:.0f} days ago")
+        f"the certificate of {name} " + distance(left)
         for name, left in sorted(days.items())
         if left < limit
     ]
     worst = min(days, key=days.__getitem__)
     bad = FAIL if days[worst] <= 0 else WARN
-    good = f"the first of {len(ends)}, {worst}, ends in {days[worst]:.0f} days"
+    good = f"the first of {len(ends)}, {worst}, {distance(days[worst])}"
     result = verdict(problems, good, bad)
     return Result(
         result.verdict,
@@ -60,7 +69,7 @@ def certificates(seen: Seen, wanted: Wanted, limit: float) -> Result:
 def join_tokens(seen: Seen, wanted: Wanted, _limit: float) -> Result:
     """No join token is older than an hour: its reader can join a host."""
     old = [
-        name_of(item)
+        name_of(item).removeprefix(TOKEN_PREFIX)
         for item in seen.items("tokens")
         if wanted.now - when(item["metadata"]["creationTimestamp"]) > TOKEN_AGE
     ]
@@ -74,11 +83,14 @@ def encryption(seen: Seen, wanted: Wanted, _limit: float) -> Result:
         return Result(SKIPPED, "the inventory sets kubeadm_encryption to false")
     prefixes = seen.storage()
     encrypted = sum(count for name, count in prefixes.items() if name.startswith(ENCRYPTED))
-    plain = [name or "none" for name, count in prefixes.items() if name in PLAIN and count]
+    plain = sum(count for name, count in prefixes.items() if name in PLAIN)
     if plain:
-        return Result(FAIL, f"the API server wrote Secrets to etcd with the prefix {plain[0]}")
+        text = f"the API server has written Secrets to etcd unencrypted, {plain:.0f} times"
+        return Result(FAIL, text)
     if encrypted:
-        return Result(PASS, f"{encrypted:.0f} Secrets were written to etcd, all encrypted")
+        return Result(
+            PASS, f"the API server has written Secrets {encrypted:.0f} times, all encrypted"
+        )
     servers = [
         pod
         for pod in seen.items("pods", "kube-system")
@@ -90,12 +102,14 @@ def encryption(seen: Seen, wanted: Wanted, _limit: float) -> Result:
         if not any(
             str(word).startswith("--encryption-provider-config=")
             for container in pod["spec"]["containers"]
-            for word in container.get("command") or []
+            for word in [*(container.get("command") or []), *(container.get("args") or [])]
         )
     ]
-    if unset or not servers:
-        names = ", ".join(unset) or "no API server was seen that"
-        return Result(FAIL, f"{names} has no --encryption-provider-config")
+    if not servers:
+        return Result(FAIL, "no pod of an API server is in kube-system, so nothing is known")
+    problems = [f"{name} has no --encryption-provider-config" for name in unset]
+    if problems:
+        return Result(FAIL, "; ".join(problems))
     return Result(
         PASS, "the API server is set to encrypt, and has written no Secret since its start"
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 from .._kube.pods import condition, name_of, pod_ready, when
 from .._kube.types import Object
 from .checks import FAIL, PASS, SKIPPED, WARN, End, Figure
-from .security import day_of
-from .site import Result, Seen, UnreadableError, Wanted
-from .workloads import verdict
+from .security import day_of, distance
+from .site import Result, Sample, Seen, UnreadableError, Wanted
+from .workloads import KEDA, is_new, replicas_of, verdict
 
 EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
 # Ports by which the stack's pods are asked for metrics: the vendor's name, and NATS'.
@@ -27,7 +27,10 @@ KUBERNETES_SUPPORT = {
 
 def metrics(seen: Seen, _wanted: Wanted, _limit: float) -> Result:
     """Prometheus answers, and asks some targets."""
-    return Result(PASS, f"Prometheus asks {len(seen.samples('up'))} targets")
+    targets = len(seen.samples("up"))
+    if not targets:
+        return Result(FAIL, "Prometheus answers, but asks no target")
+    return Result(PASS, f"Prometheus asks {targets} targets")
 
 
 def _measured(pod: Object) -> bool:
@@ -40,21 +43,32 @@ def _measured(pod: Object) -> bool:
 
 def scrape(seen: Seen, wanted: Wanted, _limit: float) -> Result:
     """Prometheus asks each ready pod of the stack that has a metrics port, and each answers."""
-    up = {
-        sample.labels.get("pod", ""): sample.value
-        for sample in seen.samples("up")
-        if sample.labels.get("namespace") == wanted.namespace
-    }
+    up: dict[str, float] = {}
+    for sample in _own(seen, wanted, "up"):
+        # A pod may be asked at several ports. Each has to answer.
+        name = sample.labels.get("pod", "")
+        up[name] = min(sample.value, up.get(name, sample.value))
     measured = [p for p in seen.items("pods", wanted.namespace) if pod_ready(p) and _measured(p)]
-    problems = []
-    for name in sorted(map(name_of, measured)):
-        if name not in up:
-            problems.append(f"Prometheus does not ask {name}")
-        elif not up[name]:
-            problems.append(f"{name} does not answer Prometheus")
     if not measured:
         return Result(FAIL, "no ready pod of the stack has a metrics port")
-    return verdict(problems, f"{len(measured)} pods of the stack answer Prometheus")
+    problems, new = [], 0
+    for pod in sorted(measured, key=name_of):
+        name = name_of(pod)
+        if up.get(name):
+            continue
+        if is_new(pod, wanted.now):
+            new += 1
+        elif name in up:
+            problems.append(f"{name} does not answer Prometheus")
+        else:
+            problems.append(f"Prometheus does not ask {name}")
+    good = f"{len(measured) - new} pods of the stack answer Prometheus"
+    return verdict(problems, good + (f", {new} became ready just now" if new else ""))
+
+
+def _own(seen: Seen, wanted: Wanted, name: str) -> list[Sample]:
+    """Return the answer to a query, as far as it is about the stack's namespace."""
+    return [s for s in seen.samples(name) if s.labels.get("namespace") == wanted.namespace]
 
 
 def autoscaling(seen: Seen, wanted: Wanted, _limit: float) -> Result:
@@ -69,12 +83,12 @@ def autoscaling(seen: Seen, wanted: Wanted, _limit: float) -> Result:
     else:
         available = condition(services[EXTERNAL_METRICS], "Available")
         if available.get("status") != "True":
-            problems.append(f"{EXTERNAL_METRICS} is not available: {available.get('message')}")
-    for item in seen.items("deployments", "keda"):
-        replicas, ready = item["spec"].get("replicas", 1), (item.get("status") or {})
-        if not replicas or ready.get("readyReplicas", 0) < replicas:
-            there = ready.get("readyReplicas", 0)
-            problems.append(f"keda/{name_of(item)} has {there} of {max(replicas, 1)} pods ready")
+            problems.append(f"{EXTERNAL_METRICS} is not available: {_why(available)}")
+    for item in seen.items("deployments", KEDA):
+        replicas = max(replicas_of(item), 1)
+        there = (item.get("status") or {}).get("readyReplicas", 0)
+        if there < replicas:
+            problems.append(f"{KEDA}/{name_of(item)} has {there} of {replicas} pods ready")
     live = {name_of(item): item for item in seen.items("scaledobjects", wanted.namespace)}
     for name in names:
         if name not in live:
@@ -82,7 +96,7 @@ def autoscaling(seen: Seen, wanted: Wanted, _limit: float) -> Result:
             continue
         ready_now = condition(live[name], "Ready")
         if ready_now.get("status") != "True":
-            problems.append(f"the ScaledObject {name} is not ready: {ready_now.get('message')}")
+            problems.append(f"the ScaledObject {name} is not ready: {_why(ready_now)}")
         problems += [
             f"the ScaledObject {name} is in the state {kind}"
             for kind in ("Fallback", "Paused")
@@ -94,7 +108,11 @@ def autoscaling(seen: Seen, wanted: Wanted, _limit: float) -> Result:
             for trigger, state in sorted(health.items())
             if state.get("status") not in ("Happy", None)
         ]
-    return verdict(problems, f"{', '.join(names)} follow their load")
+    return verdict(problems, f"KEDA scales {', '.join(names)}")
+
+
+def _why(entry: Object) -> str:
+    return str(entry.get("message") or entry.get("reason") or "it has no status yet")
 
 
 def nats(seen: Seen, wanted: Wanted, _limit: float) -> Result:
@@ -103,37 +121,45 @@ def nats(seen: Seen, wanted: Wanted, _limit: float) -> Result:
     if not sets:
         return Result(FAIL, f"the StatefulSet {wanted.namespace}/nats does not exist")
     ready = (sets[0].get("status") or {}).get("readyReplicas", 0)
-    problems = []
-    replicas = max(sets[0]["spec"].get("replicas", 1), 1)
+    replicas = max(replicas_of(sets[0]), 1)
     if ready < replicas:
-        problems.append(f"{ready} of {replicas} NATS servers are ready")
-    clients = sum(sample.value for sample in seen.samples("nats"))
-    if ready and not clients:
-        problems.append("no client is connected to NATS")
-    slow = sum(sample.value for sample in seen.samples("slow"))
+        return Result(FAIL, f"{ready} of {replicas} NATS servers are ready")
+    connections = _own(seen, wanted, "nats")
+    clients = sum(sample.value for sample in connections)
+    if not connections:
+        # That Prometheus does not ask NATS is the check scrape's.
+        return Result(PASS, f"{ready} servers are ready, Prometheus has no count of their clients")
+    if not clients:
+        return Result(FAIL, "no client is connected to NATS")
+    slow = sum(sample.value for sample in _own(seen, wanted, "slow"))
     good = f"{ready} servers are ready, {clients:.0f} clients are connected"
-    if not problems and slow:
-        return Result(WARN, f"{good}. NATS has cut off {slow:.0f} slow consumers since its start")
-    return verdict(problems, good)
+    if slow:
+        count = max(round(slow), 1)
+        return Result(WARN, f"{good}. NATS has cut off {count} slow clients within an hour")
+    return Result(PASS, good)
 
 
 def alerts(seen: Seen, _wanted: Wanted, _limit: float) -> Result:
     """No alert for people fires; a critical one fails."""
-    firing: dict[str, str] = {}
-    for sample in seen.samples("alerts"):
-        firing[sample.labels.get("alertname", "?")] = sample.labels.get("severity", "")
+    firing = {
+        (s.labels.get("alertname", "?"), s.labels.get("severity") or "no severity")
+        for s in seen.samples("alerts")
+    }
     if not firing:
         return Result(PASS, "no alert fires")
-    bad = FAIL if "critical" in firing.values() else WARN
-    return Result(bad, ", ".join(f"{name} ({how})" for name, how in sorted(firing.items())))
+    bad = FAIL if "critical" in {severity for _name, severity in firing} else WARN
+    return Result(bad, ", ".join(f"{name} ({severity})" for name, severity in sorted(firing)))
 
 
 def licence(seen: Seen, wanted: Wanted, limit: float) -> Result:
     """The licence is in force, and ends in more than limit days where its end is known."""
-    states = {sample.labels.get("state", "?") for sample in seen.samples("licence")}
+    states = {sample.labels.get("state", "?") for sample in _own(seen, wanted, "licence")}
     if not states:
-        raise UnreadableError("no license proxy reports its state")
-    seconds = [sample.value for sample in seen.samples("licence_end") if sample.value > 0]
+        raise UnreadableError(
+            "Prometheus knows the state of no license proxy: run playbooks/platform.yml, and look"
+            " at the proxy's pods"
+        )
+    seconds = [sample.value for sample in _own(seen, wanted, "licence_end") if sample.value > 0]
     ends = tuple(
         End("licence", "licence", day_of(end), "docs/license.md")
         for end in sorted(set(seconds))[:1]
@@ -148,14 +174,17 @@ def licence(seen: Seen, wanted: Wanted, limit: float) -> Result:
     days = (min(seconds) - wanted.now.timestamp()) / 86400
     warn = bool(states & {*LICENCE_WARNS}) or days < limit
     figure = Figure("days left", "d", (round(days, 1),), limit)
-    return Result(
-        WARN if warn else PASS, f"{text}; the licence ends in {days:.0f} days", (figure,), ends
-    )
+    return Result(WARN if warn else PASS, f"{text}; the licence {distance(days)}", (figure,), ends)
+
+
+def _node(sample: Sample) -> str:
+    # A Prometheus that was there before may not label by node.
+    return sample.labels.get("node") or sample.labels.get("instance") or "?"
 
 
 def clocks(seen: Seen, _wanted: Wanted, limit: float) -> Result:
     """No host's clock differs from Prometheus' by more than limit seconds."""
-    offsets = {s.labels.get("node", "?"): s.value for s in seen.samples("clocks")}
+    offsets = {_node(sample): sample.value for sample in seen.samples("clocks")}
     if not offsets:
         raise UnreadableError("no node exporter reports its clock")
     problems = [
@@ -175,7 +204,7 @@ def disk(seen: Seen, _wanted: Wanted, limit: float) -> Result:
     """Each host has limit GiB free for the images of one more rollout."""
     free: dict[str, tuple[int, float]] = {}
     for sample in seen.samples("disk"):
-        node, place = sample.labels.get("node", "?"), sample.labels.get("mountpoint", "")
+        node, place = _node(sample), sample.labels.get("mountpoint", "")
         # The file system that holds /var/lib/containerd is the one with the longest path.
         free[node] = max(free.get(node, (-1, 0.0)), (len(place), sample.value / 2**30))
     if not free:
@@ -197,5 +226,5 @@ def support(_seen: Seen, wanted: Wanted, limit: float) -> Result:
         return Result(SKIPPED, f"the end of support of Kubernetes {minor} is not known here")
     days = (when(end) - wanted.now).total_seconds() / 86400
     ends = (End(f"support of Kubernetes {minor}", "support", end, "Upgrade Kubernetes"),)
-    text = f"Kubernetes {minor} is maintained until {end[:10]}"
+    text = f"Kubernetes {minor} {'is' if days > 0 else 'was'} maintained until {end[:10]}"
     return Result(PASS if days > limit else WARN, text, ends=ends)

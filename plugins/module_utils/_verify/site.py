@@ -112,7 +112,7 @@ QUERIES = {
     "licence_end": "license_proxy_license_expires_timestamp_seconds",
     "certificates": "probe_ssl_earliest_cert_expiry or haproxyingress_cert_expire_date_epoch",
     "nats": "nats_varz_connections",
-    "slow": "nats_varz_slow_consumers",
+    "slow": "increase(nats_varz_slow_consumers[1h]) > 0",
     "restarts": "increase(kube_pod_container_status_restarts_total[1h]) > 0",
 }
 
@@ -191,6 +191,10 @@ def run(definitions: Sequence[Definition], seen: Seen, wanted: Wanted) -> list[C
             return item.function(seen, wanted, limit)
         except UnreadableError as error:
             return Result(FAIL, str(error))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # One odd object must not cost the results of all other checks.
+            what = f"{type(error).__name__}: {error}"
+            return Result(FAIL, f"what the cluster returned cannot be understood: {what}")
 
     return each(definitions, wanted.limits, ask, skip=wanted.skip)
 
@@ -212,15 +216,19 @@ def each(
         skip: ids of checks whose failure is not shown, so that it explains no other one.
     """
     checks: list[Check] = []
-    verdicts = dict.fromkeys(failed, FAIL)
+    # What to repair first, by the check that failed: itself, or what it follows from. A check that
+    # comes after a consequence is one, too.
+    causes: dict[str, tuple[str, ...]] = {name: (name,) for name in failed}
     for item in definitions:
         default = item.limit if item.limit is not None else 0.0
         result = ask(item, limits.get(item.id, default))
-        causes = [n for n in item.after if verdicts.get(n) == FAIL and n not in skip]
-        if result.verdict == FAIL and causes:
-            why = f"{result.evidence}. {' and '.join(causes)} failed: repair that first"
-            result = Result(SKIPPED, why, result.figures, result.ends)
-        verdicts[item.id] = result.verdict
+        if result.verdict == FAIL:
+            roots = dict.fromkeys(root for name in item.after for root in causes.get(name, ()))
+            shown = [root for root in roots if root not in skip]
+            causes[item.id] = tuple(shown) or (item.id,)
+            if shown:
+                why = f"{result.evidence}. {' and '.join(shown)} failed: repair that first"
+                result = Result(SKIPPED, why, result.figures, result.ends)
         good = result.verdict in (PASS, SKIPPED)
         checks.append(
             Check(
@@ -253,13 +261,15 @@ def gather(api: SiteApi, prometheus: tuple[str, str]) -> Seen:
             return [
                 Sample(item["metric"], float(item["value"][1])) for item in answer["data"]["result"]
             ]
-        except (KubeError, KeyError, TypeError) as error:
+        except KubeError as error:
             return str(error)
+        except (LookupError, TypeError, ValueError) as error:
+            return f"it returned no list of samples ({type(error).__name__}: {error})"
 
     def written() -> Mapping[str, float] | str:
         try:
             return stored_secrets(api.text("/metrics"))
-        except KubeError as error:
+        except (KubeError, ValueError) as error:
             return str(error)
 
     with ThreadPoolExecutor(PARALLEL) as pool:

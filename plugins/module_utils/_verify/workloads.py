@@ -5,8 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
-from .._kube.pods import condition, name_of, node_use, pod_ready, quantity
+from .._kube.pods import (
+    condition,
+    matches,
+    name_of,
+    node_use,
+    pod_ready,
+    quantity,
+    terminating,
+    when,
+)
 from .._kube.types import Object
 from .checks import FAIL, PASS, SKIPPED, WARN
 from .site import Result, Seen, Wanted
@@ -14,11 +24,25 @@ from .site import Result, Seen, Wanted
 # Other checks look at these: autoscaling at KEDA, workers and nats at theirs.
 KEDA = "keda"
 DAMAGE = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+# Prometheus learns of a new pod, and asks it, within this time.
+NEW = timedelta(minutes=1)
 
 
 def verdict(problems: list[str], good: str, bad: str = FAIL) -> Result:
     """Return the problems as evidence, or what is good."""
     return Result(bad, "; ".join(problems)) if problems else Result(PASS, good)
+
+
+def replicas_of(item: Object) -> int:
+    """Return how many pods a Deployment or StatefulSet shall have; without a number it is one."""
+    replicas = item["spec"].get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def is_new(pod: Object, now: datetime) -> bool:
+    """Whether a ready pod became ready so recently that Prometheus may not have asked it since."""
+    since = str(condition(pod, "Ready").get("lastTransitionTime") or "")
+    return since != "" and now - when(since) < NEW
 
 
 def nodes(seen: Seen, wanted: Wanted, _limit: float) -> Result:
@@ -32,26 +56,27 @@ def nodes(seen: Seen, wanted: Wanted, _limit: float) -> Result:
         if (node.get("spec") or {}).get("unschedulable"):
             problems.append(f"{name} is cordoned")
         problems += [
-            f"{name}: {kind}" for kind in DAMAGE if condition(node, kind).get("status") == "True"
+            f"{name} has {kind}" for kind in DAMAGE if condition(node, kind).get("status") == "True"
         ]
     return verdict(problems, f"{len(live)} nodes are Ready and take pods")
 
 
 def gpus(seen: Seen, wanted: Wanted, _limit: float) -> Result:
-    """Each node offers the GPUs of the inventory."""
+    """Each node offers as many GPUs as the inventory says, or more."""
     live = {name_of(node): node for node in seen.items("nodes")}
     kinds = sorted({worker.gpu_type for worker in wanted.workers}) or ["nvidia.com/gpu"]
-    problems = []
+    problems, total = [], 0
     for name, count in sorted(wanted.gpus.items()):
         offered = (live.get(name, {}).get("status") or {}).get("allocatable") or {}
         there = sum(int(quantity(offered.get(kind, 0))) for kind in kinds)
-        if there != count and name in live:
+        total += there
+        if there < count:
             problems.append(f"{name} offers {there} of {count} GPUs")
     held = 0
     for kind in kinds:
         for use in node_use(seen.items("nodes"), seen.items("pods"), kind):
             held += use.used
-    return verdict(problems, f"{sum(wanted.gpus.values())} GPUs are offered, pods hold {held}")
+    return verdict(problems, f"{total} GPUs are offered, pods hold {held}")
 
 
 def versions(seen: Seen, wanted: Wanted, _limit: float) -> Result:
@@ -79,8 +104,7 @@ def rollouts(seen: Seen, wanted: Wanted, _limit: float) -> Result:
             if own or place == KEDA or (place == wanted.namespace and name_of(item) == "nats"):
                 continue
             count += 1
-            replicas = item["spec"].get("replicas", 1)
-            label = f"{place}/{name_of(item)}"
+            replicas, label = replicas_of(item), f"{place}/{name_of(item)}"
             if not replicas and place == wanted.namespace:
                 problems.append(f"{label} is scaled to no pods")
             problems += _incomplete(item, label, replicas, "readyReplicas")
@@ -99,7 +123,8 @@ def _incomplete(item: Object, label: str, replicas: int, ready: str) -> list[str
     there = status.get(ready, 0)
     if there < replicas:
         return [f"{label} has {there} of {replicas} pods ready"]
-    updated = status.get("updatedReplicas", status.get("updatedNumberScheduled", replicas))
+    # The API leaves a number out when it is 0.
+    updated = status.get("updatedReplicas", status.get("updatedNumberScheduled", 0))
     if updated < replicas:
         return [f"{label} has {updated} of {replicas} pods of its last revision"]
     return []
@@ -118,7 +143,7 @@ def workers(seen: Seen, wanted: Wanted, _limit: float) -> Result:
         if item is None:
             problems.append(f"{worker.name} does not exist")
             continue
-        replicas = item["spec"].get("replicas", 1)
+        replicas = replicas_of(item)
         if replicas < worker.min_replicas:
             problems.append(
                 f"{worker.name} is scaled to {replicas} pods, {worker.min_replicas} are wanted"
@@ -130,7 +155,9 @@ def workers(seen: Seen, wanted: Wanted, _limit: float) -> Result:
             # A pod that Prometheus has not asked yet is the check scrape's.
             offered = capacity.get(name_of(pod))
             streams += offered or 0
-            if offered is not None and offered < worker.capacity:
+            if is_new(pod, wanted.now):
+                continue
+            if offered is not None and offered != worker.capacity:
                 problems.append(
                     f"pod {name_of(pod)} serves {offered:g} streams, {worker.capacity} are wanted"
                 )
@@ -138,11 +165,11 @@ def workers(seen: Seen, wanted: Wanted, _limit: float) -> Result:
 
 
 def _pods_of(seen: Seen, namespace: str, workload: Object) -> list[Object]:
-    labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    selector = workload["spec"].get("selector")
     return [
         pod
         for pod in seen.items("pods", namespace)
-        if labels.items() <= (pod["metadata"].get("labels") or {}).items()
+        if matches(selector, pod["metadata"].get("labels") or {})
     ]
 
 
@@ -168,24 +195,31 @@ def images(seen: Seen, wanted: Wanted, _limit: float) -> Result:
         image = f"{worker.image}@{digest}" if digest else worker.image
         given = [c["image"] for c in live[worker.name]["spec"]["template"]["spec"]["containers"]]
         if not {image, worker.image} & set(given):
-            problems.append(f"{worker.name} has {', '.join(given)}, {worker.image} is wanted")
+            problems.append(f"{worker.name} has {', '.join(given)}, {image} is wanted")
     running: dict[str, set[str]] = {}
+    wrong = set()
     for pod in seen.items("pods", wanted.namespace):
         for image, digest in _digests(pod):
             right = image.rpartition("@")[2] if "@" in image else wanted.digests.get(image, "")
             running.setdefault(image, set()).add(digest)
             if right and digest != right:
+                wrong.add(image)
                 problems.append(f"pod {name_of(pod)} runs {digest} of {image}, not {right}")
     problems += [
         f"pods run {len(digests)} different images of {image}: {', '.join(sorted(digests))}"
         for image, digests in sorted(running.items())
-        if len(digests) > 1 and not any(image in line for line in problems)
+        if len(digests) > 1 and image not in wrong
     ]
     return verdict(problems, f"{len(running)} images run as wanted")
 
 
 def _digests(pod: Object) -> Iterable[tuple[str, str]]:
-    """Image as the pod names it, and the digest that runs, of each running container."""
+    """Image as the pod names it, and the digest that runs, of each running container.
+
+    A pod that is being deleted runs what was there before.
+    """
+    if terminating(pod):
+        return
     names = {item["name"]: item["image"] for item in pod["spec"]["containers"]}
     for status in (pod.get("status") or {}).get("containerStatuses") or []:
         if "running" in (status.get("state") or {}) and "@" in str(status.get("imageID")):
@@ -204,4 +238,4 @@ def disruption(seen: Seen, _wanted: Wanted, _limit: float) -> Result:
             problems.append(f"{label} allows no pod to be evicted, so a drain never ends")
     if not budgets:
         return Result(SKIPPED, "the cluster has no disruption budget")
-    return verdict(problems, f"{len(budgets)} budgets allow a drain")
+    return verdict(problems, f"{len(budgets)} budgets allow a drain when their pods are healthy")

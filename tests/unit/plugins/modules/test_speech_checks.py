@@ -57,5 +57,5 @@ def test_all_wrong_limits_at_once(modules: Modules, asked: list[tuple[Any, ...]]
         speech_checks.main, **GIVEN, limits={"speech": 1, "disk": "much", "clocks": "nan"}
     )
     assert "speech has no limit: the checks clocks, disk," in result["msg"]
-    assert "disk: 'much' is not a number; clocks: 'nan' is not a number" in result["msg"]
+    assert "disk: 'much' is not a number of 0 or more; clocks: 'nan' is not a " in result["msg"]
     assert asked == []
