@@ -63,6 +63,7 @@ def certificates(seen: Seen, wanted: Wanted, limit: float) -> Result:
             End(f"certificate of {name}", "certificate", day_of(end), "docs/ingress.md")
             for name, end in sorted(ends.items())
         ),
+        own=True,
     )
 
 

@@ -166,7 +166,8 @@ def licence(seen: Seen, wanted: Wanted, limit: float) -> Result:
     )
     bad = sorted(states - {*LICENCE_PASSES, *LICENCE_WARNS})
     if bad:
-        return Result(FAIL, f"the license proxy is in the state {', '.join(bad)}", ends=ends)
+        text = f"the license proxy is in the state {', '.join(bad)}"
+        return Result(FAIL, text, ends=ends, own=True)
     text = f"the license proxy is in the state {', '.join(sorted(states))}"
     if not seconds:
         verdict_now = WARN if states & {*LICENCE_WARNS} else PASS

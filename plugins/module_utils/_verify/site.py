@@ -157,12 +157,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Result:
-    """A check's result without its name."""
+    """A check's result without its name.
+
+    own: no failure of another check explains this one. An expired licence is one, whatever runs.
+    """
 
     verdict: str
     evidence: str
     figures: tuple[Figure, ...] = ()
     ends: tuple[End, ...] = ()
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ def each(
         result = ask(item, limits.get(item.id, default))
         if result.verdict == FAIL:
             roots = dict.fromkeys(root for name in item.after for root in causes.get(name, ()))
-            shown = [root for root in roots if root not in skip]
+            shown = [root for root in roots if root not in skip and not result.own]
             causes[item.id] = tuple(shown) or (item.id,)
             if shown:
                 why = f"{result.evidence}. {' and '.join(shown)} failed: repair that first"

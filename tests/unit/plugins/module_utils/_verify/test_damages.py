@@ -422,5 +422,16 @@ def test_a_damage_changes_its_check_alone(name: str) -> None:
         assert not checks[each].remedy
 
 
+@pytest.mark.parametrize("damage", ["licence expired", "certificate ended"])
+def test_what_ended_fails_whatever_else_does(damage: str) -> None:
+    site = Site()
+    for name in ("API not ready", damage):
+        DAMAGES[name][0](site)
+    verdicts = {each: check.verdict for each, check in site.checks().items()}
+    bad = {each for each, verdict in verdicts.items() if verdict != PASS}
+    assert bad == {"rollouts", DAMAGES[damage][1]}
+    assert {verdicts[each] for each in bad} == {FAIL}
+
+
 def test_the_table_damages_every_check() -> None:
     assert {changed for _damage, changed, *_rest in DAMAGES.values()} == set(IDS)
