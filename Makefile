@@ -45,7 +45,7 @@ molecule: bootstrap ## Only molecule's default scenario: the lab, converged twic
 	@$(activate) && exec python -m tools.check molecule
 
 soak: bootstrap ## On a running lab: the long tests that make test leaves out (half an hour)
-	@$(activate) && export SONIC_FUZZ_CASES="$${SONIC_FUZZ_CASES:-10000}" && exec python -m pytest -v -m soak tests/testinfra tests/drivers
+	@$(activate) && export SONIC_FUZZ_CASES="$${SONIC_FUZZ_CASES:-10000}" && exec python -m pytest -v -m soak tests/testinfra tests/drivers tests/browser
 
 docs: bootstrap ## Write docs/reference/ from the roles' and the modules' specs
 	@$(activate) && exec python -m tools.reference

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from plugins.module_utils._verify import catalogue
 from tools import egress_tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,6 +205,22 @@ def returned(values: dict[str, Any], depth: int = 0) -> Iterator[str]:
         yield from returned(value.get("contains") or {}, depth + 1)
 
 
+def checks_page() -> str:
+    """Return the table of verify's checks."""
+    rows = [
+        f"| `{check.id}` | {check.title} | {'' if check.limit is None else f'{check.limit:g}'} |"
+        f" {', '.join(f'`{name}`' for name in check.after)} | {check.remedy} |\n"
+        for check in catalogue.CHECKS
+    ]
+    return (
+        f"{NOTE}\n# Checks of verify.yml\n\nIn the order of the table that it prints."
+        " A failure of a check in the column *After* explains one of this check,"
+        " which is then skipped.\n\n"
+        "| Id | Passes when | Limit | After | If it fails |\n|---|---|---|---|---|\n"
+        + "".join(rows)
+    )
+
+
 def pages() -> dict[Path, str]:
     """Return every page of the reference with its text."""
     made: dict[Path, str] = {}
@@ -227,7 +244,9 @@ def pages() -> dict[Path, str]:
     lines += [
         "\n## Tables\n",
         "- [egress](egress.md): who may connect to whom, and the site's own firewall",
+        "- [checks](checks.md): what verify.yml checks, with the limits",
     ]
+    made[PAGES / "checks.md"] = checks_page()
     made[PAGES / "egress.md"] = NOTE + "\n" + egress_tables.page()
     made[PAGES / "README.md"] = "\n".join(lines) + "\n"
     return made

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import text_files
+
 # A problem's end: the name of its check in brackets.
 CHECK = re.compile(r" \[([a-z-]+)\]$")
 INVENTORY = "inventory"
@@ -109,6 +111,4 @@ def write(
         "warnings": list(warnings),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text_files.replace(path, json.dumps(result, indent=2) + "\n")

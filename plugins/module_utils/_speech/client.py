@@ -8,6 +8,7 @@ It needs only the standard library: it runs on a controller, on a host and in th
 from __future__ import annotations
 
 import array
+import contextlib
 import http.client
 import io
 import json
@@ -17,7 +18,7 @@ import ssl
 import sys
 import time
 import wave
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -118,19 +119,57 @@ def speak(request: SpeechRequest) -> Speech:
             a header, name resolution, connection, TLS, HTTP status, audio. No message shows the
             key.
     """
-    headers = _headers(request)
+    with post(request, "/tts/bytes", _body(request)) as answer:
+        first = answer.response.read(1)
+        first_at = time.monotonic()
+        content = first + answer.response.read()
+    ended = time.monotonic()
+    duration, rms = measure_wav(content)
+    return Speech(
+        audio=content,
+        status=answer.response.status,
+        duration_s=round(duration, 3),
+        rms=round(rms, 5),
+        ttfb_ms=round((first_at - answer.connected) * 1000, 1),
+        connect_ms=round((answer.connected - answer.started) * 1000, 1),
+        total_ms=round((ended - answer.started) * 1000, 1),
+        tls_version=answer.tls_version,
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with status 200. started, connected: times of the monotonic clock, in seconds.
+
+    certificate: what ssl.SSLSocket.getpeercert returns about the certificate that was served.
+    """
+
+    response: http.client.HTTPResponse
+    started: float
+    connected: float
+    tls_version: str
+    certificate: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def post(
+    request: SpeechRequest, path: str, body: bytes, content_type: str = "application/json"
+) -> Iterator[Answer]:
+    """Send a request with the site's key and yield the answer, to be read inside the block.
+
+    Raises:
+        SpeechError: as speak does, also for errors while the block reads.
+    """
+    headers = {**headers_of(request), "Content-Type": content_type}
     started = time.monotonic()
-    connection = _connect(request)
+    connection = connect(request)
     connected = time.monotonic()
     try:
-        connection.request("POST", _path(request.url), _body(request), headers)
+        connection.request("POST", urlsplit(request.url).path.rstrip("/") + path, body, headers)
         response = connection.getresponse()
-        status = response.status
-        if status != 200:
-            raise _refusal(request, status, response)
-        first = response.read(1)
-        first_at = time.monotonic()
-        content = first + response.read()
+        if response.status != 200:
+            raise _refusal(request, response.status, response)
+        yield Answer(response, started, connected, connection.tls_version, connection.certificate)
     except TimeoutError as error:
         raise SpeechError(f"{request.url}: no answer within {request.timeout_s:g} s") from error
     except http.client.IncompleteRead as error:
@@ -144,31 +183,15 @@ def speak(request: SpeechRequest) -> Speech:
         raise SpeechError(f"{request.url}: no HTTP request can be made of this URL") from None
     finally:
         connection.close()
-    ended = time.monotonic()
-    duration, rms = measure_wav(content)
-    return Speech(
-        audio=content,
-        status=status,
-        duration_s=round(duration, 3),
-        rms=round(rms, 5),
-        ttfb_ms=round((first_at - connected) * 1000, 1),
-        connect_ms=round((connected - started) * 1000, 1),
-        total_ms=round((ended - started) * 1000, 1),
-        tls_version=connection.tls_version,
-    )
 
 
-def _path(url: str) -> str:
-    return urlsplit(url).path.rstrip("/") + "/tts/bytes"
-
-
-def _headers(request: SpeechRequest) -> dict[str, str]:
+def headers_of(request: SpeechRequest) -> dict[str, str]:
+    """Return the headers of each request. Raises SpeechError for a key that no header may hold."""
     try:
         key = header_value(request.api_key, "api_key")
     except HeaderValueError as error:
         raise SpeechError(str(error)) from None
     return {
-        "Content-Type": "application/json",
         "X-API-Key": key,
         "Cartesia-Version": API_VERSION,
         "User-Agent": "baremetal.sonic",
@@ -176,17 +199,33 @@ def _headers(request: SpeechRequest) -> dict[str, str]:
 
 
 def _body(request: SpeechRequest) -> bytes:
-    wanted: dict[str, Any] = {
+    return json.dumps(speech_fields(request, "wav")).encode()
+
+
+def speech_fields(request: SpeechRequest, container: str) -> dict[str, Any]:
+    """Return the fields of a request for speech. container: wav or raw."""
+    return {
         "model_id": request.model_id,
         "transcript": request.transcript,
         "voice": {"mode": "id", "id": request.voice_id},
         "output_format": {
-            "container": "wav",
+            "container": container,
             "encoding": "pcm_s16le",
             "sample_rate": request.sample_rate,
         },
     }
-    return json.dumps(wanted).encode()
+
+
+def _dial(address: str, port: int, timeout: float | None) -> socket.socket:
+    plain = socket.create_connection((address, port), timeout)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain
+
+
+def plain_socket(request: SpeechRequest) -> socket.socket:
+    """Return a connection to the API without TLS. Raises OSError and SpeechError."""
+    host, port = host_and_port(request.url)
+    return _dial(request.address or host, port, request.timeout_s)
 
 
 class _HTTPSConnection(http.client.HTTPSConnection):
@@ -195,13 +234,13 @@ class _HTTPSConnection(http.client.HTTPSConnection):
     def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext, timeout: float):
         super().__init__(host, port, timeout=timeout, context=context)
         self.tls_version = ""
+        self.certificate: Mapping[str, Any] = {}
         self._address = address
         self._tls = context
 
     def connect(self) -> None:
         """Connect to the address and do the TLS handshake for the host."""
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain = _dial(self._address, self.port, self.timeout)
         try:
             wrapped = self._tls.wrap_socket(plain, server_hostname=self.host)
         except BaseException:
@@ -209,12 +248,11 @@ class _HTTPSConnection(http.client.HTTPSConnection):
             raise
         self.sock = wrapped
         self.tls_version = wrapped.version() or ""
+        self.certificate = wrapped.getpeercert() or {}
 
 
-def _connect(request: SpeechRequest) -> _HTTPSConnection:
-    host, port = _host(request.url)
-    address = request.address or host
-    where = f"{request.url} at {address}:{port}" if request.address else request.url
+def tls_context(request: SpeechRequest) -> ssl.SSLContext:
+    """Return what a client trusts, from TLS 1.2 on. Raises SpeechError for unusable PEM."""
     try:
         context = ssl.create_default_context(
             cafile=request.ca_file or None, cadata=request.ca_pem or None
@@ -223,6 +261,15 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
         source = request.ca_file or "the text given as CA certificates"
         raise SpeechError(f"{source} cannot be used as PEM: {_reason(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def connect(request: SpeechRequest) -> _HTTPSConnection:
+    """Return a connection after its TLS handshake. Raises SpeechError."""
+    host, port = host_and_port(request.url)
+    address = request.address or host
+    where = f"{request.url} at {address}:{port}" if request.address else request.url
+    context = tls_context(request)
     connection = _HTTPSConnection(host, port, address, context, request.timeout_s)
     try:
         connection.connect()
@@ -250,7 +297,7 @@ def _connect(request: SpeechRequest) -> _HTTPSConnection:
     return connection
 
 
-def _host(url: str) -> tuple[str, int]:
+def host_and_port(url: str) -> tuple[str, int]:
     """Return host and port of a URL. Raises SpeechError for an unusable URL."""
     try:
         parts = urlsplit(url)
@@ -344,13 +391,18 @@ def measure_wav(content: bytes) -> tuple[float, float]:
         ) from error
     if width != 2:
         raise SpeechError(f"the audio has {width * 8} bits a sample, 16 were asked for", 200)
-    samples = array.array("h", frames[: len(frames) // 2 * 2])
+    samples = len(frames) // width
+    return samples / channels / rate, rms_of(frames)
+
+
+def rms_of(pcm: bytes) -> float:
+    """Return the root mean square (0 to 1) of 16-bit little-endian samples; 0 without any."""
+    samples = array.array("h", pcm[: len(pcm) // 2 * 2])
     if sys.byteorder == "big":
         samples.byteswap()
     if not samples:
-        return 0.0, 0.0
-    mean = sum(sample * sample for sample in samples) / len(samples)
-    return len(samples) / channels / rate, math.sqrt(mean) / 32768
+        return 0.0
+    return math.sqrt(sum(sample * sample for sample in samples) / len(samples)) / 32768
 
 
 def check_speech(speech: Speech, min_duration_s: float) -> None:
