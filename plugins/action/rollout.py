@@ -30,6 +30,8 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.children 
     end_with_parent,
 )
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.engine import (
+    OWN,
+    REVERIFY,
     Engine,
     Settings,
 )
@@ -45,8 +47,9 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.state imp
 
 COLLECTION = Path(__file__).resolve().parents[2]
 STEPS = COLLECTION / "playbooks" / "rollout_site.yml"
-OWN = "baremetal.sonic."
 WEBHOOK_S = 5
+# Checks of verify that compare workers with the inventory. After a rollback it wants what failed.
+OF_THE_CHANGE = ("workers", "images", "autoscaling")
 display = Display()
 
 
@@ -193,8 +196,12 @@ def _rolled_out(
         result["msg"] = (
             f"not passed: {', '.join(left)}"
             + (f"; halted: {engine.halted}" if engine.halted else "")
-            + ". Run again to go on with sites that were set aside or not started;"
-            " rollout_restart=true begins again at all sites"
+            + (
+                ". Repair the change: a site does not try the same one again, unless"
+                " rollout_restart is true"
+                if any(states[name].final for name in left)
+                else ". Run again to go on"
+            )
         )
     return result
 
@@ -241,6 +248,7 @@ class _Variables:
     def __call__(self, site: str, step: str, state: SiteState) -> Mapping[str, Any]:
         options = self._options
         return {
+            **({"_verify_skip": OF_THE_CHANGE} if step == REVERIFY else {}),
             "_rollout_release": self._release,
             "_rollout_holder": self._holder,
             "_rollout_reason": options["reason"] or f"rollout of {', '.join(options['playbooks'])}",

@@ -93,11 +93,12 @@ options:
   rollback:
     description:
       - Whether a site that fails is rolled back.
+      - The objects of playbooks/stack.yml are. What other playbooks have changed stays, and the reason names them.
     type: bool
     default: true
   restart:
     description:
-      - Whether to forget an earlier run of the same change, and begin again at all sites.
+      - Whether to forget the earlier run that the folder holds, also one that is not over, and begin again at all sites.
     type: bool
     default: false
   release:

@@ -44,6 +44,8 @@ ENVIRONMENT = {
     "ANSIBLE_RETRY_FILES_ENABLED": "false",
     "PYTHONUNBUFFERED": "1",
 }
+# Verdicts of verify with which a site goes on.
+GOOD = ("pass", "warn")
 PR_SET_PDEATHSIG = 1
 # A process that does this, then runs the command in its place. subprocess' preexec_fn is not safe
 # beside threads.
@@ -51,7 +53,9 @@ WITH_PARENT = """
 import ctypes, os, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 15)
-os.execv(sys.argv[1], sys.argv[1:])
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(143)
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -139,7 +143,7 @@ class Processes:
         with log.open("ab") as file:
             start = file.tell()
             process = subprocess.Popen(
-                [sys.executable, "-c", WITH_PARENT, *command],
+                [sys.executable, "-c", WITH_PARENT, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -212,8 +216,10 @@ class AnsibleRunner:
         """Return the path of the site's log."""
         return str(self._folder / f"{site}.log")
 
-    def report(self, site: str) -> Path:
+    def _report_of(self, site: str, step: str) -> Path:
         """Return where a step writes its report for the controller."""
+        if step in (VERIFY, REVERIFY):
+            return self._folder / "verify" / f"{site}.json"
         return self._folder / f"{site}.step.json"
 
     def stop(self) -> None:
@@ -222,8 +228,7 @@ class AnsibleRunner:
 
     def run(self, site: str, step: str, state: SiteState) -> Outcome:
         """Run a step. Before one that lasts, its process renews the site's lock."""
-        report = self.report(site)
-        report.unlink(missing_ok=True)
+        self._report_of(site, step).unlink(missing_ok=True)
         variables = dict(self._variables(site, step, state))
         playbooks = [str(self._steps)]
         if step.startswith(APPLY) or step in (VERIFY, REVERIFY):
@@ -265,13 +270,13 @@ class AnsibleRunner:
 
     def _outcome(self, site: str, step: str, ended: Ended) -> Outcome:
         report: dict[str, Any] = {}
-        path = self.report(site)
-        if step in (VERIFY, REVERIFY):
-            # Written by the action verify, where the collection has it.
-            path = self._folder / "verify" / f"{site}.json"
+        path = self._report_of(site, step)
         with contextlib.suppress(OSError, ValueError):
             report = json.loads(path.read_text(encoding="utf-8"))
         if ended.rc == 0:
+            if step in (VERIFY, REVERIFY) and report.get("verdict") not in GOOD:
+                verdict = report.get("verdict", "none")
+                return Outcome(False, f"verify gave no good verdict in {path}: {verdict}")
             return Outcome(ok=True, report=report)
         text, unreachable = reason(ended.output)
         if ended.timed_out:

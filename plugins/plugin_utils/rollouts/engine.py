@@ -16,6 +16,7 @@ from .state import ASIDE, FAILED, LATER, PASSED, ROLLED_BACK, STUCK, SiteState, 
 BEGIN, VERIFY, SOAK, CHECK = "begin", "verify", "soak", "check"
 RESTORE, REVERIFY, END = "restore", "verify again", "end"
 APPLY = "apply "
+OWN = "baremetal.sonic."
 # Seconds. While a site waits, the engine looks this often whether the run is to stop.
 TICK = 1.0
 
@@ -241,14 +242,23 @@ class Engine:
         if not self._settings.rollback:
             return FAILED, f"{state.failure}; not rolled back (rollout_rollback)"
         if RESTORE not in state.done:
-            self._teller.event(name, "rolls back", state.failure)
+            self._teller.event(name, "rolls back")
         for step in (RESTORE, REVERIFY):
             outcome = self._step(name, step, state)
             if outcome.unreachable:
                 return ASIDE, f"{state.failure}; not rolled back yet, {step}: {outcome.reason}"
             if not outcome.ok:
                 return STUCK, f"{state.failure}; {step}: {outcome.reason}"
-        return ROLLED_BACK, state.failure
+        # A snapshot is of the stack. Other playbooks that have run, or begun, stay as they are.
+        others = [name for name in self._applied(state) if name.removeprefix(OWN) != "stack"]
+        kept = f"; not rolled back: {', '.join(others)}" if others else ""
+        return ROLLED_BACK, state.failure + kept
+
+    def _applied(self, state: SiteState) -> list[str]:
+        """Return the playbooks that have run at a site, the one that failed among them."""
+        playbooks = list(self._settings.playbooks)
+        done = sum(f"{APPLY}{name}" in state.done for name in playbooks)
+        return playbooks[: done + 1]
 
     def _step(self, name: str, step: str, state: SiteState) -> Outcome:
         """Run a step that is not done. It may have been interrupted: each can run again."""

@@ -90,9 +90,20 @@ class Store:
                 f"{self._path} cannot be read ({error}): set rollout_restart to true to begin again"
             ) from error
         if stored["release"] != self.release:
+            self._refuse_unfinished(stored["release"], sites)
             return False
         self.sites = sites
         return bool(sites)
+
+    def _refuse_unfinished(self, release: str, sites: Mapping[str, SiteState]) -> None:
+        """Raises StateError: a snapshot taken now would be of a site in mid-change."""
+        between = [name for name, state in sites.items() if state.done and not state.final]
+        if between:
+            raise StateError(
+                f"the rollout {release} is not over at {', '.join(between)}: run it to its end with"
+                " its own variables, or set rollout_restart to true to forget it. What runs there"
+                " now is then what a rollback restores"
+            )
 
     def site(self, name: str) -> SiteState:
         """Return the state of a site, which is made if it is missing."""

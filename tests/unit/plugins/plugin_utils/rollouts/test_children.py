@@ -80,8 +80,16 @@ def folder(tmp_path: Path) -> Path:
                 "ansible.builtin.wait_for": {"timeout": 600},
                 "when": "site_name == hangs and _rollout_under_way == 'verify'",
             },
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ {'verdict': 'pass'} | to_json }}",
+                    "dest": f"{tmp_path}/verify/{{{{ site_name }}}}.json",
+                },
+                "when": "site_name != silent",
+            },
         ),
     }
+    (tmp_path / "verify").mkdir()
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     return tmp_path
@@ -96,7 +104,7 @@ def rollout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Rollout:
     monkeypatch.setenv("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
     monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".lab/collections"))
 
-    def run(timeout: float, hangs: str) -> Store:
+    def run(timeout: float, hangs: str, silent: str = "") -> Store:
         runner = AnsibleRunner(
             ["-i", str(folder / "hosts.json"), "-e", "version=7"],
             folder,
@@ -108,6 +116,7 @@ def rollout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Rollout:
                 "_rollout_report": str(folder / f"{site}.step.json"),
                 "_rollout_under_way": step,
                 "hangs": hangs,
+                "silent": silent,
             },
             Processes(grace=1.0),
         )
@@ -141,6 +150,13 @@ def test_each_site_has_its_own_end(folder: Path, rollout: Rollout) -> None:
         if path.exists() and str(folder).encode() in path.read_bytes()
     ]
     assert left == []
+
+
+def test_without_a_verdict_of_this_run_a_site_does_not_pass(folder: Path, rollout: Rollout) -> None:
+    (folder / "verify" / "oslo.json").write_text('{"verdict": "pass"}', encoding="utf-8")
+    store = rollout(timeout=25.0, hangs="", silent="oslo")
+    assert "no good verdict" in store.site("oslo").failure
+    assert store.site("lima").result == "passed"
 
 
 def test_stop_ends_a_process_under_way(tmp_path: Path) -> None:

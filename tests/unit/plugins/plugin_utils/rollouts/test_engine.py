@@ -133,6 +133,25 @@ def test_a_bad_release_is_rolled_back_at_the_canary_and_reaches_no_other_site(
     assert again.at("c") == FORWARD
 
 
+def test_another_change_waits_for_one_that_is_not_over(tmp_path: Path) -> None:
+    # Its snapshot would be of a site in mid-change.
+    rollout(tmp_path, Sites(a={"verify": DEAD}), settings())
+    with pytest.raises(StateError, match=r"r1 is not over at a: .*rollout_restart"):
+        Store(tmp_path, "r2").load(restart=False)
+    assert not Store(tmp_path, "r2").load(restart=True)
+
+
+def test_a_rollback_names_the_playbooks_that_it_does_not_undo(tmp_path: Path) -> None:
+    platform, stack = "baremetal.sonic.platform", "baremetal.sonic.stack"
+    for number, playbooks in enumerate([[platform, stack], [stack, platform]]):
+        sites = Sites(a={f"apply {stack}": FAILS})
+        wanted = settings(playbooks=playbooks)
+        _engine, store = rollout(tmp_path, sites, wanted, release=f"r{number}")
+        assert store.site("a").result == "rolled back"
+        # The platform was not reached the second time.
+        assert ("; not rolled back: " + platform in store.site("a").reason) == (number == 0)
+
+
 def test_a_failed_rollback_halts_whatever_the_budget(tmp_path: Path) -> None:
     sites = Sites(a={"verify": FAILS, "restore": Outcome(ok=False, reason="no snapshot")})
     engine, store = rollout(tmp_path, sites, settings(budget=Budget(9, 9)))
