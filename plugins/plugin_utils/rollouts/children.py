@@ -49,10 +49,10 @@ GOOD = ("pass", "warn")
 PR_SET_PDEATHSIG = 1
 # A process that does this, then runs the command in its place. subprocess' preexec_fn is not safe
 # beside threads.
-WITH_PARENT = """
+WITH_PARENT = f"""
 import ctypes, os, sys
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15)
+    ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGTERM)})
 if os.getppid() != int(sys.argv[1]):
     sys.exit(143)
 os.execv(sys.argv[2], sys.argv[2:])

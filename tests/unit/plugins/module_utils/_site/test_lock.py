@@ -27,7 +27,7 @@ class Api:
     def get(self, path: str, **_query: str) -> dict[str, Any]:
         if path not in self.objects:
             raise KubeError("not found", 404)
-        return copy.deepcopy(self.objects[path])  # type: ignore[no-any-return]
+        return copy.deepcopy(self.objects[path])
 
     def _write(self, path: str, body: Any) -> dict[str, Any]:
         self.version += 1

@@ -41,7 +41,7 @@ class Api:
             }
         if path not in self.objects:
             raise KubeError("not found", 404)
-        return copy.deepcopy(self.objects[path])  # type: ignore[no-any-return]
+        return copy.deepcopy(self.objects[path])
 
     def apply(self, path: str, body: Any, manager: str, **_modes: Any) -> dict[str, Any]:
         self.applied.append((manager, path.rpartition("/")[2]))

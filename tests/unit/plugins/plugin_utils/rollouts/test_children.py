@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -284,8 +283,3 @@ def test_all_problems_before_the_first_change(folder: Path) -> None:
     ):  # fmt: skip
         assert words in output
     assert not (folder / "state").exists()
-
-
-def test_signals_are_those_of_this_system() -> None:
-    # children.WITH_PARENT has both numbers in text.
-    assert signal.SIGTERM == 15

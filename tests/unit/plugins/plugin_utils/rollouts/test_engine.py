@@ -251,6 +251,20 @@ def test_without_windows_a_site_changes_at_any_fraction_of_a_second(tmp_path: Pa
         assert results(store) == {"a": "passed"}
 
 
+def test_the_first_sites_of_a_wave_start_one_after_the_other(tmp_path: Path) -> None:
+    waits: list[float] = []
+
+    class Waits(Clock):
+        def sleep(self, seconds: float) -> None:
+            waits.append(seconds)
+            super().sleep(seconds)
+
+    wanted = settings(waves=[["a", "b"]], parallel=2, stagger=120.0, soak=0.0)
+    _engine, store = rollout(tmp_path, Sites(), wanted, Waits())
+    assert results(store) == {"a": "passed", "b": "passed"}
+    assert sum(waits) == 120.0
+
+
 def test_a_frozen_site_is_not_touched(tmp_path: Path) -> None:
     sites = Sites()
     _engine, store = rollout(tmp_path, sites, settings(frozen={"b": "elections"}))
