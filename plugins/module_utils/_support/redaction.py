@@ -1,0 +1,114 @@
+# Copyright (c) 2026 baremetal.sonic authors
+# SPDX-License-Identifier: Apache-2.0
+"""Remove secrets and transcripts from texts: by value, and by what they look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .forms import is_secret, known_forms
+from .transcripts import FIELDS, MARK, without_transcripts
+
+# Forms are looked up by so many characters at every GRAM-th place of a text, which is fast with
+# thousands of forms. A form of 2 * GRAM - 1 characters has one of these places inside.
+GRAM = 8
+_END = r"""[^\s"'\\,;&)\]}]+"""
+_VALUE = rf"""(?:"[^"\n]*"|'[^'\n]*'|[^\s"'\\,;&{{}}\[\]]+)"""
+_NAMES = (
+    r"x-api-key|api[_-]?key|access[_-]?token|password|passwd|passphrase|client[_-]?secret"
+    r"|token|access[_-]?key|private[_-]?key|signature"
+)
+PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # With its end, or in a text that was cut: whatever can belong to it.
+        (
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
+            r"(?:[\s\S]{0,16384}?-----END [A-Z0-9 ]*PRIVATE KEY-----|[A-Za-z0-9+/=\s\\]*)",
+            MARK,
+        ),
+        # The end of one whose beginning was cut off.
+        (r"(?:[A-Za-z0-9+/=]{16,}(?:\s|\\n)+)+-----END [A-Z0-9 ]*PRIVATE KEY-----", MARK),
+        # JSON Web Tokens.
+        (r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", MARK),
+        (rf"(?i)(\bbearer\s+)(?!\[REDACTED){_END}", rf"\1{MARK}"),
+        (
+            r"""(?i)(\bauthorization\\*["']?\s*[:=,]\s*\\*["']?(?:(?:basic|digest|token)\s+)?)"""
+            rf"(?!bearer\b|\[REDACTED){_END}",
+            rf"\1{MARK}",
+        ),
+        (
+            rf"""(?i)((?:{_NAMES})\\*["']?\s*[:=]\s*b?(?:\\+["'])?)(?!\[REDACTED){_VALUE}""",
+            rf"\1{MARK}",
+        ),
+        # Keys of the vendor's form.
+        (r"\bsk[_-][A-Za-z0-9_-]{8,}", MARK),
+        # Signatures of presigned URLs.
+        (
+            r"(?i)((?:[?&]|\\u0026|&amp;)(?:x-(?:amz|goog)-(?:signature|credential|security-token)"
+            rf"|sig|awsaccesskeyid|googleaccessid)=){_END}",
+            rf"\1{MARK}",
+        ),
+        # User and password in a URL.
+        (r"""(://)[^/\s:@"']*:[^/\s@"']+@""", rf"\1{MARK}@"),
+        # Names of voices, LoRA and dictionaries, in files, objects and paths of the API.
+        (rf"(\b(?:voices|loras|pronunciation-dicts)/)(?!\[REDACTED){_END}", rf"\1{MARK}"),
+    )
+)
+
+
+class Redactor:
+    """Removes secrets from texts. Counts what it removes."""
+
+    def __init__(self, secrets: Iterable[bytes] = ()) -> None:
+        texts, self.short = known_forms(secrets)
+        # The longest first: a shorter one may be a part of it.
+        self._few = sorted((text for text in texts if len(text) < 2 * GRAM - 1), key=len)[::-1]
+        self._many: dict[str, list[str]] = {}
+        for text in texts:
+            if len(text) >= 2 * GRAM - 1:
+                for start in range(GRAM):
+                    self._many.setdefault(text[start : start + GRAM], []).append(text)
+        self.removed = 0
+
+    def values(self, text: str) -> str:
+        """Return a text without the values of known secrets, in all their forms."""
+        places = {text[start : start + GRAM] for start in range(0, len(text), GRAM)}
+        hits = {form for place in places & self._many.keys() for form in self._many[place]}
+        for form in [*sorted(hits, key=len, reverse=True), *self._few]:
+            count = text.count(form)
+            if count:
+                text = text.replace(form, MARK)
+                self.removed += count
+        return text
+
+    def text(self, text: str) -> str:
+        """Return a text without known secrets, what looks like one, and transcripts."""
+        text, count = without_transcripts(self.values(text))
+        self.removed += count
+        for pattern, replacement in PATTERNS:
+            text, count = pattern.subn(replacement, text)
+            self.removed += count
+        return text
+
+    def data(self, value: Any, names: bool = False) -> Any:
+        """Return JSON data with each of its texts redacted.
+
+        names: whether also to remove all values below a name that forms.is_secret() knows.
+        """
+        if isinstance(value, Mapping):
+            return {
+                name: self._marked()
+                if name in FIELDS or (names and inner and is_secret(str(name)))
+                else self.data(inner, names)
+                for name, inner in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.data(inner, names) for inner in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    def _marked(self) -> str:
+        self.removed += 1
+        return MARK
