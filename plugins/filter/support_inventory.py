@@ -51,7 +51,9 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.baremetal.sonic.plugins.plugin_utils.support_inventory import site_inventory
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.support_inventory import (
+    site_inventory,
+)
 
 
 class FilterModule:

@@ -176,7 +176,7 @@ def collected(params: Mapping[str, Any], wanted: Wanted) -> tuple[Bundle, str]:
     try:
         api, server = connected(params["kubeconfig"], params["context"])
     except KubeError as error:
-        problem = f"the cluster cannot be reached: {error}"
+        problem = f"the cluster cannot be reached: {error}".rstrip(".")
         bundle = bundle_of({}, params["secrets"], wanted.namespace)
         bundle.leave_out("objects, logs, metrics", problem)
     else:

@@ -87,7 +87,7 @@ def commands(since_s: int, now: float) -> dict[str, list[str]]:
     return {
         "kernel.txt": ["uname", "-a"],
         "uptime.txt": ["uptime"],
-        "disks.txt": ["df", "-hT"],
+        "disks.txt": ["df", "-hT", "-x", "tmpfs", "-x", "overlay", "-x", "squashfs"],
         "memory.txt": ["free", "-m"],
         "failed-units.txt": ["systemctl", "--no-pager", "--plain", "--failed"],
         "kubelet-containerd.log": [*journal, since, "--unit=kubelet", "--unit=containerd"],
@@ -129,8 +129,9 @@ def main() -> None:
         )
         if status:
             why = f"did not end in {TIMEOUT_S} s" if status in (124, 137) else f"exit code {status}"
-            last = (problem or output).strip()[-500:]
-            left_out.append({"what": name, "why": redactor.text(f"{' '.join(command)}: {why}: {last}")})
+            # Redacted before it is cut: a part of a secret is not recognized.
+            last = redactor.text((problem or output).strip())[-500:]
+            left_out.append({"what": name, "why": f"{' '.join(command)}: {why}: {last}"})
             continue
         if name == "gpu-messages.log":
             output = "".join(line for line in output.splitlines(True) if GPU_MESSAGE.search(line))

@@ -86,8 +86,10 @@ def add_objects(bundle: Bundle, server: Object, lists: Lists) -> None:
             bundle.add_data(f"objects/{name}.json", objects.names_of(items))
         else:
             bundle.add_data(f"objects/{name}.json", objects.trimmed(items))
-    nodes, pods = ([] if isinstance(lists[name], str) else lists[name] for name in ("nodes", "pods"))
-    bundle.add_data("versions.json", objects.versions(server, nodes, pods))  # type: ignore[arg-type]
+    nodes, pods = (
+        [] if isinstance(items := lists[name], str) else items for name in ("nodes", "pods")
+    )
+    bundle.add_data("versions.json", objects.versions(server, nodes, pods))
 
 
 def read_log(api: SupportApi, path: str, most: int, **query: str) -> tuple[str, bool]:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 STEP_S = 60
 MEMORY = 'container_memory_working_set_bytes{container!=""}'
+REQUESTS = 'api_request_seconds_count{route!="/status"}'
 CPU = 'container_cpu_usage_seconds_total{container!=""}'
 FIRST_AUDIO = "sum by (offering, le) (rate(api_ttfa_seconds_bucket[5m]))"
 QUERIES = {
     "up": "up",
-    "api_requests": 'sum by (route, status) (rate(api_request_seconds_count{route!="/status"}[5m]))',
+    "api_requests": f"sum by (route, status) (rate({REQUESTS}[5m]))",
     "api_first_audio_p95": f"histogram_quantile(0.95, {FIRST_AUDIO})",
     "api_queue": "api_queue_size",
     "api_unserviceable": "api_unserviceable_requests_size",

@@ -42,9 +42,7 @@ def trimmed(value: Any) -> Any:
     Names of environment variables and of flags stay, and so do references to Secrets.
     """
     if isinstance(value, Mapping):
-        return {
-            name: _hidden(name, inner) for name, inner in value.items() if name not in DROPPED
-        }
+        return {name: _hidden(name, inner) for name, inner in value.items() if name not in DROPPED}
     return [trimmed(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -97,9 +95,7 @@ def secret_values(items: Iterable[Object], namespace: str) -> Iterator[bytes]:
                     yield str(encoded).encode()
 
 
-def versions(
-    server: Object, nodes: Iterable[Object], pods: Iterable[Object]
-) -> dict[str, Any]:
+def versions(server: Object, nodes: Iterable[Object], pods: Iterable[Object]) -> dict[str, Any]:
     """Return the versions of the API server and the nodes, and the images that run."""
     images: dict[tuple[str, str], int] = {}
     for pod in pods:

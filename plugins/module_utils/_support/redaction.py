@@ -14,49 +14,68 @@ from .transcripts import FIELDS, MARK, without_transcripts
 # Forms are looked up by so many characters at every GRAM-th place of a text, which is fast with
 # thousands of forms. A form of 2 * GRAM - 1 characters has one of these places inside.
 GRAM = 8
-_END = r"""[^\s"'\\,;&)\]}]+"""
-_VALUE = rf"""(?:"[^"\n]*"|'[^'\n]*'|[^\s"'\\,;&{{}}\[\]]+)"""
+_KEEP = r"(?!\[REDACTED)"
+_WORD = _KEEP + r"""[^\s"'\\,;&)\]}]+"""
+_VALUE = _KEEP + r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s"'\\,;&{}\[\]]+)"""
 _NAMES = (
     r"x-api-key|api[_-]?key|access[_-]?token|password|passwd|passphrase|client[_-]?secret"
     r"|token|access[_-]?key|private[_-]?key|signature"
 )
-PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        # With its end, or in a text that was cut: whatever can belong to it.
-        (
-            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
-            r"(?:[\s\S]{0,16384}?-----END [A-Z0-9 ]*PRIVATE KEY-----|[A-Za-z0-9+/=\s\\]*)",
-            MARK,
-        ),
-        # The end of one whose beginning was cut off.
-        (r"(?:[A-Za-z0-9+/=]{16,}(?:\s|\\n)+)+-----END [A-Z0-9 ]*PRIVATE KEY-----", MARK),
+# Between a name and its value, also in JSON inside JSON.
+_IS = r"""\\*["']?\s*[:=,]\s*b?(?:\\+["'])?"""
+_PEM = (
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
+    r"(?:[\s\S]{0,16384}?-----END [A-Z0-9 ]*PRIVATE KEY-----|[A-Za-z0-9+/=\s\\]*)"
+)
+_SIGNED = (
+    r"(?:[?&]|\\u0026|&amp;)"
+    r"(?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|awsaccesskeyid|googleaccessid)="
+)
+_SCHEME = r"""["']?(?:(?:basic|digest|token)\s+)?(?!bearer\b)"""
+# What looks like a secret. The group is what stays of it.
+PATTERNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # With its end, or in a text that was cut: all that can belong to it.
+        rf"(){_PEM}",
         # JSON Web Tokens.
-        (r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", MARK),
-        (rf"(?i)(\bbearer\s+)(?!\[REDACTED){_END}", rf"\1{MARK}"),
-        (
-            r"""(?i)(\bauthorization\\*["']?\s*[:=,]\s*\\*["']?(?:(?:basic|digest|token)\s+)?)"""
-            rf"(?!bearer\b|\[REDACTED){_END}",
-            rf"\1{MARK}",
-        ),
-        (
-            rf"""(?i)((?:{_NAMES})\\*["']?\s*[:=]\s*b?(?:\\+["'])?)(?!\[REDACTED){_VALUE}""",
-            rf"\1{MARK}",
-        ),
+        r"()\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*",
+        rf"(?i)(\bbearer\s+){_WORD}",
+        rf"(?i)(\bauthorization{_IS}{_SCHEME}){_WORD}",
+        rf"(?i)((?:{_NAMES}){_IS}){_VALUE}",
         # Keys of the vendor's form.
-        (r"\bsk[_-][A-Za-z0-9_-]{8,}", MARK),
+        r"()\bsk[_-][A-Za-z0-9_-]{8,}",
         # Signatures of presigned URLs.
-        (
-            r"(?i)((?:[?&]|\\u0026|&amp;)(?:x-(?:amz|goog)-(?:signature|credential|security-token)"
-            rf"|sig|awsaccesskeyid|googleaccessid)=){_END}",
-            rf"\1{MARK}",
-        ),
+        rf"(?i)({_SIGNED}){_WORD}",
         # User and password in a URL.
-        (r"""(://)[^/\s:@"']*:[^/\s@"']+@""", rf"\1{MARK}@"),
+        r"""(://)[^/\s:@"']*:[^/\s@"']+(?=@)""",
         # Names of voices, LoRA and dictionaries, in files, objects and paths of the API.
-        (rf"(\b(?:voices|loras|pronunciation-dicts)/)(?!\[REDACTED){_END}", rf"\1{MARK}"),
+        rf"(\b(?:voices|loras|pronunciation-dicts)/){_WORD}",
     )
 )
+_KEPT = rf"\1{MARK}"
+_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----")
+_LAST_WORD = re.compile(r"(?:^|\s)([A-Za-z0-9+/=]{16,})\s*$")
+_OF_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\ "
+
+
+def without_key_ends(text: str) -> tuple[str, int]:
+    """Return a text without private keys whose first lines are missing, and how many there were."""
+    if not _END.search(text):
+        return text, 0
+    lines = text.split("\n")
+    count = 0
+    for number, line in enumerate(lines):
+        match = _END.search(line)
+        if not match:
+            continue
+        count += 1
+        lines[number] = line[: match.start()].rstrip(_OF_KEY) + MARK + line[match.end() :]
+        before = number - 1
+        while before >= 0 and (word := _LAST_WORD.search(lines[before])):
+            lines[before] = lines[before][: word.start(1)] + MARK
+            before -= 1
+    return "\n".join(lines), count
 
 
 class Redactor:
@@ -88,9 +107,11 @@ class Redactor:
         """Return a text without known secrets, what looks like one, and transcripts."""
         text, count = without_transcripts(self.values(text))
         self.removed += count
-        for pattern, replacement in PATTERNS:
-            text, count = pattern.subn(replacement, text)
+        for pattern in PATTERNS:
+            text, count = pattern.subn(_KEPT, text)
             self.removed += count
+        text, count = without_key_ends(text)
+        self.removed += count
         return text
 
     def data(self, value: Any, names: bool = False) -> Any:

@@ -13,7 +13,7 @@ import re
 MARK = "[REDACTED]"
 FIELDS = ("transcript", "text", "words", "alias", "pronunciation")
 # A field's name in quotes. In JSON inside JSON a quote has 1, then 3, then 7 backslashes before it.
-_FIELD = re.compile(rf"""(\\*)(["'])(?:{"|".join(FIELDS)})\1\2\s*[:=]\s*""")
+_FIELD = re.compile(rf"""(?<!\\)(\\*)(["'])(?:{"|".join(FIELDS)})\1\2\s*[:=]\s*""")
 # As programs write keyword arguments: to the end of the quotes, or of the line.
 _ARGUMENT = re.compile(
     rf"""(?<![\w"'])({"|".join(FIELDS)})=("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\n]*)"""
