@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.release import __version__
+from jinja2.exceptions import UndefinedError
 
 from ..module_utils._support.forms import is_secret, secret_leaves
 from ..module_utils._support.transcripts import MARK
@@ -37,6 +38,15 @@ def options() -> Mapping[str, Spec]:
         for entry in loaded["argument_specs"].values():
             merged.update(entry.get("options") or {})
     return merged
+
+
+def collection_version() -> str:
+    """Return this collection's version, of an installed one or of a checkout."""
+    installed, checkout = ROLES.parent / "MANIFEST.json", ROLES.parent / "galaxy.yml"
+    if installed.is_file():
+        manifest = yaml_load(installed.read_text(encoding="utf-8"))
+        return str(manifest["collection_info"]["version"])
+    return str(yaml_load(checkout.read_text(encoding="utf-8"))["version"])
 
 
 def plain(value: Any) -> Any:
@@ -80,7 +90,7 @@ def evaluated(variables: Variables, name: str) -> Any:
     """Return a variable's value, or the text of why it has none."""
     try:
         return plain(variables[name])
-    except AnsibleError as error:
+    except (AnsibleError, UndefinedError) as error:
         return f"cannot be evaluated: {str(error).splitlines()[0]}"
 
 
@@ -107,6 +117,7 @@ def site_inventory(
         if all(name in one and one[name] == value for one in values.values())
     }
     return {
+        "collection": collection_version(),
         "ansible_core": __version__,
         "variables": common,
         "hosts": {

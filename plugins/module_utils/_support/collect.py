@@ -138,10 +138,10 @@ def add_logs(bundle: Bundle, api: SupportApi, pods: Sequence[Object], wanted: Wa
                     bundle.leave_out(name, answer)
                     continue
                 text, truncated = answer
-                if left <= 0:
+                text, cut = last_bytes(text, max(left, 0))
+                if cut and not text:
                     bundle.leave_out(name, _full(wanted.total_bytes))
                     continue
-                text, cut = last_bytes(text, left)
                 left -= bundle.add_text(name, text, truncated or cut)
     for name, _path, _query in logs:
         bundle.leave_out(name, _full(wanted.total_bytes))

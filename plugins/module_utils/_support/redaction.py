@@ -22,7 +22,7 @@ _NAMES = (
     r"|token|access[_-]?key|private[_-]?key|signature"
 )
 # Between a name and its value, also in JSON inside JSON.
-_IS = r"""\\*["']?\s*[:=,]\s*b?(?:\\+["'])?"""
+_IS = r"""\\*["']?\s*[:=,]\s*\[?(?:b(?=["']))?(?:\\+["'])?"""
 _PEM = (
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"
     r"(?:[\s\S]{0,16384}?-----END [A-Z0-9 ]*PRIVATE KEY-----|[A-Za-z0-9+/=\s\\]*)"
@@ -31,6 +31,7 @@ _SIGNED = (
     r"(?:[?&]|\\u0026|&amp;)"
     r"(?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|awsaccesskeyid|googleaccessid)="
 )
+_NAME = _KEEP + r"""[^\s"'\\,;:?&)\]}]+"""
 _SCHEME = r"""["']?(?:(?:basic|digest|token)\s+)?(?!bearer\b)"""
 # What looks like a secret. The group is what stays of it.
 PATTERNS = tuple(
@@ -50,13 +51,13 @@ PATTERNS = tuple(
         # User and password in a URL.
         r"""(://)[^/\s:@"']*:[^/\s@"']+(?=@)""",
         # Names of voices, LoRA and dictionaries, in files, objects and paths of the API.
-        rf"(\b(?:voices|loras|pronunciation-dicts)/){_WORD}",
+        rf"(\b(?:voices|loras|pronunciation-dicts)/){_NAME}",
     )
 )
 _KEPT = rf"\1{MARK}"
 _END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----")
 _LAST_WORD = re.compile(r"(?:^|\s)([A-Za-z0-9+/=]{16,})\s*$")
-_OF_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\ "
+_OF_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\"
 
 
 def without_key_ends(text: str) -> tuple[str, int]:
