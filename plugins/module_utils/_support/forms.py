@@ -96,6 +96,8 @@ def _encoded(part: bytes) -> Iterator[str]:
         item.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
         for item in once
     }
+    # HAProxy's encoder also escapes slashes.
+    once |= {item.replace("/", r"\/") for item in once}
     for item in once:
         yield item
         yield json.dumps(item)[1:-1]

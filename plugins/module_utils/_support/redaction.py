@@ -11,6 +11,8 @@ from typing import Any
 from .forms import is_secret, known_forms
 from .transcripts import FIELDS, MARK, without_transcripts
 
+__all__ = ["MARK", "PATTERNS", "Redactor", "without_key_ends"]
+
 # Forms are looked up by so many characters at every GRAM-th place of a text, which is fast with
 # thousands of forms. A form of 2 * GRAM - 1 characters has one of these places inside.
 GRAM = 8
@@ -50,8 +52,9 @@ PATTERNS = tuple(
         rf"(?i)({_SIGNED}){_WORD}",
         # User and password in a URL.
         r"""(://)[^/\s:@"']*:[^/\s@"']+(?=@)""",
-        # Names of voices, LoRA and dictionaries, in files, objects and paths of the API.
-        rf"(\b(?:voices|loras|pronunciation-dicts)/){_NAME}",
+        # Names of voices, LoRA and dictionaries, in files, objects and paths of the API. JSON may
+        # write a slash as \/, and the ingress does.
+        rf"(\b(?:voices|loras|pronunciation-dicts)\\*/){_NAME}",
     )
 )
 _KEPT = rf"\1{MARK}"

@@ -70,7 +70,7 @@ def pod(name: str, *, namespace: str = "cartesia", restarts: int = 0) -> dict[st
     }
 
 
-SECRETS = [
+SECRETS: list[dict[str, Any]] = [
     {
         "metadata": {"name": "s", "namespace": "cartesia"},
         "type": "Opaque",
@@ -246,12 +246,16 @@ def test_figures_of_now_and_of_the_last_hour() -> None:
 
 def test_hosts_that_were_not_read_are_named() -> None:
     bundle = Bundle(Redactor([CANARY.encode()]))
-    read = {
+    read: dict[str, Any] = {
         "files": {"a.log": f"old\n{CANARY} a\n"},
         "truncated": ["a.log"],
         "left_out": [{"what": "b", "why": "not installed"}],
     }
-    hosts = {"h3": {}, "h2": {"unreachable": True, "msg": f"no route {CANARY}"}, "h1": read}
+    hosts: dict[str, dict[str, Any]] = {
+        "h3": {},
+        "h2": {"unreachable": True, "msg": f"no route {CANARY}"},
+        "h1": read,
+    }
     add_hosts(bundle, hosts, 1000)
     assert bundle.files == {"hosts/h1/a.log": f"old\n{MARK} a\n".encode()}
     assert bundle.entries == [

@@ -40,6 +40,7 @@ def redacted(text: str, *secrets: str) -> str:
         json.dumps(KEY),
         json.dumps(KEY, ensure_ascii=False),
         go_json,
+        json.dumps(KEY).replace("/", "\\/"),
         json.dumps(json.dumps(KEY)),
         quote(KEY),
         quote(KEY, safe=""),
@@ -121,6 +122,7 @@ def test_each_line_of_a_key_is_removed_alone() -> None:
         ("proxy http://me:canary@proxy:3128/", f"proxy http://{MARK}@proxy:3128/"),
         ("key sk_car_canary12345", f"key {MARK}"),
         ("GET /voices/canary?x", f"GET /voices/{MARK}?x"),
+        (r'"path":"\/voices\/canary","a"', rf'"path":"\/voices\/{MARK}","a"'),
         ("pronunciation-dicts/canary.json: bad", f"pronunciation-dicts/{MARK}: bad"),
     ],
 )  # fmt: skip
