@@ -30,12 +30,15 @@ extends_documentation_fragment:
   - baremetal.sonic.cluster
 attributes:
   check_mode:
+    description: Can run in check mode.
     support: full
     details: Reads and writes nothing in check mode.
   diff_mode:
+    description: Shows what changed in diff mode.
     support: none
     details: The content changes from second to second.
   idempotent:
+    description: Changes nothing when run again.
     support: none
     details: Each run writes a new archive.
 options:

@@ -119,13 +119,13 @@ class Redactor:
         return text
 
     def data(self, value: Any, names: bool = False) -> Any:
-        """Return JSON data with each of its texts redacted.
+        """Return JSON data with its texts redacted, and names without known secrets.
 
         names: whether also to remove all values below a name that forms.is_secret() knows.
         """
         if isinstance(value, Mapping):
             return {
-                name: self._marked()
+                self.values(str(name)): self._marked()
                 if name in FIELDS or (names and inner and is_secret(str(name)))
                 else self.data(inner, names)
                 for name, inner in value.items()

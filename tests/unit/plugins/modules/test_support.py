@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tarfile
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.sonic.plugins.module_utils._kube.client import KubeError
+from ansible_collections.baremetal.sonic.plugins.module_utils._support import objects
+from ansible_collections.baremetal.sonic.plugins.module_utils._support.forms import forms
 from ansible_collections.baremetal.sonic.plugins.modules import support_bundle, support_host
 
-from tests.unit.plugins.module_utils._support.test_collect import CANARY, Api, pod
+from tests.unit.plugins.module_utils._support.test_collect import CANARY, SECRETS, Api, pod
 from tests.unit.plugins.modules.running import Modules
 
 KEY = "key-of-the-inventory"
@@ -49,6 +52,46 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
         support_bundle, "connected", lambda *_unused: (made, {"gitVersion": "v1.2"})
     )
     return made
+
+
+def test_no_form_of_a_secret_is_left_anywhere(modules: Modules, tmp_path: Path, api: Api) -> None:
+    secrets = [f'canary-{place}-é&/"x+1' for place in ("secret", "option", "inventory")]
+    planted = sorted(form for secret in secrets for form in forms(secret.encode()))
+    assert len(planted) > 40
+    lines = [f"request <{form}> done" for form in planted]
+    lines += [json.dumps({"level": "info", "transcript": f"canary {form}"}) for form in planted]
+    everywhere = {form: form for form in planted}
+    item = {
+        "metadata": {
+            "name": "n",
+            "namespace": "n",
+            "annotations": everywhere,
+            "labels": everywhere,
+        },
+        "spec": {"env": [{"name": "A", "value": form} for form in planted], "args": planted},
+        "status": {"message": " ".join(planted), "text": "canary"},
+        "data": everywhere,
+    }
+    for name in ("events", "deployments", "services"):
+        api.lists[objects.LISTS[name]] = [item]
+    api.lists[objects.NAMED["configmaps"]] = [item]
+    secret = {
+        **SECRETS[0],
+        "data": {**SECRETS[0]["data"], "n": base64.b64encode(secrets[0].encode()).decode()},
+    }
+    api.lists[objects.NAMED["secrets"]] = [secret]
+    api.logs["p"] = "\n".join(lines) + "\n"
+    hosts = {"h": {"files": {"a.log": api.logs["p"]}, "truncated": [], "left_out": [
+        {"what": planted[0], "why": planted[-1]}]}}  # fmt: skip
+    result = call(
+        modules, tmp_path, secrets=secrets[1:], hosts=hosts, log_bytes=10**6,
+        inventory={"variables": everywhere, "nats_key": "canary"},
+    )  # fmt: skip
+    files = texts(result["path"])
+    assert "logs/cartesia/p/main.log" in files
+    for name, text in files.items():
+        left = [form for form in [*planted, "canary"] if form in text]
+        assert not left, (name, left)
 
 
 @pytest.mark.usefixtures("api")
