@@ -20,8 +20,8 @@ from kubernetes import config
 from tests.playbooks import tried_on_lab
 
 NAMESPACE = "cartesia"
-# Seconds for a controller to notice a change, or for Prometheus: its operator writes a Secret, which
-# the kubelet mounts and Prometheus' reloader sees.
+# Seconds for a controller to notice a change, or for Prometheus: its operator writes a Secret,
+# which the kubelet mounts and Prometheus' reloader sees.
 NOTICE = 240
 Result = dict[str, tuple[str, str]]
 Break = Callable[["Cluster"], contextlib.AbstractContextManager[None]]
