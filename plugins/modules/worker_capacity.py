@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
+  - baremetal.sonic.waiting
 attributes:
   check_mode:
     description: Can run in check mode.
@@ -83,6 +84,15 @@ elapsed_s:
   description: Seconds that the wait took.
   type: float
   returned: always
+progress:
+  description: Where this part of the wait ended, what the pods are doing.
+  type: list
+  elements: str
+  returned: with O(part_s), while it is not the end
+waited:
+  description: The same option for the next part.
+  type: dict
+  returned: with O(part_s), while it is not the end
 msg:
   description: Why it failed; in check mode, what it would wait for.
   type: str
@@ -123,6 +133,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.metrics i
     CapacityCheck,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
+    PART_OPTIONS,
     WAIT_OPTIONS,
     finish,
     run_wait,
@@ -139,6 +150,7 @@ def main() -> None:
         argument_spec={
             **CLUSTER_OPTIONS,
             **WAIT_OPTIONS,
+            **PART_OPTIONS,
             "namespace": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "dict", "required": True},
             "min_capacity": {"type": "int", "default": 1},

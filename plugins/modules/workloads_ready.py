@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - baremetal.sonic.attributes.actiongroup_cluster
   - baremetal.sonic.cluster
   - baremetal.sonic.rollout
+  - baremetal.sonic.waiting
 attributes:
   check_mode:
     description: Can run in check mode.
@@ -76,6 +77,15 @@ elapsed_s:
   description: Seconds that the wait took.
   type: float
   returned: always
+progress:
+  description: Where this part of the wait ended, what the pods are doing.
+  type: list
+  elements: str
+  returned: with O(part_s), while it is not the end
+waited:
+  description: The same option for the next part.
+  type: dict
+  returned: with O(part_s), while it is not the end
 msg:
   description: Why it failed; in check mode, what it would wait for.
   type: str
@@ -126,6 +136,7 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._kube.module impor
     client_of,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils._rollout.module import (
+    PART_OPTIONS,
     WAIT_OPTIONS,
     finish,
     run_wait,
@@ -143,6 +154,7 @@ def main() -> None:
         argument_spec={
             **CLUSTER_OPTIONS,
             **WAIT_OPTIONS,
+            **PART_OPTIONS,
             "node_resources": {
                 "type": "dict",
                 "options": {

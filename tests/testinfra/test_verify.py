@@ -20,8 +20,8 @@ from kubernetes import config
 from tests.playbooks import tried_on_lab
 
 NAMESPACE = "cartesia"
-# Seconds for a controller to notice a change, or for Prometheus: its operator writes a Secret, which
-# the kubelet mounts and Prometheus' reloader sees.
+# Seconds for a controller to notice a change, or for Prometheus: its operator writes a Secret,
+# which the kubelet mounts and Prometheus' reloader sees.
 NOTICE = 240
 Result = dict[str, tuple[str, str]]
 Break = Callable[["Cluster"], contextlib.AbstractContextManager[None]]
@@ -100,21 +100,22 @@ def bad(result: Result) -> set[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_order(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The lab is in order before and after this file. It may still be after another one."""
-    wait_for_order(tmp_path_factory.mktemp("before"))
-    yield
-    wait_for_order(tmp_path_factory.mktemp("after"))
+def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
+    """Lines that warn already. The lab is in order before and after this file."""
+    yield in_order(tmp_path_factory.mktemp("before"))
+    in_order(tmp_path_factory.mktemp("after"))
 
 
-def wait_for_order(folder: Path) -> None:
+def in_order(folder: Path) -> set[str]:
+    """Wait until nothing fails; returns what still warns after another test."""
     end = time.monotonic() + 2 * NOTICE
     while bad(seen := verified(folder)):
         lines = {name: seen[name] for name in bad(seen)}
         # An alert keeps firing for a while, and restarts count for an hour.
         if lines.keys() <= {"alerts", "restarts"} and all(v == "warn" for v, _t in lines.values()):
-            return
+            return set(lines)
         assert time.monotonic() < end, lines
+    return set()
 
 
 def deployment(name: str, namespace: str = NAMESPACE) -> str:
@@ -230,7 +231,7 @@ SLOW_FAULTS: dict[str, tuple[str, str, Break]] = {
     [*FAULTS, *(pytest.param(name, marks=pytest.mark.soak) for name in SLOW_FAULTS)],
 )
 def test_a_fault_in_the_cluster_has_its_line_and_no_other(
-    cluster: Cluster, tmp_path: Path, name: str
+    cluster: Cluster, tmp_path: Path, before: set[str], name: str
 ) -> None:
     check, evidence, broken = (FAULTS | SLOW_FAULTS)[name]
     end = time.monotonic() + NOTICE
@@ -239,15 +240,15 @@ def test_a_fault_in_the_cluster_has_its_line_and_no_other(
             result = verified(tmp_path)
             if check in bad(result) or time.monotonic() > end:
                 break
-    assert bad(result) == {check}, {line: result[line] for line in bad(result)}
+    assert bad(result) - before == {check}, {line: result[line] for line in bad(result)}
     assert re.search(evidence, result[check][1]), result[check]
-    wait_for_order(tmp_path)
+    in_order(tmp_path)
 
 
 SHA = "sha256:" + "0" * 64
 
 
-def test_a_fault_of_the_inventory_has_its_line(info: dict[str, Any], tmp_path: Path) -> None:
+def test_a_fault_of_the_inventory_has_its_line(tmp_path: Path, before: set[str]) -> None:
     """Faults that have nothing to do with each other, in one run."""
     result = verified(
         tmp_path,
@@ -263,22 +264,22 @@ def test_a_fault_of_the_inventory_has_its_line(info: dict[str, Any], tmp_path: P
         "certificates": "the certificate of .* ends in",
         "clocks": "the clock of",
     }
-    assert bad(result) == evidence.keys(), result
+    assert bad(result) - before == evidence.keys(), result
     for name, text in evidence.items():
         assert re.search(text, result[name][1]), result[name]
     assert result["alerts"] == ("skipped", "skipped by verify_skip")
 
 
-def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_key_is_one_line(tmp_path: Path, before: set[str]) -> None:
     result = verified(tmp_path, license_proxy_api_key="sk-nobody")
-    assert bad(result) == {"speech"}
+    assert bad(result) - before == {"speech"}
     assert "HTTP 401" in result["speech"][1]
     assert "speech failed: repair that first" in result["speech-websocket"][1]
 
 
-def test_a_client_that_does_not_trust_the_site(tmp_path: Path) -> None:
+def test_a_client_that_does_not_trust_the_site(tmp_path: Path, before: set[str]) -> None:
     result = verified(tmp_path, site_ca_file="")
-    assert bad(result) == {"speech-certificate"}
+    assert bad(result) - before == {"speech-certificate"}
     assert "the certificate is not accepted" in result["speech-certificate"][1]
 
 

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._kube.client import KubeClient, KubeError
+from . import phases
 from .progress import KINDS, Target
-from .wait import Graces, Outcome, Wait
+from .wait import Graces, Outcome, Wait, Waited
 
 WAIT_OPTIONS: dict[str, dict[str, Any]] = {
     "workloads": {
@@ -30,6 +33,13 @@ WAIT_OPTIONS: dict[str, dict[str, Any]] = {
     "unschedulable_grace": {"type": "int", "default": 15},
     "error_grace": {"type": "int", "default": 10},
     "crash_restarts": {"type": "int", "default": 2},
+}
+
+
+# Options with which an action plugin runs a wait in parts, to show progress.
+PART_OPTIONS: dict[str, dict[str, Any]] = {
+    "part_s": {"type": "float", "default": 0.0},
+    "waited": {"type": "dict", "default": {}},
 }
 
 
@@ -53,14 +63,20 @@ def wait_of(
         Graces.of(params),
         params["timeout"],
         api_services=params["api_services"],
+        waited=_waited(params.get("waited") or {}),
         **options,
     )
+
+
+def _waited(given: Mapping[str, Any]) -> Waited:
+    troubles = {str(key): float(age) for key, age in (given.get("troubles") or {}).items()}
+    return Waited(float(given.get("elapsed_s") or 0), troubles)
 
 
 def run_wait(module: AnsibleModule, wait: Wait) -> Outcome:
     """Wait; in check mode only look once. End the module if the API does not answer."""
     try:
-        return wait.run(once=module.check_mode)
+        return wait.run(once=module.check_mode, part_s=module.params.get("part_s") or 0.0)
     except KubeError as error:
         module.fail_json(msg=f"the Kubernetes API cannot be asked: {error}")
         raise
@@ -81,6 +97,15 @@ def finish(module: AnsibleModule, outcome: Outcome, **values: Any) -> None:
     for node, reason in sorted(outcome.passed_over.items()):
         module.warn(f"Node {node} {reason}, so it was not waited for: run again when it is back")
     values["workloads"] = [assessment.summary() for assessment in outcome.assessments]
+    if outcome.waited:
+        now = datetime.now(timezone.utc)
+        values["waited"] = asdict(outcome.waited)
+        values["progress"] = [
+            phases.line(assessment, now)
+            for assessment in outcome.assessments
+            if not assessment.progress.done
+        ] or outcome.pending
+        module.exit_json(**values)
     if outcome.failure:
         module.fail_json(msg=outcome.failure, cause=outcome.cause, **values)
     if outcome.pending:

@@ -30,10 +30,13 @@ from .._kube.pods import (
 )
 from .._kube.store import Store, collection
 from .._kube.types import Object
+from . import phases
 from .aside import MISSING, nodes_aside, pass_over
 from .progress import KINDS, Assessment, Target, assess
 
 TICK_S = 1.0
+# The shortest part of a wait, in seconds: a host is not asked more often.
+PART_LEAST_S = 1.0
 # A restarted container must run this long before its pod counts as ready.
 SETTLED_S = 10.0
 LOG_LINES = 8
@@ -96,11 +99,29 @@ class NodeResources:
     nodes: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Waited:
+    """What earlier parts of a wait have seen.
+
+    elapsed_s: seconds since the wait began. troubles: seconds since each trouble was first seen, by
+    its workload and cause (key_of).
+    """
+
+    elapsed_s: float = 0.0
+    troubles: Mapping[str, float] = field(default_factory=dict)
+
+
+def key_of(target: Target, cause: str) -> str:
+    """Return the name of a trouble between the parts of a wait."""
+    return f"{target}: {cause}"
+
+
 @dataclass
 class Outcome:
     """The outcome of a wait. failure: why it failed; empty when everything is ready.
 
     pending: what is still missing. cause: of a failure, a Trouble's cause or "timeout".
+    waited: for the next part, where this part ended before the wait; otherwise None.
     """
 
     assessments: list[Assessment]
@@ -110,6 +131,7 @@ class Outcome:
     cause: str = ""
     # Nodes that were not waited for, with the reason.
     passed_over: dict[str, str] = field(default_factory=dict)
+    waited: Waited | None = None
 
 
 def node_shortfalls(wanted: NodeResources, nodes: Sequence[Object]) -> list[str]:
@@ -159,6 +181,7 @@ class Wait:
         check: Check | None = None,
         min_replicas: Mapping[Target, int] | None = None,
         first: Collection[Target] = (),
+        waited: Waited | None = None,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -173,6 +196,7 @@ class Wait:
         self._first = first
         self._clock = clock
         self._today = today
+        self._waited = waited or Waited()
         self._since: dict[tuple[Target, str], float] = {}
         paths = [collection(KINDS[t.kind], t.namespace) for t in self._targets]
         paths += [collection("pods", t.namespace) for t in self._targets]
@@ -187,14 +211,21 @@ class Wait:
             paths.append(collection("apiservices"))
         self._store = Store(api, paths, int(timeout_s) + 1)
 
-    def run(self, once: bool = False) -> Outcome:
-        """Wait. once: look only once, and neither wait nor fail (check mode).
+    def run(self, once: bool = False, part_s: float = 0.0) -> Outcome:
+        """Wait.
+
+        Args:
+            once: look only once, and neither wait nor fail (check mode).
+            part_s: end after so many seconds, or when the pods' phases change, with what the next
+                part of the wait needs. 0: wait to the end.
 
         Raises KubeError when the first listing fails. Later failures are retried.
         """
-        started = self._clock()
+        began = self._clock()
+        started = began - self._waited.elapsed_s
         self._store.load()
         following = False
+        first: list[Assessment] | None = None
         while True:
             now = self._clock()
             self._passed_over.clear()
@@ -209,12 +240,27 @@ class Wait:
                 outcome.cause, outcome.failure = "timeout", self._timed_out(outcome)
             if outcome.failure:
                 break
+            first = first or assessments
+            if part_s and self._part_ends(first, assessments, now - began, part_s):
+                outcome.waited = self._so_far(now, started)
+                break
             if not following:
                 self._store.follow()
                 following = True
             self._store.update(min(TICK_S, max(self._timeout_s - (now - started), 0.05)))
         self._store.close()
         return outcome
+
+    def _part_ends(
+        self, first: list[Assessment], last: list[Assessment], seconds: float, part_s: float
+    ) -> bool:
+        if seconds >= part_s:
+            return True
+        return seconds >= PART_LEAST_S and phases.changed(first, last, self._today())
+
+    def _so_far(self, now: float, started: float) -> Waited:
+        ages = {key_of(*key): now - since for key, since in self._since.items()}
+        return Waited(now - started, ages)
 
     def _assess(self, target: Target) -> Assessment:
         matching = [
@@ -294,7 +340,10 @@ class Wait:
         for assessment in assessments:
             for trouble in assessment.troubles:
                 seen.setdefault((assessment.target, trouble.cause), trouble)
-        self._since = {key: self._since.get(key, now) for key in seen}
+        earlier = self._waited.troubles
+        self._since = {
+            key: self._since.get(key, now - earlier.get(key_of(*key), 0.0)) for key in seen
+        }
         for key, trouble in seen.items():
             if now - self._since[key] < self._graces.seconds(trouble.cause):
                 continue

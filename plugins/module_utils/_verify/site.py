@@ -103,7 +103,9 @@ OBJECTS = {
     "?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken",
 }
 QUERIES = {
-    "up": "up",
+    # Prometheus answers with a target for 5 minutes after it no longer asks it. The longest
+    # interval of the roles' monitors is 60 s.
+    "up": "up and time() - timestamp(up) < 90",
     "alerts": 'ALERTS{alertstate="firing",severity!="none"}',
     "capacity": "inferno_worker_capacity",
     "clocks": "node_time_seconds - timestamp(node_time_seconds)",
