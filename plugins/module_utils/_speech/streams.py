@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -30,9 +31,8 @@ from .client import (
 )
 
 try:
+    from websockets.asyncio.client import connect as open_websocket
     from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect as open_websocket
-    from websockets.sync.connection import Connection
 
     HAS_WEBSOCKETS = True
 except ImportError:
@@ -53,31 +53,32 @@ class Word:
 
 @dataclass
 class Streamed:
-    """Speech that came in events. audio: 16-bit PCM. ttfb_ms: to the first event with audio."""
+    """Speech that comes in events. audio: 16-bit PCM. ttfb_ms: to the first event with audio.
 
+    began: when it was asked for, in seconds of the monotonic clock.
+    """
+
+    began: float = 0.0
     audio: bytes = field(default=b"", repr=False)
     words: list[Word] = field(default_factory=list)
     ttfb_ms: float = 0.0
     done: bool = False
 
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Add an event of one context.
 
-def take(events: Iterable[Mapping[str, Any]], began: float) -> Streamed:
-    """Collect the events of one context until its done.
-
-    Raises:
-        SpeechError: an error event, or an event without the fields of its type.
-    """
-    streamed = Streamed()
-    for event in events:
+        Raises:
+            SpeechError: an error event, or an event without the fields of its type.
+        """
         kind = event.get("type")
         try:
             if kind == "chunk":
-                if not streamed.audio:
-                    streamed.ttfb_ms = round((time.monotonic() - began) * 1000, 1)
-                streamed.audio += base64.b64decode(event["data"], validate=True)
+                if not self.audio:
+                    self.ttfb_ms = round((time.monotonic() - self.began) * 1000, 1)
+                self.audio += base64.b64decode(event["data"], validate=True)
             elif kind == "timestamps":
                 times = event["word_timestamps"]
-                streamed.words += map(Word, times["words"], times["start"], times["end"])
+                self.words += map(Word, times["words"], times["start"], times["end"])
             elif kind == "error":
                 reason = event.get("message") or event.get("error") or event.get("title")
                 raise SpeechError(
@@ -85,10 +86,7 @@ def take(events: Iterable[Mapping[str, Any]], began: float) -> Streamed:
                 )
         except (KeyError, TypeError, binascii.Error) as error:
             raise SpeechError(f"an event of type {kind} is not valid: {error!r}") from error
-        if kind == "done":
-            streamed.done = True
-            break
-    return streamed
+        self.done = kind == "done"
 
 
 def validate(streamed: Streamed, sample_rate: int, min_duration_s: float) -> float:
@@ -123,7 +121,12 @@ def sse(request: SpeechRequest) -> Streamed:
     """Speak over POST /tts/sse with times of words. Raises SpeechError."""
     fields = {**speech_fields(request, "raw"), "add_timestamps": True}
     with post(request, "/tts/sse", json.dumps(fields).encode()) as answer:
-        return take(_events(answer.response), answer.connected)
+        streamed = Streamed(answer.connected)
+        for event in _events(answer.response):
+            streamed.take(event)
+            if streamed.done:
+                break
+        return streamed
 
 
 def _events(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
@@ -156,31 +159,26 @@ def websocket(request: SpeechRequest) -> Streamed:
         )
     # Diagnose name, address and certificate as for the other calls. A WebSocket needs its own.
     connect(request).close()
+    try:
+        # Not the client for threads: its two threads use one TLS connection at the same time,
+        # which Python allows from 3.13 on only.
+        return asyncio.run(_websocket(request))
+    except (asyncio.TimeoutError, TimeoutError) as error:
+        raise SpeechError(f"{request.url}: no event within {request.timeout_s:g} s") from error
+    except (OSError, WebSocketException) as error:
+        raise SpeechError(f"{request.url}: the WebSocket failed: {error}") from error
+
+
+async def _websocket(request: SpeechRequest) -> Streamed:
+    parts = urlsplit(request.url)
     half = len(request.transcript) // 2
     base = {
         **speech_fields(request, "raw"),
         "context_id": f"verify-{secrets.token_hex(6)}",
         "add_timestamps": True,
     }
-    began = time.monotonic()
-    try:
-        with _socket(request) as socket:
-            began = time.monotonic()
-            first = {**base, "transcript": request.transcript[:half], "continue": True}
-            last = {**base, "transcript": request.transcript[half:], "continue": False}
-            socket.send(json.dumps(first))
-            socket.send(json.dumps(last))
-            return take(_messages(socket, request.timeout_s), began)
-    except TimeoutError as error:
-        raise SpeechError(f"{request.url}: no event within {request.timeout_s:g} s") from error
-    except (OSError, WebSocketException) as error:
-        raise SpeechError(f"{request.url}: the WebSocket failed: {error}") from error
-
-
-def _socket(request: SpeechRequest) -> Connection:
-    parts = urlsplit(request.url)
     host, _port = host_and_port(request.url)
-    return open_websocket(
+    async with open_websocket(
         f"wss://{parts.netloc}{parts.path.rstrip('/')}/tts/websocket",
         sock=plain_socket(request),
         ssl=tls_context(request),
@@ -189,12 +187,14 @@ def _socket(request: SpeechRequest) -> Connection:
         user_agent_header=None,
         open_timeout=request.timeout_s,
         close_timeout=5,
-    )
-
-
-def _messages(socket: Connection, timeout_s: float) -> Iterator[Mapping[str, Any]]:
-    while True:
-        yield _event(socket.recv(timeout_s))
+    ) as socket:
+        streamed = Streamed(time.monotonic())
+        for text, more in ((request.transcript[:half], True), (request.transcript[half:], False)):
+            await socket.send(json.dumps({**base, "transcript": text, "continue": more}))
+        while not streamed.done:
+            message = await asyncio.wait_for(socket.recv(), request.timeout_s)
+            streamed.take(_event(message))
+        return streamed
 
 
 def transcribe(request: SpeechRequest, wav: bytes, model_id: str) -> str:

@@ -91,7 +91,9 @@ SILENT = {"type": "chunk", "data": base64.b64encode(bytes(len(PCM))).decode()}
     ],
 )
 def test_a_stream_that_is_wrong(events: list[Fields], reason: str) -> None:
-    heard = streams.take(events, time.monotonic())
+    heard = streams.Streamed(time.monotonic())
+    for event in events:
+        heard.take(event)
     with pytest.raises(SpeechError, match=reason):
         streams.validate(heard, 24000, 0.5)
 

@@ -27,7 +27,7 @@ LATE = speech.Speech(
     audio=b"", status=200, duration_s=1, rms=0.1, ttfb_ms=6000, connect_ms=1, total_ms=6100,
     tls_version="",
 )  # fmt: skip
-SPOKEN = streams.Streamed(b"\x00\x40" * 24000, [streams.Word("one", 0.0, 0.5)], 40.0, True)
+SPOKEN = streams.Streamed(0.0, b"\x00\x40" * 24000, [streams.Word("one", 0.0, 0.5)], 40.0, True)
 
 
 class Line:
