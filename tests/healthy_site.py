@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from ansible_collections.baremetal.sonic.plugins.module_utils._kube.types import Object
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.checks import Check
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.definitions import DEFINITIONS
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.site import (
@@ -296,7 +295,7 @@ class Site:
     @property
     def seen(self) -> Seen:
         """All that was read."""
-        return Seen(cast("dict[str, list[Object] | str]", self.objects), self.series, self.storage)
+        return Seen(cast("dict[str, list[Any] | str]", self.objects), self.series, self.storage)
 
     def checks(self) -> dict[str, Check]:
         """Return the results of all checks by their ids."""

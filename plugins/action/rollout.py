@@ -14,12 +14,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from ansible import context
 from ansible.errors import AnsibleError
+from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.baremetal.sonic.plugins.filter.hosts_of_site import site_of
@@ -345,13 +344,15 @@ def _poster(url: str) -> Any:
     """Return what posts an event; a failure is a warning."""
 
     def post(event: Mapping[str, Any]) -> None:
-        request = Request(
-            url, json.dumps(event).encode(), {"Content-Type": "application/json"}, method="POST"
-        )
         try:
-            with urlopen(request, timeout=WEBHOOK_S):
-                pass
-        except (URLError, OSError, ValueError) as error:
+            open_url(
+                url,
+                data=json.dumps(event),
+                headers={"Content-Type": "application/json"},
+                method="POST",
+                timeout=WEBHOOK_S,
+            ).close()
+        except (OSError, ValueError) as error:
             display.warning(f"rollout_webhook: the event was not delivered: {error}")
 
     return post if url else None

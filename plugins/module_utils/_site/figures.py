@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._kube.client import KubeError
 from .._kube.objects import LABELS
@@ -38,7 +38,7 @@ QUERIES: Mapping[str, tuple[str, str]] = {
         'sum(increase(kube_pod_container_status_restarts_total{namespace="NS"}[RANGE]))',
     ),
 }
-Figures = dict[str, float | None]
+Figures: TypeAlias = "dict[str, float | None]"
 
 
 def ask(api: ReadApi, base: str, query: str) -> float | None:

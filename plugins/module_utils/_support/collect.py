@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 from .._kube.client import KubeError
@@ -51,7 +51,7 @@ class Wanted:
     now: float
 
 
-Lists = Mapping[str, list[Object] | str]
+Lists: TypeAlias = "Mapping[str, list[Object] | str]"
 
 
 def lists_of(api: SupportApi) -> Lists:

@@ -40,7 +40,7 @@ def forms(secret: bytes) -> set[str]:
 
 
 def _parts(secret: bytes) -> Iterator[bytes]:
-    for whole in {secret, secret.strip()}:
+    for whole in dict.fromkeys((secret, secret.strip())):
         if len(whole) >= SHORTEST:
             yield whole
     lines = secret.split(b"\n")

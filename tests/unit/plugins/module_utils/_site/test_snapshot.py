@@ -30,7 +30,7 @@ class Api:
                 ]
             }
         if "labelSelector" in query:
-            group, _, plural = path.rpartition("/")
+            group, _slash, plural = path.rpartition("/")
             start = f"{group}/namespaces/cartesia/{plural}/"
             return {
                 "items": [

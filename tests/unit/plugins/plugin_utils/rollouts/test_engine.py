@@ -229,7 +229,7 @@ def test_killed_in_a_rollback_it_goes_on_with_the_rollback(tmp_path: Path, kill:
 
 def test_a_site_outside_its_window_is_left_and_no_later_wave_begins(tmp_path: Path) -> None:
     # 1970-01-12, a Monday, 13:46 UTC.
-    open_later, _ = windows([{"from": "15:00", "to": "16:00", "zone": "UTC"}], "w")
+    open_later, _problems = windows([{"from": "15:00", "to": "16:00", "zone": "UTC"}], "w")
     engine, store = rollout(tmp_path, Sites(), settings(windows={"a": open_later}))
     assert results(store) == {"a": "left for later", "b": "", "c": ""}
     assert "opens at 1970-01-12T15:00+00:00" in store.site("a").reason
