@@ -21,7 +21,6 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.baremetal.sonic.plugins.filter.hosts_of_site import site_of
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts import cli, plan
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.children import (
     AnsibleRunner,
@@ -29,12 +28,17 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.children 
     end_with_parent,
 )
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.engine import (
-    OWN,
     REVERIFY,
     Engine,
     Settings,
 )
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.events import Events
+from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.inventory import (
+    COLLECTION,
+    leader_of,
+    paths_of,
+    sites_of,
+)
 from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.state import (
     PASSED,
     SiteState,
@@ -44,7 +48,6 @@ from ansible_collections.baremetal.sonic.plugins.plugin_utils.rollouts.state imp
     lock_folder,
 )
 
-COLLECTION = Path(__file__).resolve().parents[2]
 STEPS = COLLECTION / "playbooks" / "rollout_site.yml"
 WEBHOOK_S = 5
 # Checks of verify that compare workers with the inventory. After a rollback it wants what failed.
@@ -102,26 +105,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleError(str(error)) from error
 
     def _rollout(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        hosts, problems = _sites(variables, options["sites"])
+        hosts, problems = sites_of(variables, options["sites"], "rollout_sites")
         waves, wrong = plan.waves(list(hosts), options["waves"])
         problems += wrong
         allowed: dict[str, list[plan.Window]] = {}
         frozen: dict[str, str] = {}
         for site, members in hosts.items():
-            leader = variables["hostvars"][_leader(members, variables)]
+            leader = variables["hostvars"][leader_of(members, variables)]
             given = leader.get("rollout_windows") or []
             allowed[site], wrong = plan.windows(given, f"site {site}: rollout_windows")
             problems += wrong
             frozen[site] = str(leader.get("rollout_freeze") or "")
-        paths: dict[str, str] = {"verify": str(COLLECTION / "playbooks" / "verify.yml")}
-        for name in options["playbooks"]:
-            if path := _playbook(name):
-                paths[name] = path
-            else:
-                problems.append(
-                    f"rollout_playbooks: there is no playbook {name}: give a path, or the name of"
-                    " one of this collection, baremetal.sonic.stack for example"
-                )
+        paths, wrong = paths_of(options["playbooks"], "rollout_playbooks")
+        problems += wrong
+        paths["verify"] = str(COLLECTION / "playbooks" / "verify.yml")
         problems += _numbers(options)
         arguments, refused = cli.arguments(context.CLIARGS)
         problems += refused
@@ -260,51 +257,6 @@ class _Variables:
             "_rollout_verdict": state.reports.get("verdict") or {},
             "verify_folder": str(self._folder / "verify"),
         }
-
-
-def _sites(
-    variables: Mapping[str, Any], wanted: Sequence[str]
-) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the hosts of each site, and the problems."""
-    hostvars, groups = variables["hostvars"], variables["groups"]
-    known: dict[str, list[str]] = {}
-    for group in ("control_plane", "gpu_workers", "ingress"):
-        for host in groups.get(group, []):
-            members = known.setdefault(site_of(hostvars[host]), [])
-            if host not in members:
-                members.append(host)
-    problems = [
-        f"rollout_sites: the inventory has no site {name}" for name in wanted if name not in known
-    ]
-    sites = {name: known[name] for name in (wanted or known) if name in known}
-    if not known:
-        problems.append("the inventory has no site: its group control_plane is empty")
-    leaders = groups.get("control_plane", [])
-    problems += [
-        f"site {name}: the group control_plane has no host of this site: name at least one"
-        for name, members in sites.items()
-        if not set(members) & set(leaders)
-    ]
-    problems += [
-        f"site_name {name!r}: use letters, digits, dots, dashes and underscores only, since it"
-        " names the site's files"
-        for name in sites
-        if not cli.FILE_NAME.fullmatch(name)
-    ]
-    return sites, problems
-
-
-def _leader(members: Sequence[str], variables: Mapping[str, Any]) -> str:
-    leaders = variables["groups"].get("control_plane", [])
-    return next((host for host in leaders if host in members), members[0])
-
-
-def _playbook(name: str) -> str:
-    """Return what ansible-playbook is given for a playbook; empty for one that does not exist."""
-    path = COLLECTION / "playbooks" / f"{name.removeprefix(OWN)}.yml"
-    if "/" not in name and not name.endswith((".yml", ".yaml")):
-        return str(path) if path.is_file() else ""
-    return str(Path(name).absolute()) if Path(name).is_file() else ""
 
 
 def _numbers(options: Mapping[str, Any]) -> list[str]:

@@ -254,6 +254,7 @@ class AnsibleRunner:
         playbooks: Sequence[str],
         variables: Mapping[str, Any],
         *more: str,
+        environment: Mapping[str, str] = ENVIRONMENT,
     ) -> Ended:
         """Run playbooks at a site."""
         command = [sys.executable, "-m", "ansible", "playbook", *self._options, *more]
@@ -265,7 +266,7 @@ class AnsibleRunner:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             print(f"\n===== {stamp} {site}: {step}", file=file)
         return self._processes.run(
-            [*command, *playbooks], log, self._timeout, os.environ | ENVIRONMENT
+            [*command, *playbooks], log, self._timeout, os.environ | dict(environment)
         )
 
     def _outcome(self, site: str, step: str, ended: Ended) -> Outcome:

@@ -89,13 +89,14 @@ class Events:
         parallel: int,
         do: Callable[[str], T],
         stop: Callable[[], None],
+        done: str = "planned",
     ) -> dict[str, T]:
-        """Do something at all sites, some at the same time."""
+        """Do something at all sites, some at the same time. done: what is shown after each."""
 
         def one(name: str) -> T:
             begun = time.monotonic()
             result = do(name)
-            self._show(f"site {name}: planned ({time.monotonic() - begun:.0f} s)")
+            self._show(f"site {name}: {done} ({time.monotonic() - begun:.0f} s)")
             return result
 
         with ThreadPoolExecutor(parallel) as pool:

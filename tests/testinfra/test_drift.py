@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""drift.yml on the lab: in order, then after changes in the cluster and on a host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client
+
+from tests.playbooks import tried_on_lab
+
+NAMESPACE = "cartesia"
+SYSCTL = "net.ipv4.ip_forward"
+
+
+def compared(folder: Path) -> tuple[int, dict[str, Any], str]:
+    """Run drift.yml; returns its exit code, the lab's entry, and the output."""
+    done = tried_on_lab("drift.yml", drift_folder=str(folder))
+    report = json.loads((folder / "drift.json").read_text("utf-8"))
+    return done.returncode, report["sites"]["lab"], done.stdout
+
+
+def test_the_lab_is_as_its_inventory_wants(tmp_path: Path) -> None:
+    code, lab, output = compared(tmp_path)
+    assert (code, lab["result"], lab["differences"]) == (0, "same", []), output[-4000:]
+    assert "site lab: as its inventory wants" in output
+    assert not (tmp_path / "lab.log").exists()
+
+
+def test_changes_by_hand_are_listed_and_stay(
+    api: client.ApiClient, machines: Callable[[str], Any], tmp_path: Path
+) -> None:
+    apps, host = client.AppsV1Api(api), machines("gpu1")
+    apps.patch_namespaced_deployment("cartesia-api", NAMESPACE, {"spec": {"replicas": 1}})
+    assert host.run(f"sysctl -w {SYSCTL}=0").rc == 0
+    try:
+        code, lab, output = compared(tmp_path)
+        left = apps.read_namespaced_deployment("cartesia-api", NAMESPACE).spec.replicas
+        forwards = host.check_output(f"sysctl -n {SYSCTL}")
+    finally:
+        host.run(f"sysctl -w {SYSCTL}=1")
+        apps.patch_namespaced_deployment("cartesia-api", NAMESPACE, {"spec": {"replicas": 2}})
+    assert (code, lab["result"], left, forwards) == (2, "drift", 1, "0"), output[-4000:]
+    [replicas] = [each for each in lab["differences"] if each["field"] == "spec.replicas"]
+    assert (replicas["live"], replicas["wanted"]) == ("1", "2")
+    assert replicas["object"] == f"Deployment {NAMESPACE}/cartesia-api"
+    assert {each["host"] for each in lab["differences"]} == {"cp1", "gpu1"}, lab
