@@ -13,7 +13,7 @@ from kubernetes import client
 from tests.playbooks import tried_on_lab
 
 NAMESPACE = "cartesia"
-SYSCTL = "net.ipv4.ip_forward"
+PINS = "/etc/apt/preferences.d/baremetal-sonic-kubernetes.pref"
 
 
 def compared(folder: Path) -> tuple[int, dict[str, Any], str]:
@@ -35,16 +35,19 @@ def test_changes_by_hand_are_listed_and_stay(
 ) -> None:
     apps, host = client.AppsV1Api(api), machines("gpu1")
     apps.patch_namespaced_deployment("cartesia-api", NAMESPACE, {"spec": {"replicas": 1}})
-    assert host.run(f"sysctl -w {SYSCTL}=0").rc == 0
+    assert host.run(f"cp {PINS} /root/pins && echo '# By hand.' >> {PINS}").rc == 0
     try:
         code, lab, output = compared(tmp_path)
         left = apps.read_namespaced_deployment("cartesia-api", NAMESPACE).spec.replicas
-        forwards = host.check_output(f"sysctl -n {SYSCTL}")
+        changed = "# By hand." in host.file(PINS).content_string
     finally:
-        host.run(f"sysctl -w {SYSCTL}=1")
+        host.run(f"mv /root/pins {PINS}")
         apps.patch_namespaced_deployment("cartesia-api", NAMESPACE, {"spec": {"replicas": 2}})
-    assert (code, lab["result"], left, forwards) == (2, "drift", 1, "0"), output[-4000:]
+    assert (code, lab["result"], left, changed) == (2, "drift", 1, True), output[-4000:]
     [replicas] = [each for each in lab["differences"] if each["field"] == "spec.replicas"]
     assert (replicas["live"], replicas["wanted"]) == ("1", "2")
     assert replicas["object"] == f"Deployment {NAMESPACE}/cartesia-api"
-    assert {each["host"] for each in lab["differences"]} == {"cp1", "gpu1"}, lab
+    [pins] = [each for each in lab["differences"] if each["host"] == "gpu1"]
+    assert PINS in pins["object"]
+    assert "- # By hand." in pins["wanted"]
+    assert len(lab["differences"]) == 2, lab

@@ -35,8 +35,8 @@ def test_only_json_events_are_read() -> None:
 def test_fields_of_an_object() -> None:
     live = {"spec": {"replicas": 2, "containers": [{"name": "a", "image": "x:1"}]}, "old": True}
     wanted = {"spec": {"replicas": 1, "containers": [{"name": "a", "image": "x:2"}]}, "new": [1]}
-    found = list(fields(live, wanted))
-    assert found == [
+    shown = list(fields(live, wanted))
+    assert shown == [
         ("spec.replicas", 2, 1),
         ("spec.containers[a].image", "x:1", "x:2"),
         ("old", True, None),
@@ -60,18 +60,18 @@ def test_an_object_an_absent_one_and_a_file() -> None:
             {"prepared": "+ package"},
         ],
     }
-    found = of(result)
-    assert found[0] == Difference("cp1", "Apply", "Deployment a/b", "n", "2", "3")
-    assert found[0].line() == "cp1  Deployment a/b: n: 2 -> 3"
-    assert (found[1].object, found[1].live) == ("Service a/c", "")
-    assert json.loads(found[1].wanted) == {"kind": "Service"}
-    assert (found[2].object, found[2].wanted) == ("/etc/x", "- b\n+ c")
-    assert found[3].wanted == "+ package"
-    assert len(found) == 4
+    shown = of(result)
+    assert shown[0] == Difference("cp1", "Apply", "Deployment a/b", "n", "2", "3")
+    assert shown[0].line() == "cp1  Deployment a/b: n: 2 -> 3"
+    assert (shown[1].object, shown[1].live) == ("Service a/c", "")
+    assert json.loads(shown[1].wanted) == {"kind": "Service"}
+    assert (shown[2].object, shown[2].wanted) == ("/etc/x", "- b\n+ c")
+    assert shown[3].wanted == "+ package"
+    assert len(shown) == 4
 
 
 @pytest.mark.parametrize(
-    ("result", "found"),
+    ("result", "shown"),
     [
         ({"changed": False, "diff": {"before": "a", "after": "b"}}, []),
         ({"changed": True}, [Difference("cp1", "Apply")]),
@@ -83,13 +83,13 @@ def test_an_object_an_absent_one_and_a_file() -> None:
         ),
     ],
 )
-def test_tasks_that_show_no_difference(result: dict[str, Any], found: list[Difference]) -> None:
-    assert of(result) == found
+def test_tasks_that_show_no_difference(result: dict[str, Any], shown: list[Difference]) -> None:
+    assert of(result) == shown
 
 
 def test_long_values_are_cut() -> None:
-    [found] = of({"changed": True, "diff": {"before": {"a": 1}, "after": {"a": "x" * 999}}})
-    assert len(found.wanted) == LONGEST
+    [shown] = of({"changed": True, "diff": {"before": {"a": 1}, "after": {"a": "x" * 999}}})
+    assert len(shown.wanted) == LONGEST
 
 
 def test_the_same_difference_is_shown_once() -> None:
