@@ -107,7 +107,8 @@ def pods(objects: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, dict[s
     """Each pod's spec, with the name of its workload."""
     for items in objects.values():
         for item in items:
-            if "template" in item.get("spec", {}):
+            # kubeadm's objects, of which a role sets some fields, name no containers.
+            if "containers" in item.get("spec", {}).get("template", {}).get("spec", {}):
                 yield f"{item['kind']} {item['metadata']['name']}", item["spec"]["template"]["spec"]
 
 

@@ -14,7 +14,8 @@ from .._kube.objects import LABELS, look_up
 from .._kube.types import Object, ReadApi
 
 REASON = "baremetal.sonic/reason"
-CONFLICT = 409
+NOT_FOUND, CONFLICT = 404, 409
+NAMESPACES = "/api/v1/namespaces"
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -125,7 +126,7 @@ class SiteLock:
         lease = self._lease(holder, reason, duration, since, now)
         try:
             if former is None:
-                self._api.create(self._all, lease)
+                self._create(lease)
             else:
                 metadata = {**lease["metadata"], "resourceVersion": former.version}
                 self._api.replace(self._path, {**lease, "metadata": metadata})
@@ -154,6 +155,26 @@ class SiteLock:
         if not dry_run:
             self._api.delete(self._path, former.version)
         return True
+
+    def _create(self, lease: Object) -> None:
+        try:
+            self._api.create(self._all, lease)
+        except KubeError as error:
+            if error.status != NOT_FOUND:
+                raise
+            # The first rollout of a site. Its roles set the namespace's labels.
+            self._create_namespace()
+            self._api.create(self._all, lease)
+
+    def _create_namespace(self) -> None:
+        metadata = {"name": self._namespace}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        try:
+            self._api.create(NAMESPACES, body)
+        except KubeError as error:
+            # Another controller was faster.
+            if error.status != CONFLICT:
+                raise
 
     def _lease(
         self, holder: str, reason: str, duration: int, since: datetime, now: datetime

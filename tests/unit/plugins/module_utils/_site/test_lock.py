@@ -23,6 +23,8 @@ class Api:
         self.version = 0
         # Runs once, right before the next write: what another controller does in between.
         self.between: Any = None
+        # Without its namespace, no Lease can be created.
+        self.empty = False
 
     def get(self, path: str, **_query: str) -> dict[str, Any]:
         if path not in self.objects:
@@ -42,6 +44,10 @@ class Api:
 
     def create(self, path: str, body: Any) -> dict[str, Any]:
         self._meanwhile()
+        if self.empty and body["kind"] == "Lease":
+            raise KubeError('namespaces "cartesia" not found', 404)
+        if body["kind"] == "Namespace":
+            self.empty = False
         path = f"{path}/{body['metadata']['name']}"
         if path in self.objects:
             raise KubeError("already exists", 409)
@@ -124,3 +130,20 @@ def test_an_administrator_releases_the_lock_of_any_owner(api: Api) -> None:
 def test_check_mode_writes_nothing(api: Api) -> None:
     lock(api).take("ada", "", 600, NOW, dry_run=True)
     assert not api.objects
+
+
+def test_the_first_rollout_of_a_site_makes_its_namespace(api: Api) -> None:
+    api.empty = True
+    lock(api).take("a", "", 60, NOW)
+    assert api.objects["/api/v1/namespaces/cartesia"]["metadata"].keys() == {
+        "name",
+        "resourceVersion",
+    }
+    assert PATH in api.objects
+
+
+def test_another_controller_makes_the_namespace_first(api: Api) -> None:
+    api.empty = True
+    api.objects["/api/v1/namespaces/cartesia"] = {"metadata": {}}
+    lock(api).take("a", "", 60, NOW)
+    assert PATH in api.objects
