@@ -74,6 +74,12 @@ options:
     type: list
     elements: str
     default: []
+  retries:
+    description:
+      - How often to check again after 15 seconds, while a check fails. Right after a deployment, some things need a moment. KEDA's first poll
+        may fail, for example.
+    type: int
+    default: 0
 seealso:
   - module: baremetal.sonic.verify
 """
@@ -136,6 +142,8 @@ versions:
   returned: success
 """
 
+import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -148,18 +156,26 @@ from ansible_collections.baremetal.sonic.plugins.module_utils._verify.catalogue 
     LimitsError,
     limits_of,
 )
-from ansible_collections.baremetal.sonic.plugins.module_utils._verify.checks import overall
+from ansible_collections.baremetal.sonic.plugins.module_utils._verify.checks import (
+    FAIL,
+    Check,
+    overall,
+)
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.definitions import (
     DEFINITIONS,
 )
 from ansible_collections.baremetal.sonic.plugins.module_utils._verify.site import (
     Seen,
+    SiteApi,
     UnreadableError,
     Wanted,
     Worker,
     gather,
     run,
 )
+
+# Between two looks at a site.
+PAUSE_S = 15.0
 
 
 def workers_of(specs: list[dict[str, Any]]) -> list[Worker]:
@@ -208,6 +224,21 @@ def versions_of(seen: Seen) -> dict[str, str]:
     }
 
 
+def checked(
+    api: SiteApi, prometheus: tuple[str, str], wanted: Wanted, retries: int
+) -> tuple[Seen, list[Check]]:
+    """Return what was read, and the checks' results: the first without a failure, or the last."""
+    while True:
+        wanted = replace(wanted, now=datetime.now(timezone.utc))
+        seen = gather(api, prometheus)
+        checks = run(DEFINITIONS, seen, wanted)
+        failed = [c.id for c in checks if c.verdict == FAIL and c.id not in wanted.skip]
+        if not failed or retries < 1:
+            return seen, checks
+        retries -= 1
+        time.sleep(PAUSE_S)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -225,6 +256,7 @@ def main() -> None:
             "prometheus_service": {"type": "str", "default": "prometheus-operated:9090"},
             "limits": {"type": "dict", "default": {}},
             "skip": {"type": "list", "elements": "str", "default": []},
+            "retries": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -254,8 +286,8 @@ def main() -> None:
         limits=limits,
         skip=params["skip"],
     )
-    seen = gather(client, (params["prometheus_namespace"], params["prometheus_service"]))
-    checks = run(DEFINITIONS, seen, wanted)
+    prometheus = (params["prometheus_namespace"], params["prometheus_service"])
+    seen, checks = checked(client, prometheus, wanted, params["retries"])
     module.exit_json(
         changed=False,
         checks=[check.as_dict() for check in checks],

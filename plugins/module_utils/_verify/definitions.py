@@ -106,10 +106,11 @@ DEFINITIONS = (
     ),
     Definition(
         "autoscaling",
-        "Autoscaled workers follow their load",
+        "Autoscaled workers follow their load: no trigger fails more than so many times in a row",
         services.autoscaling,
         "Look at the pods in the namespace keda, then run playbooks/platform.yml and stack.yml",
         after=("nodes", "metrics", "rollouts", "workers", "scrape"),
+        limit=2.0,
     ),
     Definition(
         "alerts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, tzinfo
@@ -130,6 +131,28 @@ def test_what_fails_is_a_result_and_not_the_modules_failure(
     assert checks["images"]["evidence"] == "pods cannot be read: pods is forbidden"
     assert checks["images"]["remedy"]
     assert checks["scrape"]["verdict"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("retries", "skip", "verdict", "pauses"),
+    [(0, [], "fail", 0), (1, [], "pass", 1), (3, [], "pass", 1), (3, ["nodes"], "fail", 0)],
+)
+def test_a_failure_that_passes_is_looked_at_again(
+    modules: Modules, server: Server, monkeypatch: pytest.MonkeyPatch,
+    retries: int, skip: list[str], verdict: str, pauses: int,
+) -> None:  # fmt: skip
+    whole, paused = server.api.site, []
+    server.api.site = Site()
+    server.api.site.drop("nodes", "gpu2")
+
+    def repair(seconds: float) -> None:
+        paused.append(seconds)
+        server.api.site = whole
+
+    monkeypatch.setattr(time, "sleep", repair)
+    given = options(kubeconfig=server.kubeconfig, retries=retries, skip=["gpus", *skip])
+    result = modules.call(site_checks.main, **given)
+    assert (result["verdict"], len(paused)) == (verdict, pauses)
 
 
 def test_limits_and_options_reach_the_checks(modules: Modules, server: Server) -> None:

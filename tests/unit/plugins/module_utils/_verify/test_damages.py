@@ -320,7 +320,7 @@ DAMAGES: dict[str, tuple[Damage, str, str, str, str]] = {
             "scaledobjects", "tts",
             health={"s0-load": {"numberOfFailures": 4, "status": "Failing"}},
         ),
-        "autoscaling", FAIL, "the trigger s0-load of tts failed 4 times", "",
+        "autoscaling", FAIL, "the trigger s0-load of tts failed 4 times in a row", "",
     ),
     "critical alert": (
         answers("alerts", alert("GpuUnhealthy", "critical"), alert("ArtifactsStale", "warning")),
