@@ -46,7 +46,7 @@ def test_changes_by_hand_are_listed_and_stay(
     assert (code, lab["result"], left, changed) == (2, "drift", 1, True), output[-4000:]
     [replicas] = [each for each in lab["differences"] if each["field"] == "spec.replicas"]
     assert (replicas["live"], replicas["wanted"]) == ("1", "2")
-    assert replicas["object"] == f"Deployment {NAMESPACE}/cartesia-api"
+    assert replicas["object"] == "Deployment cartesia-api"
     [pins] = [each for each in lab["differences"] if each["host"] == "gpu1"]
     assert PINS in pins["object"]
     assert "- # By hand." in pins["wanted"]

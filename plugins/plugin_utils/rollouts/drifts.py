@@ -25,7 +25,7 @@ HIDDEN = "not shown: the task has no_log"
 class Difference:
     """One field of an object, or of a file, that differs.
 
-    host: where. task: what would change it. object: for example Deployment cartesia/nats, or a
+    host: where. task: what would change it. object: for example Deployment cartesia-api, or a
     file; empty where the task does not say. field: a path in the object; empty for the whole.
     live: what is there. wanted: what the inventory wants; for a text the lines that differ.
     """
