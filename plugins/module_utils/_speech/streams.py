@@ -160,8 +160,8 @@ def websocket(request: SpeechRequest) -> Streamed:
     # Diagnose name, address and certificate as for the other calls. A WebSocket needs its own.
     connect(request).close()
     try:
-        # Not the client for threads: its two threads use one TLS connection at the same time,
-        # which Python allows from 3.13 on only.
+        # Not the client for threads: it reads and writes one TLS connection from two threads, and
+        # OpenSSL's connections are not safe for that.
         return asyncio.run(_websocket(request))
     except (asyncio.TimeoutError, TimeoutError) as error:
         raise SpeechError(f"{request.url}: no event within {request.timeout_s:g} s") from error
