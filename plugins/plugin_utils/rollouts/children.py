@@ -254,9 +254,9 @@ class AnsibleRunner:
         playbooks: Sequence[str],
         variables: Mapping[str, Any],
         *more: str,
-        environment: Mapping[str, str] = ENVIRONMENT,
+        environment: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Run playbooks at a site."""
+        """Run playbooks at a site. environment: ENVIRONMENT without it."""
         command = [sys.executable, "-m", "ansible", "playbook", *self._options, *more]
         command += ["--limit", ",".join(self._hosts[site])]
         if variables:
@@ -265,9 +265,8 @@ class AnsibleRunner:
         with log.open("a", encoding="utf-8") as file:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             print(f"\n===== {stamp} {site}: {step}", file=file)
-        return self._processes.run(
-            [*command, *playbooks], log, self._timeout, os.environ | dict(environment)
-        )
+        variables_of_process = os.environ | dict(environment or ENVIRONMENT)
+        return self._processes.run([*command, *playbooks], log, self._timeout, variables_of_process)
 
     def _outcome(self, site: str, step: str, ended: Ended) -> Outcome:
         report: dict[str, Any] = {}
